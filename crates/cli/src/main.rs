@@ -1,0 +1,3 @@
+//! windlass-cli.
+
+fn main() {}

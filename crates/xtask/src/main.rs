@@ -1,0 +1,3 @@
+//! windlass-xtask.
+
+fn main() {}
