@@ -1,1 +1,26 @@
-//! windlass-run.
+//! Runs, jobs, steps, leases and effects as state machines. Pure: no IO, no clock, no chance, no
+//! async. Whoever drives a machine (the server from its journal, a runner within a lease, a
+//! simulation) hands in the time and gets events back:
+//!
+//! ```text
+//! decide(&state, command, now) -> Result<Vec<Event>, Refusal>     what would happen, or why not
+//! state.apply(&event)                                             the only way state changes
+//! ```
+//!
+//! The server and the runner drive the *same* [`job`] machine, so a runner that was cut off goes on
+//! by itself and the server re-checks every report when it arrives.
+
+pub mod id;
+pub mod time;
+
+pub mod actor;
+pub mod spec;
+
+pub mod effect;
+pub mod job;
+
+pub use id::{
+    EffectKey, EnvironmentId, InvalidId, JobId, OrganisationId, ProjectId, RunId, RunnerId, StepId,
+    TokenId, UserId,
+};
+pub use time::{Duration, Time};

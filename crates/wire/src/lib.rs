@@ -1,5 +1,5 @@
 //! What crosses a process boundary, versioned on its own: the runner protocol, session events and
 //! the public API. Types only: nothing here opens a socket, reads a clock or decides anything.
-//! Conversions to and from a crate's own types live in `server` and `runner`.
 
+pub mod runner;
 pub mod session;

@@ -1,0 +1,224 @@
+//! Typed ids. An id is made by the application from a time and 80 random bits that the caller
+//! brings (this crate has neither), sorts by creation, and reads `job_01kb2m9d5xq8s0v3c7w1r4t6ya`:
+//! a prefix that names its kind, then 26 characters of Crockford's base 32 in lower case
+//! (the layout of ULID, <https://github.com/ulid/spec>).
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::Time;
+
+/// A text that is not an id of the wanted kind.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a {kind} id: {why}")]
+pub struct InvalidId {
+    kind: &'static str,
+    text: String,
+    why: String,
+}
+
+const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+fn encode(prefix: &str, now: Time, random: u128) -> String {
+    let milliseconds = u128::try_from(now.as_micros().max(0) / 1000).unwrap_or(0);
+    let bits = (milliseconds & ((1 << 48) - 1)) << 80 | (random & ((1 << 80) - 1));
+    let mut text = String::with_capacity(prefix.len() + 27);
+    text.push_str(prefix);
+    text.push('_');
+    for i in (0..26).rev() {
+        let digit = usize::try_from(bits >> (i * 5) & 31).unwrap_or(0);
+        text.push(char::from(ALPHABET[digit]));
+    }
+    text
+}
+
+fn check(kind: &'static str, prefix: &str, text: &str) -> Result<(), InvalidId> {
+    let refuse = |why: &str| InvalidId {
+        kind,
+        text: text.chars().take(64).collect(),
+        why: why.to_owned(),
+    };
+    let body = text
+        .strip_prefix(prefix)
+        .and_then(|rest| rest.strip_prefix('_'))
+        .ok_or_else(|| refuse(&format!("it does not begin with `{prefix}_`")))?;
+    if body.len() != 26 {
+        return Err(refuse("26 characters must follow its prefix"));
+    }
+    if !body.bytes().all(|byte| ALPHABET.contains(&byte)) {
+        return Err(refuse("only 0-9 and a-z without i, l, o and u may follow its prefix"));
+    }
+    Ok(())
+}
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident = $prefix:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Makes a fresh id from the time and at least 80 random bits.
+            pub fn new(now: Time, random: u128) -> Self {
+                Self(encode($prefix, now, random))
+            }
+
+            /// Reads an id.
+            ///
+            /// # Errors
+            /// [`InvalidId`] if the text has another prefix, length or alphabet.
+            pub fn parse(text: &str) -> Result<Self, InvalidId> {
+                check(stringify!($name), $prefix, text)?;
+                Ok(Self(text.to_owned()))
+            }
+
+            /// The id as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            /// The last eight characters: what a page shows where the whole id is a click away.
+            pub fn short(&self) -> &str {
+                &self.0[self.0.len() - 8..]
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = InvalidId;
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                Self::parse(text)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                Self::parse(&text).map_err(de::Error::custom)
+            }
+        }
+    )*};
+}
+
+ids! {
+    /// An organisation: the tenant that every row belongs to.
+    OrganisationId = "org";
+    /// A local user.
+    UserId = "usr";
+    /// A service token.
+    TokenId = "tok";
+    /// A project: a repository with its settings.
+    ProjectId = "prj";
+    /// A run: one firing of an automation, or a one-off task.
+    RunId = "run";
+    /// A job: a run's work on one target.
+    JobId = "job";
+    /// A runner process, from its registration until it is gone.
+    RunnerId = "rnr";
+    /// An environment.
+    EnvironmentId = "env";
+}
+
+/// The name of a step within its job: a letter, then letters, digits, `-` or `_`; at most 64 bytes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct StepId(String);
+
+impl StepId {
+    /// Reads a step's name.
+    ///
+    /// # Errors
+    /// [`InvalidId`] if it has another shape.
+    pub fn parse(text: &str) -> Result<Self, InvalidId> {
+        let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic());
+        let rest = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        if first && rest && text.len() <= 64 {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(InvalidId {
+            kind: "step",
+            text: text.chars().take(64).collect(),
+            why: "a letter, then letters, digits, `-` or `_`, at most 64 in all".to_owned(),
+        })
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for StepId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for StepId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).map_err(de::Error::custom)
+    }
+}
+
+/// What makes an effect the same effect: job, step, kind and a digest of its content. An effect with
+/// a key that was executed is never executed again.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EffectKey(String);
+
+impl EffectKey {
+    /// The key of an effect of this job and step. `digest` is of the effect's own content.
+    pub fn new(job_id: &JobId, step_id: &StepId, kind: &str, digest: &str) -> Self {
+        Self(format!("{job_id}/{step_id}/{kind}/{digest}"))
+    }
+
+    /// The key as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for EffectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_sort_by_time_and_survive_a_round_trip() {
+        let early = JobId::new(Time::from_micros(1_000_000), u128::MAX);
+        let late = JobId::new(Time::from_micros(2_000_000), 0);
+        assert!(early < late);
+        assert_eq!(JobId::parse(early.as_str()), Ok(early));
+    }
+
+    #[test]
+    fn an_id_of_another_kind_is_refused_with_the_reason() {
+        let run_id = RunId::new(Time::from_micros(5), 7);
+        let refusal = JobId::parse(run_id.as_str()).expect_err("a run id is not a job id");
+        assert!(refusal.to_string().ends_with("it does not begin with `job_`"), "{refusal}");
+    }
+}

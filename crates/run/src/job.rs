@@ -1,0 +1,451 @@
+//! The job machine: leases, steps, retries, cancel, limits, effects, end.
+//!
+//! A job is queued, leased (with an epoch and a deadline), perhaps requeued, and ends once. Within a
+//! lease the runner owns step order: it drives this machine and reports; the server re-checks each
+//! report with the same code and folds the events. A report under a stale epoch is refused.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Duration, EffectKey, RunnerId, StepId, Time,
+    actor::By,
+    effect,
+    spec::Spec,
+};
+
+/// What a job is, folded from its events.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// What it was asked to do.
+    pub spec: Spec,
+    /// Who asked.
+    pub by: By,
+    /// When it was created.
+    pub created_at: Time,
+    /// Where it stands.
+    pub phase: Phase,
+    /// The steps, in the order of the spec.
+    pub steps: Vec<StepState>,
+    /// The epoch of the newest lease; 0 before the first. Grows by one with each lease.
+    pub epoch: u64,
+    /// The newest report accepted under that epoch; 0 before the first.
+    pub last_report: u64,
+    /// When the first lease began. The job's duration counts from here.
+    pub started_at: Option<Time>,
+    /// The commit that the work starts from, once known.
+    pub base_commit: Option<String>,
+    /// How often it was requeued after a lost lease.
+    pub requeues: u32,
+    /// Set once somebody asked it to stop.
+    pub cancel: Option<Cancel>,
+    /// Its effects, in the order in which they were staged.
+    pub effects: Vec<effect::Effect>,
+    /// Tokens used so far, as reported by the model door.
+    pub tokens: u64,
+}
+
+/// Where a job stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "phase", rename_all = "snake_case")]
+pub enum Phase {
+    /// It waits for a runner.
+    Queued {
+        /// Not before then.
+        not_before: Time,
+    },
+    /// A runner has it.
+    Leased {
+        /// Which runner.
+        runner_id: RunnerId,
+        /// Until when, unless renewed.
+        deadline: Time,
+    },
+    /// It is over.
+    Ended(End),
+}
+
+/// Somebody asked for the job to stop.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cancel {
+    /// Who.
+    pub by: By,
+    /// Why, in their words.
+    pub reason: String,
+    /// When.
+    pub at: Time,
+}
+
+/// One step's state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepState {
+    /// Its name.
+    pub id: StepId,
+    /// Where it stands.
+    pub phase: StepPhase,
+    /// Attempts begun, over all leases.
+    pub attempts: u32,
+    /// Attempts that failed and count against the step's retries (a lost lease does not).
+    pub failures: u32,
+    /// The hidden-ref commit of the work tree after the step, where it succeeded.
+    pub checkpoint: Option<String>,
+}
+
+/// Where a step stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "phase", rename_all = "snake_case")]
+pub enum StepPhase {
+    /// Not begun, or to be begun again after a lost lease.
+    Pending,
+    /// An attempt runs.
+    Running {
+        /// Since when.
+        since: Time,
+    },
+    /// The last attempt failed; the next begins then.
+    Backoff {
+        /// When.
+        until: Time,
+    },
+    /// It ended well.
+    Succeeded,
+    /// It failed for good.
+    Failed {
+        /// Why, for a person.
+        reason: String,
+    },
+}
+
+/// How a job ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// The verdict.
+    pub outcome: Outcome,
+    /// A stable code: `done`, `no_change`, `agent_gave_up`, `step_failed`, `verify_failed`,
+    /// `cancelled`, `duration`, `tokens`, `lease_lost`, `layer_missing`, `repository`, ...
+    pub code: String,
+    /// One or more sentences that a person can act on.
+    pub reason: String,
+    /// The structured report of a job without a change, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub give_up: Option<GiveUp>,
+}
+
+/// The verdict on a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// All steps ended well, with or without a change.
+    Succeeded,
+    /// The agent, honestly, could not do it.
+    GaveUp,
+    /// Something broke.
+    Failed,
+    /// Somebody stopped it.
+    Cancelled,
+    /// There was nothing to do.
+    Skipped,
+}
+
+/// Why there is no change: the structured end of a job without one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GiveUp {
+    /// What was tried, in order.
+    pub tried: Vec<String>,
+    /// Why it stopped.
+    pub stopped_because: String,
+    /// What would unblock it.
+    pub would_unblock: String,
+}
+
+/// What somebody wants of a job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Command {
+    /// Gives the job to a runner. Legal while queued and due.
+    Lease {
+        /// The runner.
+        runner_id: RunnerId,
+        /// How long until the lease must be renewed.
+        ttl: Duration,
+    },
+    /// Renews the lease. Legal under the current epoch.
+    Heartbeat {
+        /// The lease's epoch.
+        epoch: u64,
+        /// How long until it must be renewed again.
+        ttl: Duration,
+    },
+    /// The runner reports. Legal under the current epoch; a report that was accepted before is a
+    /// duplicate and yields no events.
+    Report {
+        /// The lease's epoch.
+        epoch: u64,
+        /// From 1 within the epoch, without gaps.
+        seq: u64,
+        /// What happened.
+        report: Report,
+    },
+    /// An executor asks to act on an effect.
+    Grant {
+        /// Which effect.
+        key: EffectKey,
+        /// The lease's epoch for a runner; the server's own generation for a reconciler.
+        epoch: u64,
+        /// Who asks.
+        executor: effect::Executor,
+        /// How long the grant should last.
+        ttl: Duration,
+        /// True if the executor has looked at the far side since the last grant expired and the
+        /// effect is not there.
+        looked: bool,
+    },
+    /// An executor records what came of a granted effect (or what it found when it looked).
+    Record {
+        /// Which effect.
+        key: EffectKey,
+        /// What came of it: `Done`, `Failed` or `Unknown`.
+        state: effect::State,
+    },
+    /// Somebody asks for the job to stop. A queued job ends at once; a leased one when its runner
+    /// says so or its lease runs out.
+    Cancel(Cancel),
+    /// The runner gives the job back unharmed (it drains or can't run it).
+    Release {
+        /// The lease's epoch.
+        epoch: u64,
+        /// Why.
+        reason: String,
+    },
+    /// The server's watchdog looks: expired leases and passed limits are acted on. Always legal;
+    /// often yields nothing.
+    Watch,
+}
+
+/// What a runner reports.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "report", rename_all = "snake_case")]
+pub enum Report {
+    /// The commit that the work starts from. Once per job.
+    Base {
+        /// The full commit id.
+        commit: String,
+    },
+    /// An attempt of a step began.
+    StepStarted {
+        /// The step.
+        step_id: StepId,
+    },
+    /// An attempt of a step ended.
+    StepEnded {
+        /// The step.
+        step_id: StepId,
+        /// How.
+        result: StepResult,
+    },
+    /// A step wants an outward write.
+    EffectStaged {
+        /// The step.
+        step_id: StepId,
+        /// Its key.
+        key: EffectKey,
+        /// What to do.
+        request: effect::Request,
+    },
+    /// Tokens used by the job so far.
+    Tokens {
+        /// The total.
+        total: u64,
+    },
+    /// The job can't go on (environment refused, repository gone), or was stopped on request.
+    Ended(End),
+}
+
+/// How an attempt of a step ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum StepResult {
+    /// Well.
+    Succeeded {
+        /// The hidden-ref commit of the work tree after it; absent if the tree did not change.
+        checkpoint: Option<String>,
+    },
+    /// Badly, but another attempt may help.
+    Failed {
+        /// A stable code for the job's end.
+        code: String,
+        /// Why, for a person.
+        reason: String,
+    },
+    /// The agent gave up; another attempt would not help.
+    GaveUp(GiveUp),
+    /// There is nothing to do: the job ends well and without a change.
+    NothingToDo {
+        /// Why, for a person.
+        reason: String,
+    },
+}
+
+/// What happened to a job. The journal's content: variants are only ever added.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// It was created.
+    Created {
+        /// What it was asked to do.
+        spec: Spec,
+        /// Who asked.
+        by: By,
+    },
+    /// A runner got it.
+    Leased {
+        /// The runner.
+        runner_id: RunnerId,
+        /// The lease's epoch.
+        epoch: u64,
+        /// Until when, unless renewed.
+        deadline: Time,
+    },
+    /// The lease was renewed. Not journalled one by one: a projection holds the deadline.
+    Renewed {
+        /// Until when, unless renewed.
+        deadline: Time,
+    },
+    /// A report was accepted; the events it caused follow.
+    Reported {
+        /// Its place within the epoch.
+        seq: u64,
+    },
+    /// The commit that the work starts from is known.
+    BaseKnown {
+        /// The full commit id.
+        commit: String,
+    },
+    /// An attempt of a step began.
+    StepStarted {
+        /// The step.
+        step_id: StepId,
+        /// Which attempt, from 1.
+        attempt: u32,
+    },
+    /// A step ended well.
+    StepSucceeded {
+        /// The step.
+        step_id: StepId,
+        /// The hidden-ref commit of the work tree after it.
+        checkpoint: Option<String>,
+    },
+    /// An attempt failed and another follows.
+    StepRetried {
+        /// The step.
+        step_id: StepId,
+        /// When the next attempt begins.
+        until: Time,
+        /// Why the last one failed.
+        reason: String,
+    },
+    /// A step failed for good.
+    StepFailed {
+        /// The step.
+        step_id: StepId,
+        /// Why.
+        reason: String,
+    },
+    /// An effect was staged.
+    EffectStaged {
+        /// Its key.
+        key: EffectKey,
+        /// The step that wants it.
+        step_id: StepId,
+        /// What to do.
+        request: effect::Request,
+    },
+    /// An effect's state changed.
+    EffectChanged {
+        /// Its key.
+        key: EffectKey,
+        /// Its new state.
+        state: effect::State,
+    },
+    /// Tokens used so far.
+    TokensUsed {
+        /// The total.
+        total: u64,
+    },
+    /// Somebody asked it to stop.
+    CancelRequested(Cancel),
+    /// The lease was lost or given back: it waits for a runner again, from its last durable step.
+    Requeued {
+        /// Why.
+        reason: String,
+        /// True if it counts against the job's requeues.
+        counted: bool,
+        /// Not before then.
+        not_before: Time,
+    },
+    /// It is over.
+    Ended(End),
+}
+
+/// Why a command was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(tag = "refusal", rename_all = "snake_case")]
+pub enum Refusal {
+    /// The job has ended.
+    #[error("the job has ended")]
+    Ended,
+    /// The job isn't queued, or not due yet.
+    #[error("the job isn't waiting for a runner")]
+    NotQueued,
+    /// The epoch isn't the current lease's: whoever speaks has lost the job and must stop.
+    #[error("the lease was lost: epoch {given} isn't the current one, {current}")]
+    StaleEpoch {
+        /// The epoch given.
+        given: u64,
+        /// The current one.
+        current: u64,
+    },
+    /// A report is missing between the last one and this one.
+    #[error("report {given} came after {last}: send the missing ones first")]
+    Gap {
+        /// The report given.
+        given: u64,
+        /// The last one accepted.
+        last: u64,
+    },
+    /// The command does not fit the job's state.
+    #[error("{why}")]
+    Illegal {
+        /// Why, for a person.
+        why: String,
+    },
+    /// An effect is granted to somebody else, or its grant expired and nobody has looked.
+    #[error("the effect can't be granted: {why}")]
+    NotGranted {
+        /// Why.
+        why: String,
+    },
+}
+
+/// What the runner that holds the lease should do next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Next {
+    /// Start an attempt of this step.
+    Start {
+        /// Its index in the spec.
+        index: usize,
+    },
+    /// Nothing before then.
+    Wait {
+        /// When.
+        until: Time,
+    },
+    /// An attempt runs: see it to its end.
+    Continue {
+        /// The step's index in the spec.
+        index: usize,
+    },
+    /// Stop what runs and report the job's end: somebody asked, or a limit has passed.
+    Stop(End),
+    /// It is over.
+    Ended,
+}

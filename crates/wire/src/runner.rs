@@ -1,0 +1,316 @@
+//! The runner protocol, version 1: JSON over HTTP, every call made by the runner, every call safe to
+//! repeat.
+//!
+//! | call | meaning |
+//! |---|---|
+//! | `POST /api/v1/runner/register` | a runner process says that it is there: [`Register`] → [`Registered`] |
+//! | `POST /api/v1/runner/lease` | long poll for jobs: [`LeaseRequest`] → [`Leases`] |
+//! | `POST /api/v1/runner/report` | reports and heartbeats of many jobs: [`ReportRequest`] → [`ReportAnswer`] |
+//! | `POST /api/v1/runner/streams` | pieces of logs and sessions of many jobs: [`StreamRequest`] → [`StreamAnswer`] |
+//! | `POST /api/v1/runner/grant` | asks to act on an effect: [`GrantRequest`] → [`GrantAnswer`] |
+//! | `POST /api/v1/runner/record` | records what came of an effect: [`RecordRequest`] → [`GrantAnswer`] |
+//! | `PUT /api/v1/runner/jobs/{job}/checkpoints/{step}?epoch=&commit=` | a thin git bundle, as the body |
+//! | `GET /api/v1/runner/jobs/{job}/checkpoints/{step}?epoch=` | the bundle again, for a later lease |
+//! | `PUT /api/v1/runner/jobs/{job}/diffs/{step}?epoch=` | the work so far as a git patch, as the body |
+//!
+//! A runner authenticates with a service token of the role `runner` (`Authorization: Bearer`). What
+//! concerns a job carries its lease's epoch; a stale epoch is answered with [`JobStatus::Lost`] and
+//! the runner stops that job at once. A report is accepted when the server has committed it; until
+//! then the runner keeps it on disk and sends it again. The job events and reports are those of
+//! [`windlass_run::job`]: their stored form is versioned already, since the journal must stay
+//! readable, so there is no second copy of them here.
+
+use serde::{Deserialize, Serialize};
+use windlass_run::{
+    EffectKey, JobId, ProjectId, RunId, RunnerId, StepId, Time,
+    effect::{self, Effect},
+    job::{Cancel, Report, State},
+};
+
+use crate::session;
+
+/// The version of this protocol that a runner and a server must share.
+pub const PROTOCOL: u32 = 1;
+
+/// A runner process says that it is there.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Register {
+    /// Its name, unique for a person's eye: by default the host's name.
+    pub name: String,
+    /// [`PROTOCOL`].
+    pub protocol: u32,
+    /// The version of its binary.
+    pub version: String,
+    /// The id it had before a restart, so that leases it still holds stay its own.
+    pub previous: Option<RunnerId>,
+    /// How many jobs it works on at once.
+    pub capacity: u32,
+}
+
+/// The server's answer to [`Register`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Registered {
+    /// The runner's id from now on.
+    pub runner_id: RunnerId,
+    /// How long a lease lasts without a heartbeat, in milliseconds.
+    pub lease_ttl_ms: u64,
+    /// How often to send a heartbeat, in milliseconds.
+    pub heartbeat_ms: u64,
+    /// The server's clock.
+    pub now: Time,
+}
+
+/// Asks for jobs. The server answers at once if there is one, else when there is one or the wait is
+/// over.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LeaseRequest {
+    /// Who asks.
+    pub runner_id: RunnerId,
+    /// How many jobs at most.
+    pub max: u32,
+    /// How long to wait for the first, in milliseconds; at most 30,000.
+    pub wait_ms: u64,
+}
+
+/// Jobs for a runner.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Leases {
+    /// The leases; empty when the wait was over.
+    pub leases: Vec<Lease>,
+}
+
+/// One leased job with all that a runner needs to work on it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Lease {
+    /// The job.
+    pub job_id: JobId,
+    /// Its run.
+    pub run_id: RunId,
+    /// The lease's epoch.
+    pub epoch: u64,
+    /// The machine's state right after the lease: what earlier leases did is in it.
+    pub state: State,
+    /// The task in one line, for titles.
+    pub title: String,
+    /// The repository and how to reach it. Absent for a job that needs none (all its steps are
+    /// no-ops of a benchmark).
+    pub repository: Option<Repository>,
+    /// Checkpoints of earlier steps that the server keeps, in the order of the steps.
+    pub checkpoints: Vec<Checkpoint>,
+}
+
+/// A job's repository and how to reach it.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Repository {
+    /// The project.
+    pub project_id: ProjectId,
+    /// The project's name: the last part of the work tree's path inside the environment.
+    pub name: String,
+    /// The URL for clone and push over smart HTTP.
+    pub url: String,
+    /// The user name that goes with the credential.
+    pub username: String,
+    /// The credential for that URL and this lease. It lives in the memory of the runner's doors and
+    /// nowhere else.
+    pub credential: String,
+    /// The branches, without `refs/heads/`, that this job may push.
+    pub branches: Vec<String>,
+}
+
+impl std::fmt::Debug for Repository {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Repository")
+            .field("project_id", &self.project_id)
+            .field("name", &self.name)
+            .field("url", &self.url)
+            .field("branches", &self.branches)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A checkpoint that the server keeps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// The step after which it was made.
+    pub step_id: StepId,
+    /// The commit in the bundle.
+    pub commit: String,
+}
+
+/// Reports and heartbeats of many jobs in one call.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReportRequest {
+    /// Who reports.
+    pub runner_id: RunnerId,
+    /// One entry per job that the runner holds: an entry without reports is a heartbeat.
+    pub jobs: Vec<JobReports>,
+}
+
+/// One job's reports.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct JobReports {
+    /// The job.
+    pub job_id: JobId,
+    /// The lease's epoch.
+    pub epoch: u64,
+    /// The reports in order; a first one that the server already has is skipped.
+    pub reports: Vec<NumberedReport>,
+}
+
+/// A report at its place.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NumberedReport {
+    /// From 1 within the lease's epoch, without gaps.
+    pub seq: u64,
+    /// When it happened, by the runner's clock.
+    pub at: Time,
+    /// What happened.
+    pub report: Report,
+}
+
+/// The server's answer to [`ReportRequest`], in the same order.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReportAnswer {
+    /// One answer per job.
+    pub jobs: Vec<JobAnswer>,
+}
+
+/// What the server says of one job.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct JobAnswer {
+    /// The job.
+    pub job_id: JobId,
+    /// Where it stands.
+    pub status: JobStatus,
+    /// The newest report that the server has committed under this epoch.
+    pub accepted: u64,
+    /// Set once somebody asked the job to stop.
+    pub cancel: Option<Cancel>,
+    /// The job's effects as they stand now.
+    pub effects: Vec<Effect>,
+    /// Why a report was refused, where one was; those after it were not looked at.
+    pub refused: Option<String>,
+}
+
+/// Where a job stands, for its runner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobStatus {
+    /// The lease holds.
+    Held,
+    /// The lease is lost: stop everything of this job and report nothing more.
+    Lost,
+    /// The job has ended: clean up.
+    Ended,
+}
+
+/// Pieces of logs and sessions of many jobs in one call.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StreamRequest {
+    /// Who sends.
+    pub runner_id: RunnerId,
+    /// The pieces.
+    pub pieces: Vec<Piece>,
+}
+
+/// A piece of a stream.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Piece {
+    /// The job.
+    pub job_id: JobId,
+    /// The lease's epoch.
+    pub epoch: u64,
+    /// The step.
+    pub step_id: StepId,
+    /// The attempt of the step, from 1.
+    pub attempt: u32,
+    /// What it carries.
+    pub content: Content,
+}
+
+/// What a piece of a stream carries. Streams only grow; what the server already has is skipped, a
+/// gap is answered with where to go on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "stream", rename_all = "snake_case")]
+pub enum Content {
+    /// Output of a step, redacted already.
+    Log {
+        /// Where in the stream this begins, in bytes.
+        offset: u64,
+        /// The bytes, as base 64.
+        base64: String,
+    },
+    /// Session events, redacted already.
+    Session {
+        /// The entries, in order.
+        entries: Vec<session::Entry>,
+    },
+}
+
+/// The server's answer to [`StreamRequest`], in the same order.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StreamAnswer {
+    /// One answer per piece.
+    pub pieces: Vec<PieceAnswer>,
+}
+
+/// What the server says of one piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum PieceAnswer {
+    /// The stream now reaches to here: bytes of a log, or the last entry's number of a session.
+    Have {
+        /// The stream's length.
+        length: u64,
+    },
+    /// The lease is lost.
+    Lost,
+}
+
+/// Asks to act on an effect.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct GrantRequest {
+    /// Who asks.
+    pub runner_id: RunnerId,
+    /// The job.
+    pub job_id: JobId,
+    /// The lease's epoch.
+    pub epoch: u64,
+    /// Which effect.
+    pub key: EffectKey,
+    /// True if the runner looked at the far side and the effect is not there.
+    pub looked: bool,
+}
+
+/// Records what came of an effect.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RecordRequest {
+    /// Who records.
+    pub runner_id: RunnerId,
+    /// The job.
+    pub job_id: JobId,
+    /// The lease's epoch.
+    pub epoch: u64,
+    /// Which effect.
+    pub key: EffectKey,
+    /// What came of it: done, failed or unknown.
+    pub state: effect::State,
+}
+
+/// The answer to [`GrantRequest`] and [`RecordRequest`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum GrantAnswer {
+    /// The effect as it stands now; for a grant, its state is granted to the asker.
+    Effect {
+        /// The state.
+        state: effect::State,
+    },
+    /// No: look at the far side first, or wait.
+    Refused {
+        /// Why.
+        why: String,
+    },
+    /// The lease is lost.
+    Lost,
+}
