@@ -53,7 +53,8 @@ pub enum Event {
         /// Markdown, as the agent wrote it.
         text: String,
     },
-    /// The agent began a tool call.
+    /// The agent began a tool call. A second event with the same id replaces the title, kind and
+    /// input of the first: some agents name a call before they know its input.
     ToolCall {
         /// The agent's id of the call, unique within the session.
         id: String,
@@ -111,6 +112,8 @@ pub enum Event {
         /// The end of what it printed.
         output: String,
     },
+    /// The agent stopped without a result and said why, in the form it was asked to use.
+    GaveUp(GiveUp),
     /// The agent ended its turn.
     TurnEnded {
         /// Why, in ACP's words: `end_turn`, `max_tokens`, `max_turn_requests`, `refusal`, `cancelled`.
@@ -191,4 +194,17 @@ pub struct PlanEntry {
     pub text: String,
     /// `pending`, `in_progress` or `completed`.
     pub status: String,
+}
+
+/// What an agent says when it ends without a result. Its own words: a claim, not evidence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GiveUp {
+    /// What was tried, one entry each, in order.
+    #[serde(default)]
+    pub tried: Vec<String>,
+    /// Why it stopped.
+    pub stopped_because: String,
+    /// What would let the next attempt go on; empty if it did not say.
+    #[serde(default)]
+    pub would_unblock: String,
 }
