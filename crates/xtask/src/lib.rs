@@ -1,0 +1,15 @@
+//! What keeps the project honest: `tidy`, `test`, `bench`, `sim`, `chaos`. Never linked into
+//! `windlass`.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "these are commands for a terminal")]
+
+pub mod suites;
+pub mod tidy;
+
+use std::path::{Path, PathBuf};
+
+/// The workspace's root folder.
+pub fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).unwrap_or(here).to_owned()
+}

@@ -1,0 +1,221 @@
+//! Edges between our crates, dependencies that belong to one crate only, bans and licences.
+
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
+
+use anyhow::{Context as _, Result, bail};
+use serde::Deserialize;
+
+use super::Finding;
+
+/// Which of our crates each crate may use, besides in tests. `ARCHITECTURE.md` says why.
+const EDGES: &[(&str, &[&str])] = &[
+    ("policy", &[]),
+    ("run", &["policy"]),
+    ("wire", &["run"]),
+    ("store", &["run"]),
+    ("git", &[]),
+    ("sandbox", &["policy"]),
+    ("gateway", &["policy", "git"]),
+    ("agent", &["policy", "wire"]),
+    ("forge", &["git"]),
+    ("server", &["store", "run", "policy", "wire", "forge", "git"]),
+    ("runner", &["wire", "sandbox", "gateway", "agent", "forge", "git", "policy", "run"]),
+    ("cli", &["server", "runner", "wire", "policy", "run", "forge", "sandbox", "agent", "store"]),
+    ("testkit", &["*"]),
+    ("xtask", &["*"]),
+];
+
+/// Dependencies that hide an outside thing, and the crates that may see it.
+const OWNERS: &[(&str, &[&str])] = &[
+    ("axum", &["server", "gateway", "testkit"]),
+    ("rusqlite", &["store"]),
+    ("tokio-postgres", &["store", "testkit"]),
+    ("libc", &["sandbox"]),
+    ("nix", &["sandbox"]),
+    // Safe wrappers only: file locks and no-follow opens in `git`, process groups in `agent`.
+    ("rustix", &["sandbox", "git", "agent"]),
+    ("seccompiler", &["sandbox"]),
+    ("octocrab", &["forge"]),
+    ("agent-client-protocol", &["agent", "testkit"]),
+    ("askama", &["server"]),
+    ("clap", &["cli", "xtask"]),
+    // Ambient state: a true constant is a `const` or a `LazyLock` beside its use.
+    ("lazy_static", &[]),
+];
+
+#[derive(Deserialize)]
+struct Manifest {
+    #[serde(default)]
+    dependencies: BTreeMap<String, toml::Value>,
+}
+
+/// Checks each crate's manifest against the allowed edges and owners.
+pub(super) fn edges(root: &Path) -> Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    for entry in fs::read_dir(root.join("crates")).context("failed to list crates/")? {
+        let folder = entry?.path();
+        let manifest_path = folder.join("Cargo.toml");
+        if !manifest_path.exists() {
+            continue;
+        }
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let text = fs::read_to_string(&manifest_path)?;
+        let manifest: Manifest = toml::from_str(&text)
+            .with_context(|| format!("failed to read {}", manifest_path.display()))?;
+        let finding = |dependency: &str, what: String| Finding {
+            file: manifest_path.strip_prefix(root).unwrap_or(&manifest_path).to_owned(),
+            line: 1 + text.lines().position(|line| line.starts_with(dependency)).unwrap_or(0),
+            what,
+        };
+        let Some((_, allowed)) = EDGES.iter().find(|(crate_name, _)| *crate_name == name) else {
+            findings.push(finding("", format!("crate `{name}` has no row in xtask's EDGES")));
+            continue;
+        };
+        for dependency in manifest.dependencies.keys() {
+            if let Some(ours) = dependency.strip_prefix("windlass-")
+                && !allowed.contains(&"*")
+                && !allowed.contains(&ours)
+            {
+                findings.push(finding(
+                    dependency,
+                    format!("`{name}` may not use `{ours}`: see the code map in ARCHITECTURE.md"),
+                ));
+            }
+            if let Some((_, owners)) = OWNERS.iter().find(|(owned, _)| owned == dependency)
+                && !owners.contains(&name.as_str())
+            {
+                findings.push(finding(
+                    dependency,
+                    format!("`{dependency}` belongs to {owners:?}; ask them instead"),
+                ));
+            }
+        }
+    }
+    Ok(findings)
+}
+
+#[derive(Deserialize)]
+struct Deny {
+    licenses: Licences,
+    bans: Bans,
+}
+
+#[derive(Deserialize)]
+struct Licences {
+    allow: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Bans {
+    deny: Vec<Ban>,
+}
+
+#[derive(Deserialize)]
+struct Ban {
+    #[serde(rename = "crate")]
+    name: String,
+    reason: String,
+    #[serde(default)]
+    wrappers: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    name: String,
+    version: String,
+    license: Option<String>,
+    source: Option<String>,
+    dependencies: Vec<Dependency>,
+}
+
+#[derive(Deserialize)]
+struct Dependency {
+    name: String,
+    kind: Option<String>,
+    #[serde(default)]
+    optional: bool,
+}
+
+/// Checks every package that this machine's build resolves against `deny.toml`.
+pub(super) fn bans_and_licences(root: &Path) -> Result<Vec<Finding>> {
+    let deny: Deny = toml::from_str(&fs::read_to_string(root.join("deny.toml"))?)
+        .context("failed to read deny.toml")?;
+    let metadata = metadata(root)?;
+    let lock = root.join("Cargo.lock");
+    let lock_file = lock.strip_prefix(root).unwrap_or(&lock).to_owned();
+    let mut findings = Vec::new();
+    for package in metadata.packages.iter().filter(|package| package.source.is_some()) {
+        let finding = |what| Finding { file: lock_file.clone(), line: 0, what };
+        let licence = package.license.as_deref().unwrap_or("");
+        if !licence_is_allowed(licence, &deny.licenses.allow) {
+            findings.push(finding(format!(
+                "{} {} has the licence `{licence}`, which deny.toml doesn't allow",
+                package.name, package.version
+            )));
+        }
+        for ban in deny.bans.deny.iter().filter(|ban| ban.name == package.name) {
+            let only_wrapped = metadata.packages.iter().all(|user| {
+                ban.wrappers.contains(&user.name)
+                    || !user.dependencies.iter().any(|dependency| {
+                        dependency.name == ban.name
+                            && dependency.kind.as_deref() != Some("dev")
+                            && !dependency.optional
+                    })
+            });
+            if ban.wrappers.is_empty() || !only_wrapped {
+                findings.push(finding(format!("{} is banned: {}", package.name, ban.reason)));
+            }
+        }
+    }
+    Ok(findings)
+}
+
+fn metadata(root: &Path) -> Result<Metadata> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--locked", "--filter-platform"])
+        .arg(format!("{}-unknown-linux-gnu", std::env::consts::ARCH))
+        .current_dir(root)
+        .output()
+        .context("failed to start cargo metadata")?;
+    if !output.status.success() {
+        bail!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    serde_json::from_slice(&output.stdout).context("failed to read what cargo metadata printed")
+}
+
+/// An SPDX expression is allowed if one side of an `OR`, and all sides of an `AND`, are. Parentheses
+/// in the wild only group `OR`s within `AND`s, so a product of sums covers them.
+fn licence_is_allowed(expression: &str, allowed: &[String]) -> bool {
+    let expression = expression.replace('/', " OR ");
+    !expression.trim().is_empty()
+        && expression.split(" AND ").all(|part| {
+            part.trim_matches(['(', ')', ' '])
+                .split(" OR ")
+                .any(|name| allowed.iter().any(|ok| ok == name.trim_matches(['(', ')', ' '])))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_licence_passes_by_one_alternative_but_needs_every_part() {
+        let allowed = ["MIT".to_owned(), "Apache-2.0".to_owned()];
+        let verdicts = [
+            "MIT",
+            "GPL-3.0 OR MIT",
+            "MIT/Apache-2.0",
+            "(MIT OR GPL-3.0) AND Apache-2.0",
+            "MIT AND GPL-3.0",
+            "",
+        ]
+        .map(|expression| licence_is_allowed(expression, &allowed));
+        assert_eq!(verdicts, [true, true, true, true, false, false]);
+    }
+}
