@@ -1,0 +1,210 @@
+//! Jobs: their state, steps, effects and streams.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use windlass_run::{JobId, ProjectId, RunId, RunnerId, StepId};
+
+use super::Who;
+
+/// A job as a list shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct JobSummary {
+    /// Its id.
+    #[schemars(with = "String")]
+    pub id: JobId,
+    /// Its run.
+    #[schemars(with = "String")]
+    pub run_id: RunId,
+    /// Its project.
+    #[schemars(with = "String")]
+    pub project_id: ProjectId,
+    /// The project's name.
+    pub project: String,
+    /// The task in one line.
+    pub title: String,
+    /// `queued`, `running`, `succeeded`, `gave_up`, `failed`, `cancelled` or `skipped`.
+    pub state: String,
+    /// How it ended; absent until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<End>,
+    /// The pull request that it opened or updated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_request: Option<PullRequestLink>,
+    /// When it was created.
+    pub created_at: i64,
+    /// When its first lease began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<i64>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<i64>,
+}
+
+/// A job with its steps and effects.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Job {
+    /// What a list shows of it.
+    #[serde(flatten)]
+    pub summary: JobSummary,
+    /// Who asked for it.
+    pub asked_by: Who,
+    /// The branch that the change is meant for.
+    pub base: String,
+    /// The commit that the work starts from, once known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_commit: Option<String>,
+    /// The ended job that this one follows up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub continues: Option<JobId>,
+    /// The runner that has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub runner_id: Option<RunnerId>,
+    /// The epoch of the newest lease; 0 before the first.
+    pub epoch: u64,
+    /// How often it was requeued after a lost lease.
+    pub requeues: u32,
+    /// Who asked it to stop, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel: Option<CancelRequest>,
+    /// Tokens used so far, as the model door counts them.
+    pub tokens: u64,
+    /// The limit of tokens, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_limit: Option<u64>,
+    /// Its steps, in order.
+    pub steps: Vec<Step>,
+    /// Its outward writes, in the order in which they were staged.
+    pub effects: Vec<Effect>,
+}
+
+/// How a job ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct End {
+    /// `succeeded`, `gave_up`, `failed`, `cancelled` or `skipped`.
+    pub outcome: String,
+    /// A stable code.
+    pub code: String,
+    /// One or more sentences that a person can act on.
+    pub reason: String,
+    /// What was tried, why it stopped, and what would unblock it: the agent's own words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub give_up: Option<GiveUp>,
+}
+
+/// The agent's own report of why there is no change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GiveUp {
+    /// What was tried, in order.
+    pub tried: Vec<String>,
+    /// Why it stopped.
+    pub stopped_because: String,
+    /// What would unblock it.
+    pub would_unblock: String,
+}
+
+/// Somebody asked a job to stop.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CancelRequest {
+    /// Who.
+    pub by: Who,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub at: i64,
+}
+
+/// A pull request, named.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PullRequestLink {
+    /// Its number in the project.
+    pub number: u64,
+    /// Where a person sees it.
+    pub url: String,
+}
+
+/// One step of a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Step {
+    /// Its name.
+    #[schemars(with = "String")]
+    pub id: StepId,
+    /// `run`, `agent` or `pull_request`.
+    pub kind: String,
+    /// The command, the prompt or the title: what it does, in the task's own words.
+    pub text: String,
+    /// The agent, for an `agent` step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub harness: Option<String>,
+    /// `pending`, `running`, `backoff`, `succeeded` or `failed`.
+    pub state: String,
+    /// Why it failed, where it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Attempts begun.
+    pub attempts: u32,
+    /// When the newest attempt began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<i64>,
+    /// When the step ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<i64>,
+    /// The commit of the work tree after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
+}
+
+/// An outward write of a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Effect {
+    /// What makes it the same write.
+    pub key: String,
+    /// `push` or `pull_request`.
+    pub kind: String,
+    /// The step that wants it.
+    #[schemars(with = "String")]
+    pub step_id: StepId,
+    /// `staged`, `granted`, `done`, `failed` or `unknown`.
+    pub state: String,
+    /// What came of it, or why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// One entry of a job's journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct JobEvent {
+    /// Its place in the job's journal, from 1. What `Last-Event-ID` carries.
+    pub seq: u64,
+    /// When it happened.
+    pub at: i64,
+    /// Who caused it.
+    pub by: Who,
+    /// What happened: an event of the job machine, tagged by its key `event`.
+    pub event: serde_json::Value,
+}
+
+/// Which entries of a stream are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StreamQuery {
+    /// The attempt of the step, from 1; absent means the newest. Only for logs and sessions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    /// Only what comes after this number (a byte offset for a log). 0 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
+    /// At most so many entries (bytes for a log).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// A piece of a step's output, as a stream of events carries it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LogPiece {
+    /// Where it begins, in bytes.
+    pub offset: u64,
+    /// The text. Bytes that are not UTF-8 are shown as U+FFFD; the log itself has them as they were.
+    pub text: String,
+}

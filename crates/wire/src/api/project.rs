@@ -1,0 +1,77 @@
+//! Projects: repositories with their settings.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use windlass_run::ProjectId;
+
+/// A project.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Project {
+    /// Its id.
+    #[schemars(with = "String")]
+    pub id: ProjectId,
+    /// The name, unique: letters, digits, `-`, `_` and `.`.
+    pub name: String,
+    /// Where the repository is and who hosts its pull requests.
+    pub source: Source,
+    /// The branch that changes are meant for if a task names none; absent while the repository has
+    /// no commit or its HEAD names no branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_branch: Option<String>,
+    /// The URL of the server's own copy, for `git clone` with a service token.
+    pub clone_url: String,
+    /// When it was added.
+    pub created_at: i64,
+    /// When the server last read the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refreshed_at: Option<i64>,
+    /// Things that a person should know: that uncommitted work is not used, that HEAD is detached,
+    /// that the last refresh failed.
+    #[serde(default)]
+    pub notes: Vec<String>,
+}
+
+/// Where a project's repository is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Source {
+    /// A repository on the server's disk. Its pull requests live on the local forge.
+    Path {
+        /// The absolute path of the work tree or of the bare repository.
+        path: String,
+    },
+    /// A repository anywhere that git can read without a credential. Its pull requests live on the
+    /// local forge.
+    Url {
+        /// The URL, without a credential in it.
+        url: String,
+    },
+    /// A repository on GitHub or GitHub Enterprise Server. Its pull requests live there.
+    Github {
+        /// `OWNER/NAME`.
+        repository: String,
+        /// The base URL of the REST API; absent for github.com.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        api_url: Option<String>,
+    },
+}
+
+/// Adds a project.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewProject {
+    /// The name; absent means the last part of the path or URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Where the repository is.
+    pub source: Source,
+    /// The branch that changes are meant for; absent means the one that HEAD names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_branch: Option<String>,
+    /// For `github`: the token, kept sealed, never given back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// For `github`: the secret of the webhook, kept sealed, never given back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook_secret: Option<String>,
+}
