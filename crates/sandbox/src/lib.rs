@@ -1,1 +1,41 @@
-//! windlass-sandbox.
+//! Turns a plan into a confined process tree, and is the only crate of Windlass that talks to the
+//! kernel directly.
+//!
+//! A caller connects a [`Client`] to the one small supervisor process of the host (starting it when
+//! there is none), gives it a [`Plan`] and gets an environment: own namespaces, a read-only view of the
+//! host's system folders, one writable work tree, and no network but *doors*, listening sockets that
+//! the environment's first process opens and hands out before anything else runs inside. Programs are
+//! executed with exact arguments under an operation id, so that a caller that crashed can ask again
+//! without executing twice.
+//!
+//! What may never happen here: an environment that starts although a layer its plan requires is not
+//! *seen* to be in force; a process, mount, folder or cgroup that outlives its supervisor and the next
+//! sweep; a thread in the supervisor (it forks); reading the process environment.
+//!
+//! Modules in reading order: [`plan`] and [`operation`] are the data; [`client`] is the way in;
+//! [`supervisor`] owns the environments; `init` is the first process of each; `keeper` stands beside
+//! each operation; [`doctor`] proves by attacks what this host can enforce; [`measure`] times a start.
+
+#![cfg(target_os = "linux")]
+
+pub mod canary;
+pub mod client;
+pub mod error;
+pub mod operation;
+pub mod plan;
+pub mod spool;
+pub mod supervisor;
+pub mod toolchains;
+
+mod frame;
+mod kernel;
+mod protocol;
+
+pub use client::{Client, Created, DoorListener, Pending, Pipes, Started};
+pub use error::{Error, Result};
+pub use operation::{Exec, Io, State, Status};
+pub use plan::{
+    Bind, Demand, Door, Enforced, EnvironmentId, Layer, Layers, Limits, OperationId, Plan, Report,
+    Scratch, WorkTree,
+};
+pub use protocol::Listed;
