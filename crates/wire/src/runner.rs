@@ -155,6 +155,11 @@ pub struct JobReports {
     pub epoch: u64,
     /// The reports in order; a first one that the server already has is skipped.
     pub reports: Vec<NumberedReport>,
+    /// Set if the runner gives the job back unharmed after these reports, with the reason: it drains,
+    /// was restarted, or its host can't run the job. Answered with [`JobStatus::Lost`], as the lease
+    /// is over then. Safe to repeat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
 }
 
 /// A report at its place.
