@@ -34,11 +34,8 @@ fn encode(prefix: &str, now: Time, random: u128) -> String {
 }
 
 fn check(kind: &'static str, prefix: &str, text: &str) -> Result<(), InvalidId> {
-    let refuse = |why: &str| InvalidId {
-        kind,
-        text: text.chars().take(64).collect(),
-        why: why.to_owned(),
-    };
+    let refuse =
+        |why: &str| InvalidId { kind, text: text.chars().take(64).collect(), why: why.to_owned() };
     let body = text
         .strip_prefix(prefix)
         .and_then(|rest| rest.strip_prefix('_'))

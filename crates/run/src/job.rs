@@ -4,20 +4,17 @@
 //! lease the runner owns step order: it drives this machine and reports; the server re-checks each
 //! report with the same code and folds the events. A report under a stale epoch is refused.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Duration, EffectKey, RunnerId, StepId, Time,
-    actor::By,
-    effect,
-    spec::Spec,
-};
+use crate::{Duration, EffectKey, RunnerId, StepId, Time, actor::By, effect, spec::Spec};
 
 /// What a job is, folded from its events.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct State {
-    /// What it was asked to do.
-    pub spec: Spec,
+    /// What it was asked to do. Shared, since it never changes and may be long.
+    pub spec: Arc<Spec>,
     /// Who asked.
     pub by: By,
     /// When it was created.
@@ -199,10 +196,15 @@ pub enum Command {
         /// effect is not there.
         looked: bool,
     },
-    /// An executor records what came of a granted effect (or what it found when it looked).
+    /// An executor records what came of a granted effect (or what it found when it looked). Legal
+    /// after the job's end too: what happened outside is always recorded.
     Record {
         /// Which effect.
         key: EffectKey,
+        /// The lease's epoch for a runner; the server's own generation for a reconciler.
+        epoch: u64,
+        /// Who records.
+        executor: effect::Executor,
         /// What came of it: `Done`, `Failed` or `Unknown`.
         state: effect::State,
     },
@@ -292,7 +294,7 @@ pub enum Event {
     /// It was created.
     Created {
         /// What it was asked to do.
-        spec: Spec,
+        spec: Arc<Spec>,
         /// Who asked.
         by: By,
     },

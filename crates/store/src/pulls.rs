@@ -1,0 +1,177 @@
+//! Pull requests of the local forge: a journal of events per pull request, the whole state as JSON,
+//! and the columns that lists need. The rules are `forge::local`'s; here is only memory.
+
+use windlass_run::{JobId, OrganisationId, ProjectId, Time, actor::By};
+
+use crate::{Error, Store};
+
+/// A pull request as it is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PullRow {
+    /// The organisation.
+    pub organisation_id: OrganisationId,
+    /// The project.
+    pub project_id: ProjectId,
+    /// The number in the project, from 1.
+    pub number: u64,
+    /// What lists need.
+    pub columns: PullColumns,
+    /// The number of its newest event: what the next change must name.
+    pub version: u64,
+    /// When it was opened.
+    pub created_at: Time,
+    /// When it last changed.
+    pub updated_at: Time,
+}
+
+/// What lists need of a pull request, and its whole state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PullColumns {
+    /// The title.
+    pub title: String,
+    /// `open`, `merged` or `closed`.
+    pub state: String,
+    /// `none`, `approved` or `changes_requested`.
+    pub review: String,
+    /// The branch that the change is meant for.
+    pub base: String,
+    /// The branch that has the change.
+    pub head: String,
+    /// The commit that `head` points to.
+    pub head_commit: String,
+    /// Who opened it.
+    pub opened_by: By,
+    /// The job that pushed the newest head, where one did.
+    pub job_id: Option<JobId>,
+    /// The whole state, as the rules know it.
+    pub state_json: serde_json::Value,
+}
+
+/// An event of a pull request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PullEvent {
+    /// Its place in the pull request's journal, from 1 without gaps.
+    pub seq: u64,
+    /// When.
+    pub at: Time,
+    /// Who.
+    pub by: By,
+    /// What happened.
+    pub event: serde_json::Value,
+}
+
+/// Which pull requests are wanted, newest change first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PullFilter {
+    /// Only those of this project.
+    pub project_id: Option<ProjectId>,
+    /// Only those in this state.
+    pub state: Option<String>,
+    /// Only those whose title has all of these words (the last one as a prefix).
+    pub search: Option<String>,
+    /// Only those that changed before: `updated_at`, project and number of the last row of the page
+    /// before.
+    pub before: Option<(Time, ProjectId, u64)>,
+}
+
+impl Store {
+    /// Opens a pull request with the project's next number and gives that number. `make` gets the
+    /// number and gives the columns and the first events; it may be called more than once.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if an open pull request of this project has the same head and base; its
+    /// message names the number.
+    pub async fn open_pull<F>(
+        &self,
+        by: By,
+        organisation_id: OrganisationId,
+        project_id: ProjectId,
+        now: Time,
+        make: F,
+    ) -> Result<u64, Error>
+    where
+        F: Fn(u64) -> (PullColumns, Vec<serde_json::Value>) + Send + 'static,
+    {
+        let _ = (by, organisation_id, project_id, now, make);
+        self.unfinished()
+    }
+
+    /// Appends events to a pull request and replaces its columns. Gives the new version.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Conflict`] if its version is not `version` any more: read it
+    /// again and decide again.
+    #[expect(clippy::too_many_arguments, reason = "each one is a different thing that is needed")]
+    pub async fn change_pull(
+        &self,
+        by: By,
+        organisation_id: OrganisationId,
+        project_id: ProjectId,
+        number: u64,
+        version: u64,
+        columns: PullColumns,
+        events: Vec<serde_json::Value>,
+        now: Time,
+    ) -> Result<u64, Error> {
+        let _ = (by, organisation_id, project_id, number, version, columns, events, now);
+        self.unfinished()
+    }
+
+    /// One pull request.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn pull(
+        &self,
+        organisation_id: &OrganisationId,
+        project_id: &ProjectId,
+        number: u64,
+    ) -> Result<PullRow, Error> {
+        let _ = (organisation_id, project_id, number);
+        self.unfinished()
+    }
+
+    /// The open pull request of a project with this head, where there is one.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] or [`Error::Database`].
+    pub async fn open_pull_with_head(
+        &self,
+        organisation_id: &OrganisationId,
+        project_id: &ProjectId,
+        head: &str,
+    ) -> Result<Option<PullRow>, Error> {
+        let _ = (organisation_id, project_id, head);
+        self.unfinished()
+    }
+
+    /// Pull requests, newest change first.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] or [`Error::Database`].
+    pub async fn pulls(
+        &self,
+        organisation_id: &OrganisationId,
+        filter: PullFilter,
+        limit: u32,
+    ) -> Result<Vec<PullRow>, Error> {
+        let _ = (organisation_id, filter, limit);
+        self.unfinished()
+    }
+
+    /// The journal of a pull request after `after`, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn pull_events(
+        &self,
+        organisation_id: &OrganisationId,
+        project_id: &ProjectId,
+        number: u64,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<PullEvent>, Error> {
+        let _ = (organisation_id, project_id, number, after, limit);
+        self.unfinished()
+    }
+}
