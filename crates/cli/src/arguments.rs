@@ -1,0 +1,506 @@
+//! The command line, as clap sees it.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::exit;
+
+/// Runs background coding agents on machines you own.
+#[derive(Debug, Parser)]
+#[command(name = "windlass", version, after_help = exit::HELP, max_term_width = 100)]
+pub(crate) struct Arguments {
+    /// Print JSON instead of text.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Where Windlass keeps its data [default: $XDG_DATA_HOME/windlass or ~/.local/share/windlass].
+    #[arg(long, global = true, env = "WINDLASS_DATA_DIR", value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// The server to talk to [default: the one that runs on the data folder].
+    #[arg(long, global = true, env = "WINDLASS_SERVER", value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// A file with the service token for that server; WINDLASS_TOKEN works too.
+    #[arg(long, global = true, env = "WINDLASS_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Start the server, with a runner of its own.
+    Up(Up),
+    /// Give an agent a task in a repository.
+    Run(Run),
+    /// List runs.
+    Runs(List),
+    /// Look at a job, stop it, or see its diff.
+    #[command(subcommand)]
+    Job(Job),
+    /// Print the log of a job's steps.
+    Logs(Logs),
+    /// Review changes: list, diff, comment, approve, merge.
+    #[command(subcommand)]
+    Review(Review),
+    /// Add, list or remove projects.
+    #[command(subcommand)]
+    Project(Project),
+    /// Work on jobs of a server (or list its runners).
+    Runner(Runner),
+    /// List, install or check coding agents.
+    #[command(subcommand)]
+    Agents(Agents),
+    /// Make, list or revoke service tokens.
+    #[command(subcommand)]
+    Token(Token),
+    /// Invite a user, or make a new sign-in link.
+    #[command(subcommand)]
+    User(User),
+    /// See what this machine can enforce, by trying it.
+    Doctor,
+    /// The whole tour on three small repositories made for it.
+    Demo(Demo),
+    /// Print the version of this binary, and of the server if one answers.
+    Version,
+    /// Print a completion script for a shell.
+    Completion {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// The built-in agent: speaks the Agent Client Protocol on standard input and output.
+    #[command(hide = true)]
+    Agent(BuiltinAgent),
+    /// Owns this host's environments; started by a runner.
+    #[command(hide = true)]
+    Supervisor(Supervisor),
+}
+
+/// `windlass up`
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// The address to listen on. Anything but loopback needs --tls.
+    #[arg(long, default_value = "127.0.0.1:8420", env = "WINDLASS_LISTEN", value_name = "ADDRESS")]
+    pub(crate) listen: SocketAddr,
+    /// The database: `postgres://...` or `sqlite:PATH` [default: SQLite in the data folder].
+    #[arg(long, env = "WINDLASS_DATABASE", value_name = "URL")]
+    pub(crate) database: Option<String>,
+    /// Serve HTTPS, with a certificate made at the first start and kept in the data folder.
+    #[arg(long)]
+    pub(crate) tls: bool,
+    /// No runner of its own: others lease the jobs.
+    #[arg(long)]
+    pub(crate) no_runner: bool,
+    #[command(flatten)]
+    pub(crate) runner: RunnerOptions,
+}
+
+/// What a runner works with, embedded or not.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RunnerOptions {
+    /// How many jobs at once.
+    #[arg(long, default_value_t = 4, env = "WINDLASS_CAPACITY", value_name = "N")]
+    pub(crate) capacity: u32,
+    /// Let environments reach a host on a non-global address: `HOST=CIDR`, repeatable. Needed for
+    /// package mirrors on private networks.
+    #[arg(long = "allow-private", env = "WINDLASS_ALLOW_PRIVATE", value_delimiter = ',', value_name = "HOST=CIDR")]
+    pub(crate) allow_private: Vec<String>,
+    /// A folder with session files for `replay:`.
+    #[arg(long, env = "WINDLASS_REPLAYS", value_name = "DIR")]
+    pub(crate) replays: Option<PathBuf>,
+    /// Memory for each environment, in MiB.
+    #[arg(long, env = "WINDLASS_MEMORY_MIB", value_name = "MIB")]
+    pub(crate) memory_mib: Option<u64>,
+    /// Processes for each environment.
+    #[arg(long, env = "WINDLASS_PROCESSES", value_name = "N")]
+    pub(crate) processes: Option<u32>,
+}
+
+/// `windlass run`
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The task, as you would tell a colleague.
+    pub(crate) task: String,
+    /// A project's name, a path on the server's disk, or a git URL [default: this folder's repository].
+    #[arg(long, value_name = "PROJECT|PATH|URL")]
+    pub(crate) repo: Option<String>,
+    /// The agent: `builtin`, a name from `windlass agents list`, or `custom: COMMAND`.
+    #[arg(long, env = "WINDLASS_AGENT", value_name = "NAME")]
+    pub(crate) agent: Option<String>,
+    /// The model to ask for.
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+    /// How much the agent does without asking, inside its environment.
+    #[arg(long, value_enum)]
+    pub(crate) mode: Option<Mode>,
+    /// A command that must succeed before the agent can end; repeatable.
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) verify: Vec<String>,
+    /// How often the agent may try to make them succeed.
+    #[arg(long, value_name = "N")]
+    pub(crate) attempts: Option<u32>,
+    /// The branch that the change is meant for [default: the project's].
+    #[arg(long, value_name = "BRANCH")]
+    pub(crate) base: Option<String>,
+    /// A host that the environment may reach, as `HOST:PORT`; repeatable.
+    #[arg(long = "allow", value_name = "HOST:PORT")]
+    pub(crate) allow: Vec<String>,
+    /// End the job after this many minutes.
+    #[arg(long, value_name = "MINUTES")]
+    pub(crate) minutes: Option<u64>,
+    /// Stop the job when its model calls have used this many tokens.
+    #[arg(long, value_name = "N")]
+    pub(crate) tokens: Option<u64>,
+    /// Answer from this session file instead of a model.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) replay: Option<String>,
+    /// Keep the work as a checkpoint: no branch, no pull request.
+    #[arg(long)]
+    pub(crate) no_pull_request: bool,
+    /// Start it and return at once.
+    #[arg(long)]
+    pub(crate) detach: bool,
+    #[command(flatten)]
+    pub(crate) runner: RunnerOptions,
+}
+
+/// How much an agent does without asking.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Mode {
+    /// It asks before it changes anything, and is denied.
+    Ask,
+    /// It asks for what it finds risky, and is allowed.
+    Auto,
+    /// It does not ask.
+    Full,
+}
+
+/// `windlass runs`
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Only runs in this state: queued, running, succeeded, gave_up, failed, cancelled.
+    #[arg(long)]
+    pub(crate) state: Option<String>,
+    /// How many.
+    #[arg(long, short = 'n', default_value_t = 20)]
+    pub(crate) limit: u32,
+    /// Go on where the last page ended.
+    #[arg(long)]
+    pub(crate) cursor: Option<String>,
+}
+
+/// `windlass job`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Job {
+    /// Show a job: its steps, effects and end. A run's id works too.
+    Show {
+        /// The job's or run's id, or the last part of one.
+        id: String,
+        /// Wait for its end, showing what happens.
+        #[arg(long, short)]
+        follow: bool,
+    },
+    /// Ask a job to stop.
+    Cancel {
+        /// The job's or run's id.
+        id: String,
+        /// Why, for those who read it later.
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Print the work so far as a patch.
+    Diff {
+        /// The job's or run's id.
+        id: String,
+    },
+    /// Print an agent step's session.
+    Session {
+        /// The job's or run's id.
+        id: String,
+        /// The step [default: the first agent step].
+        #[arg(long)]
+        step: Option<String>,
+    },
+    /// Print the job's journal.
+    Events {
+        /// The job's or run's id.
+        id: String,
+    },
+}
+
+/// `windlass logs`
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    /// The job's or run's id.
+    pub(crate) id: String,
+    /// Only this step.
+    #[arg(long)]
+    pub(crate) step: Option<String>,
+    /// Go on until the job has ended.
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+}
+
+/// `windlass review`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Review {
+    /// List pull requests.
+    List {
+        /// Only those in this state: open, merged or closed.
+        #[arg(long, default_value = "open")]
+        state: String,
+        /// Only those of this project.
+        #[arg(long)]
+        project: Option<String>,
+    },
+    /// Show a pull request and its conversation.
+    Show(Change),
+    /// Print its diff.
+    Diff(Change),
+    /// Comment, on the whole or at a line.
+    Comment {
+        #[command(flatten)]
+        change: Change,
+        /// The comment.
+        body: String,
+        /// The line, as `PATH:LINE` of the new side.
+        #[arg(long)]
+        at: Option<String>,
+        /// Send it to the agent as a follow-up turn.
+        #[arg(long)]
+        send: bool,
+    },
+    /// Send the comments that were not sent yet to the agent.
+    Send {
+        #[command(flatten)]
+        change: Change,
+        /// Something to add.
+        #[arg(long)]
+        note: Option<String>,
+    },
+    /// Approve the head as it is.
+    Approve {
+        #[command(flatten)]
+        change: Change,
+        /// A word with it.
+        #[arg(long, default_value = "")]
+        body: String,
+    },
+    /// Ask for changes.
+    RequestChanges {
+        #[command(flatten)]
+        change: Change,
+        /// Which ones.
+        body: String,
+    },
+    /// Merge it.
+    Merge {
+        #[command(flatten)]
+        change: Change,
+        /// How.
+        #[arg(long, value_enum, default_value = "merge")]
+        method: Method,
+        /// For a project from a path: move the base branch there too, if that is safe.
+        #[arg(long)]
+        update_source: bool,
+    },
+    /// Close it without merging.
+    Close(Change),
+    /// Open a closed one again.
+    Reopen(Change),
+    /// For a project from a path: make the change visible there as a branch.
+    Publish(Change),
+}
+
+/// How to merge.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Method {
+    /// A merge commit.
+    Merge,
+    /// One commit with everything.
+    Squash,
+    /// The commits on top of the base.
+    Rebase,
+}
+
+/// Names a pull request.
+#[derive(Debug, Args)]
+pub(crate) struct Change {
+    /// The pull request, as PROJECT#NUMBER or PROJECT/NUMBER.
+    #[arg(value_name = "PROJECT#NUMBER")]
+    pub(crate) change: String,
+}
+
+/// `windlass project`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Project {
+    /// Add one from a path, a git URL, or `github:OWNER/NAME`.
+    Add {
+        /// Where the repository is.
+        source: String,
+        /// Its name [default: the last part of the source].
+        #[arg(long)]
+        name: Option<String>,
+        /// The branch that changes are meant for [default: the one that HEAD names].
+        #[arg(long)]
+        branch: Option<String>,
+        /// For GitHub: a file with the token.
+        #[arg(long, value_name = "FILE")]
+        github_token_file: Option<PathBuf>,
+        /// For GitHub: a file with the webhook's secret.
+        #[arg(long, value_name = "FILE")]
+        webhook_secret_file: Option<PathBuf>,
+        /// For GitHub Enterprise Server: the base URL of its API.
+        #[arg(long, value_name = "URL")]
+        api_url: Option<String>,
+    },
+    /// List them.
+    List,
+    /// Show one.
+    Show {
+        /// Its name or id.
+        project: String,
+    },
+    /// Remove one. Its runs stay; its local pull requests go.
+    Remove {
+        /// Its name or id.
+        project: String,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// `windlass runner`
+#[derive(Debug, Args)]
+pub(crate) struct Runner {
+    /// List the server's runners instead of being one.
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// The runner's name [default: the host's].
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// The SHA-256 of the server's certificate, as `windlass up --tls` prints it.
+    #[arg(long, env = "WINDLASS_CERTIFICATE", value_name = "HEX")]
+    pub(crate) certificate: Option<String>,
+    /// Where this runner keeps its state [default: `runner` in the data folder].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// For benchmarks: steps whose command is `true` end well without an environment.
+    #[arg(long, hide = true)]
+    pub(crate) null_executor: bool,
+    #[command(flatten)]
+    pub(crate) options: RunnerOptions,
+}
+
+/// `windlass agents`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Agents {
+    /// List known agents and what is installed.
+    List,
+    /// Install one from npm, with a Node of its own.
+    Install {
+        /// `NAME` or `NAME@VERSION`.
+        agent: String,
+    },
+    /// Start an installed agent in an environment and shake hands.
+    Check {
+        /// Which one.
+        name: String,
+    },
+}
+
+/// `windlass token`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Token {
+    /// Make one. It is printed once.
+    Create {
+        /// What it is for.
+        name: String,
+        /// What it may do.
+        #[arg(long, value_enum)]
+        role: Role,
+        /// How long it lasts, in days [default: for ever].
+        #[arg(long)]
+        days: Option<u64>,
+    },
+    /// List them.
+    List,
+    /// Revoke one.
+    Revoke {
+        /// Its id.
+        id: String,
+    },
+}
+
+/// `windlass user`
+#[derive(Debug, Subcommand)]
+pub(crate) enum User {
+    /// Invite a user, or give an existing one a new sign-in link.
+    Invite {
+        /// The name.
+        name: String,
+        /// What they may do.
+        #[arg(long, value_enum, default_value = "operator")]
+        role: Role,
+    },
+    /// List them.
+    List,
+}
+
+/// What somebody may do.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Role {
+    /// Reads.
+    Viewer,
+    /// Reads, starts and stops runs.
+    Operator,
+    /// The same, and reviews and merges.
+    Reviewer,
+    /// Everything that people may.
+    Admin,
+    /// Only the runner protocol.
+    Runner,
+}
+
+/// `windlass demo`
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// End when the changes are there, instead of keeping the pages open.
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Do it for real: an installed agent, or `builtin` with a model key.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) agent: Option<String>,
+    /// The model to ask for, with --agent.
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+    /// Where the repositories and the demo's data go [default: a new temporary folder].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// The address to listen on [default: a free port on loopback].
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
+    pub(crate) listen: SocketAddr,
+}
+
+/// `windlass agent`
+#[derive(Debug, Args)]
+pub(crate) struct BuiltinAgent {
+    /// The model API's base address.
+    #[arg(long, env = "WINDLASS_MODEL_URL", value_name = "URL")]
+    pub(crate) model_url: String,
+    /// Which API it is.
+    #[arg(long, env = "WINDLASS_MODEL_API", default_value = "anthropic")]
+    pub(crate) model_api: String,
+    /// The model to ask for.
+    #[arg(long, env = "WINDLASS_MODEL", default_value = "")]
+    pub(crate) model: String,
+}
+
+/// `windlass supervisor`
+#[derive(Debug, Args)]
+pub(crate) struct Supervisor {
+    /// Where its socket and the environments' folders are.
+    #[arg(long)]
+    pub(crate) state_dir: PathBuf,
+}

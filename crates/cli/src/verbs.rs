@@ -1,0 +1,90 @@
+//! The verbs, one file each. This file only routes.
+
+mod agent;
+mod agents;
+mod demo;
+mod doctor;
+mod embedded;
+mod find;
+mod follow;
+mod job;
+mod logs;
+mod project;
+mod review;
+mod run;
+mod runner;
+mod runs;
+mod supervisor;
+mod token;
+mod up;
+mod user;
+mod version;
+
+use std::future::Future;
+
+use anyhow::{Context as _, Result};
+use clap::CommandFactory as _;
+
+use crate::{
+    arguments::{Arguments, Verb},
+    exit::Exit,
+    settings::Settings,
+};
+
+/// Does what the command line asks for.
+pub(crate) fn dispatch(arguments: Arguments) -> Result<Exit> {
+    // These three run before anything else is set up: one must have a single thread, one owns its
+    // standard streams, one must work without a home folder.
+    match arguments.verb {
+        Verb::Supervisor(verb) => return supervisor::run(verb),
+        Verb::Agent(verb) => return wait(agent::run(verb)),
+        Verb::Completion { shell } => {
+            let mut command = Arguments::command();
+            clap_complete::generate(shell, &mut command, "windlass", &mut std::io::stdout());
+            return Ok(Exit::Success);
+        }
+        _ => {}
+    }
+    log_to_stderr();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let settings = Settings::read(&arguments)?;
+    match arguments.verb {
+        Verb::Up(verb) => wait(up::run(&settings, verb)),
+        Verb::Run(verb) => wait(run::run(&settings, verb)),
+        Verb::Runs(verb) => wait(runs::run(&settings, verb)),
+        Verb::Job(verb) => wait(job::run(&settings, verb)),
+        Verb::Logs(verb) => wait(logs::run(&settings, verb)),
+        Verb::Review(verb) => wait(review::run(&settings, verb)),
+        Verb::Project(verb) => wait(project::run(&settings, verb)),
+        Verb::Runner(verb) => wait(runner::run(&settings, verb)),
+        Verb::Agents(verb) => wait(agents::run(&settings, verb)),
+        Verb::Token(verb) => wait(token::run(&settings, verb)),
+        Verb::User(verb) => wait(user::run(&settings, verb)),
+        Verb::Doctor => doctor::run(&settings),
+        Verb::Demo(verb) => wait(demo::run(&settings, verb)),
+        Verb::Version => wait(version::run(&settings)),
+        Verb::Supervisor(_) | Verb::Agent(_) | Verb::Completion { .. } => Ok(Exit::Success),
+    }
+}
+
+fn wait(verb: impl Future<Output = Result<Exit>>) -> Result<Exit> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("failed to start the runtime")?
+        .block_on(verb)
+}
+
+fn log_to_stderr() {
+    let filter = std::env::var("WINDLASS_LOG").unwrap_or_else(|_| "warn".to_owned());
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+        .with_writer(std::io::stderr)
+        .try_init();
+}
+
+/// Prints a value as JSON.
+fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    println!("{}", serde_json::to_string_pretty(value).context("failed to print JSON")?);
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! `windlass project`: which repositories the server knows.
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+
+use anyhow::{Context as _, Result, bail};
+use windlass_wire::api::{
+    Page,
+    project::{NewProject, Project, Source},
+};
+
+use crate::{
+    arguments,
+    client::Client,
+    exit::Exit,
+    settings::{Settings, read_secret},
+    terminal,
+};
+
+pub(crate) async fn run(settings: &Settings, verb: arguments::Project) -> Result<Exit> {
+    let client = Client::find(settings).await?;
+    match verb {
+        arguments::Project::Add {
+            source,
+            name,
+            branch,
+            github_token_file,
+            webhook_secret_file,
+            api_url,
+        } => {
+            let new = NewProject {
+                name,
+                source: parse_source(&source, api_url)?,
+                default_branch: branch,
+                token: github_token_file.as_deref().map(read_secret).transpose()?,
+                webhook_secret: webhook_secret_file.as_deref().map(read_secret).transpose()?,
+            };
+            let project: Project = client.post("/api/v1/projects", &new).await?;
+            show(settings, &project)?;
+        }
+        arguments::Project::List => {
+            let page: Page<Project> = client.query("/api/v1/projects", &[("limit", "200")]).await?;
+            if settings.json {
+                super::print_json(&page)?;
+            } else {
+                let rows = page.items.iter().map(|project| {
+                    vec![
+                        project.name.clone(),
+                        project.default_branch.clone().unwrap_or_default(),
+                        terminal::one_line(&place(&project.source), 80),
+                    ]
+                });
+                terminal::table(&["project", "branch", "source"], &rows.collect::<Vec<_>>());
+            }
+        }
+        arguments::Project::Show { project } => {
+            let project: Project = client.get(&format!("/api/v1/projects/{project}")).await?;
+            show(settings, &project)?;
+        }
+        arguments::Project::Remove { project, yes } => {
+            if !yes && !confirmed(&format!("Remove {project} and its local pull requests?"))? {
+                bail!("nothing was removed: say --yes, or answer y");
+            }
+            client.command(reqwest::Method::DELETE, &format!("/api/v1/projects/{project}")).await?;
+        }
+    }
+    Ok(Exit::Success)
+}
+
+/// What a person typed, as a source.
+pub(crate) fn parse_source(text: &str, api_url: Option<String>) -> Result<Source> {
+    if let Some(repository) = text.strip_prefix("github:") {
+        return Ok(Source::Github { repository: repository.to_owned(), api_url });
+    }
+    let is_url = text.contains("://") || text.split_once(':').is_some_and(|(host, _)| {
+        host.contains('@') || (host.contains('.') && !host.contains('/') && !host.starts_with('.'))
+    });
+    if is_url {
+        return Ok(Source::Url { url: text.to_owned() });
+    }
+    let path = std::path::absolute(text).with_context(|| format!("failed to resolve {text}"))?;
+    let path = path.canonicalize().with_context(|| format!("no repository at {}", path.display()))?;
+    let Some(path) = path.to_str() else {
+        bail!("{} isn't UTF-8: a project's path must be", path.display());
+    };
+    Ok(Source::Path { path: path.to_owned() })
+}
+
+fn show(settings: &Settings, project: &Project) -> Result<()> {
+    if settings.json {
+        return super::print_json(project);
+    }
+    println!("{}  {}", project.name, terminal::one_line(&place(&project.source), 100));
+    println!("  clone: {}", project.clone_url);
+    for note in &project.notes {
+        println!("  note: {}", terminal::harmless(note));
+    }
+    Ok(())
+}
+
+fn place(source: &Source) -> String {
+    match source {
+        Source::Path { path } => path.clone(),
+        Source::Url { url } => url.clone(),
+        Source::Github { repository, .. } => format!("github:{repository}"),
+    }
+}
+
+fn confirmed(question: &str) -> Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        return Ok(false);
+    }
+    print!("{question} [y/N] ");
+    std::io::stdout().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_a_path_a_url_or_a_github_repository() {
+        let url = |text: &str| Source::Url { url: text.to_owned() };
+        for text in ["https://example.org/a.git", "git@example.org:a/b.git", "example.org:a.git"] {
+            assert_eq!(parse_source(text, None).expect("it is a URL"), url(text));
+        }
+        let github = Source::Github { repository: "acme/api".to_owned(), api_url: None };
+        assert_eq!(parse_source("github:acme/api", None).expect("it is on GitHub"), github);
+        assert!(parse_source("./surely/not/there", None).is_err());
+    }
+}
