@@ -14,20 +14,20 @@
 //! speak in plain `http` types, so that the server and the git door can mount them.
 
 pub mod address;
-//pub mod bundle;
-//pub mod checkout;
+pub mod bundle;
+pub mod checkout;
 pub mod command;
-//pub mod diff;
+pub mod diff;
 pub mod error;
-//pub mod history;
-//pub mod merge;
+pub mod history;
+pub mod merge;
 pub mod mirror;
 pub mod object;
 pub mod pkt_line;
 pub mod receive;
 pub mod repository;
 pub mod smart_http;
-//pub mod snapshot;
+pub mod snapshot;
 pub mod transfer;
 
 pub use address::{Address, Credential, Remote};

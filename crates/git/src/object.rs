@@ -175,6 +175,11 @@ impl RepoPath {
         &self.0
     }
 
+    /// This path as a directory, and a path below it.
+    pub fn join(&self, below: &RepoPath) -> RepoPath {
+        RepoPath([&self.0[..], b"/", &below.0[..]].concat())
+    }
+
     /// The path for the file system, relative to the work tree.
     pub fn to_os(&self) -> std::path::PathBuf {
         use std::os::unix::ffi::OsStrExt;
