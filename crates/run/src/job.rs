@@ -4,11 +4,31 @@
 //! lease the runner owns step order: it drives this machine and reports; the server re-checks each
 //! report with the same code and folds the events. A report under a stale epoch is refused.
 
+mod apply;
+mod cancel;
+mod decide;
+mod end;
+mod grant;
+mod lease;
+mod next;
+mod record;
+mod report;
+mod watch;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Duration, EffectKey, RunnerId, StepId, Time, actor::By, effect, spec::Spec};
+pub use decide::decide;
+pub use next::next;
+pub use watch::GRACE;
+
+use crate::{
+    Duration, EffectKey, RunnerId, StepId, Time,
+    actor::By,
+    effect,
+    spec::{InvalidSpec, Spec},
+};
 
 /// What a job is, folded from its events.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -450,4 +470,13 @@ pub enum Next {
     Stop(End),
     /// It is over.
     Ended,
+}
+
+/// The first event of a job.
+///
+/// # Errors
+/// The first fault of the spec.
+pub fn create(spec: Arc<Spec>, by: By) -> Result<Event, InvalidSpec> {
+    spec.check()?;
+    Ok(Event::Created { spec, by })
 }

@@ -3,8 +3,8 @@
 //! simulation) hands in the time and gets events back:
 //!
 //! ```text
-//! decide(&state, command, now) -> Result<Vec<Event>, Refusal>     what would happen, or why not
-//! state.apply(&event)                                             the only way state changes
+//! decide(&state, &command, now) -> Result<Vec<Event>, Refusal>    what would happen, or why not
+//! state.apply(&event, at)                                         the only way state changes
 //! ```
 //!
 //! The server and the runner drive the *same* [`job`] machine, so a runner that was cut off goes on
@@ -15,6 +15,7 @@ pub mod time;
 
 pub mod actor;
 pub mod spec;
+pub mod task;
 
 pub mod effect;
 pub mod job;

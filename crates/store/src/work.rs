@@ -77,6 +77,9 @@ pub struct JobReports {
     pub epoch: u64,
     /// The reports in order; those that were accepted before are skipped.
     pub reports: Vec<NumberedReport>,
+    /// Set if the runner gives the job back unharmed after these reports, with the reason. Answered
+    /// with [`Hold::Lost`], as the lease is over then.
+    pub release: Option<String>,
 }
 
 /// A report at its place.
