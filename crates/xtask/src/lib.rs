@@ -3,6 +3,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "these are commands for a terminal")]
 
+pub mod programs;
 pub mod suites;
 pub mod tidy;
 

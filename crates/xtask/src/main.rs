@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use windlass_xtask::{
+    programs,
     suites::{self, Extent},
     tidy,
 };
@@ -33,6 +34,26 @@ enum Verb {
         soak: bool,
         /// Only test programs whose name (`crate/program`) contains this.
         filter: Option<String>,
+    },
+    /// Measures one thing beside a floor of the same run: `engine` or `start`.
+    Bench {
+        /// What to measure.
+        name: String,
+        /// Given to the benchmark as they are (`--json`, `--rounds N`, ...).
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Random SIGKILLs over the real processes; counts what was lost, doubled or left behind.
+    Chaos {
+        /// Given to it as they are (`--kills N`, `--jobs N`, `--seed S`, `--json`).
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// The simulated world: crashes, lost messages and late heartbeats, by seed.
+    Sim {
+        /// Given to it as they are (`--seeds N`, `--seed S`).
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
     },
 }
 
@@ -74,5 +95,12 @@ fn run(verb: Verb) -> Result<bool> {
             }
             Ok(tally.failed == 0 && !skips_matter)
         }
+        Verb::Bench { name, arguments } => match name.as_str() {
+            "engine" => programs::measured("windlass-bench-engine", &arguments),
+            "start" => programs::plain("windlass-sandbox", "bench-start", &arguments),
+            _ => anyhow::bail!("there is no benchmark `{name}` yet: `engine` and `start` are there"),
+        },
+        Verb::Chaos { arguments } => programs::measured("windlass-chaos", &arguments),
+        Verb::Sim { arguments } => programs::plain("windlass-testkit", "sim", &arguments),
     }
 }

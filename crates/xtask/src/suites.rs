@@ -11,6 +11,9 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
 
+/// The load programs of this crate are built, linted and tested with everything else.
+const HEAVY: &str = "windlass-xtask/heavy";
+
 /// How much to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
@@ -92,13 +95,13 @@ fn build(filter: Option<&str>) -> Result<Vec<Suite>> {
     let started = Instant::now();
     // The plain binaries come first: tests drive the real `windlass` and the scripted agent.
     let binaries = Command::new(env!("CARGO"))
-        .args(["build", "--workspace", "--bins", "--locked"])
+        .args(["build", "--workspace", "--bins", "--locked", "--features", HEAVY])
         .current_dir(crate::root())
         .status()
         .context("failed to start cargo build")?;
     ensure!(binaries.success(), "the programs don't build");
     let output = Command::new(env!("CARGO"))
-        .args(["test", "--workspace", "--no-run", "--locked"])
+        .args(["test", "--workspace", "--no-run", "--locked", "--features", HEAVY])
         .arg("--message-format=json-render-diagnostics")
         .current_dir(crate::root())
         .stderr(Stdio::inherit())
@@ -177,7 +180,7 @@ impl Suite {
 fn documentation(tally: &mut Tally) -> Result<()> {
     let started = Instant::now();
     let output = Command::new(env!("CARGO"))
-        .args(["test", "--workspace", "--doc", "--locked"])
+        .args(["test", "--workspace", "--doc", "--locked", "--features", HEAVY])
         .current_dir(crate::root())
         .output()
         .context("failed to start cargo test --doc")?;
@@ -222,10 +225,9 @@ fn skips(text: &str) -> Vec<String> {
 /// # Errors
 /// If one of them finds something.
 pub fn lint() -> Result<()> {
-    for arguments in [
-        &["fmt", "--all", "--check"][..],
-        &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"][..],
-    ] {
+    let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--features", HEAVY];
+    let clippy = [&clippy[..], &["--", "-D", "warnings"]].concat();
+    for arguments in [&["fmt", "--all", "--check"][..], &clippy] {
         let started = Instant::now();
         let status = Command::new(env!("CARGO"))
             .args(arguments)
