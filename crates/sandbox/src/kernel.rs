@@ -106,29 +106,42 @@ pub(crate) fn ignore_signal(signal: i32) {
     unsafe { libc::signal(signal, libc::SIG_IGN) };
 }
 
-/// Makes all mounts below `folder` (or below the descriptor itself) read-only or not, and dead for
-/// devices and set-user-id programs.
-pub(crate) fn set_mount_attributes(
+/// Makes a mount with all mounts below it read-only or not, and dead for set-user-id programs and
+/// devices or not.
+pub(crate) fn restrict_mounts(
     mount: BorrowedFd<'_>,
     read_only: bool,
     no_devices: bool,
 ) -> io::Result<()> {
-    const RDONLY: u64 = 0x1;
-    const NOSUID: u64 = 0x2;
-    const NODEV: u64 = 0x4;
+    let mut attributes = attribute::NO_SET_USER_ID;
+    if read_only {
+        attributes |= attribute::READ_ONLY;
+    }
+    if no_devices {
+        attributes |= attribute::NO_DEVICES;
+    }
+    set_mount_attributes(mount, attributes, libc::AT_EMPTY_PATH | libc::AT_RECURSIVE)
+}
+
+/// Makes one mount read-only, leaving those below it as they are.
+pub(crate) fn make_mount_read_only(mount: BorrowedFd<'_>) -> io::Result<()> {
+    set_mount_attributes(mount, attribute::READ_ONLY, libc::AT_EMPTY_PATH)
+}
+
+/// `MOUNT_ATTR_*` of the kernel.
+mod attribute {
+    pub(super) const READ_ONLY: u64 = 0x1;
+    pub(super) const NO_SET_USER_ID: u64 = 0x2;
+    pub(super) const NO_DEVICES: u64 = 0x4;
+}
+
+fn set_mount_attributes(mount: BorrowedFd<'_>, set: u64, flags: libc::c_int) -> io::Result<()> {
     #[repr(C)]
     struct MountAttributes {
         set: u64,
         clear: u64,
         propagation: u64,
         user_namespace: u64,
-    }
-    let mut set = NOSUID;
-    if read_only {
-        set |= RDONLY;
-    }
-    if no_devices {
-        set |= NODEV;
     }
     let attributes = MountAttributes { set, clear: 0, propagation: 0, user_namespace: 0 };
     // SAFETY: the path is an empty NUL-terminated string (AT_EMPTY_PATH), the struct has the layout
@@ -138,7 +151,7 @@ pub(crate) fn set_mount_attributes(
             libc::SYS_mount_setattr,
             mount.as_raw_fd(),
             c"".as_ptr(),
-            libc::AT_EMPTY_PATH | libc::AT_RECURSIVE,
+            flags,
             &raw const attributes,
             size_of::<MountAttributes>(),
         )
@@ -169,15 +182,23 @@ pub(crate) fn close_from(first: RawFd) -> io::Result<()> {
     check(result as libc::c_int).map(drop)
 }
 
-/// Makes `number` refer to what `descriptor` refers to, without close-on-exec.
-pub(crate) fn place_descriptor(descriptor: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
-    if descriptor.as_raw_fd() == number {
-        // SAFETY: clearing close-on-exec of an open descriptor takes no pointers.
-        return check(unsafe { libc::fcntl(number, libc::F_SETFD, 0) }).map(drop);
-    }
-    // SAFETY: `dup2` takes two numbers; whatever `number` was is closed by the kernel. Callers are
-    // children of a fork that do not use the old meaning.
-    check(unsafe { libc::dup2(descriptor.as_raw_fd(), number) }).map(drop)
+/// Makes `number` refer to what `descriptor` refers to. The caller must be a child of a fork that does
+/// not use the old meaning of `number` any more.
+pub(crate) fn place_descriptor(
+    descriptor: BorrowedFd<'_>,
+    number: RawFd,
+    close_on_exec: bool,
+) -> io::Result<()> {
+    let (flag, dup_flag) = if close_on_exec { (libc::FD_CLOEXEC, libc::O_CLOEXEC) } else { (0, 0) };
+    // SAFETY: both calls take plain numbers; whatever `number` was is closed by the kernel.
+    let result = unsafe {
+        if descriptor.as_raw_fd() == number {
+            libc::fcntl(number, libc::F_SETFD, flag)
+        } else {
+            libc::dup3(descriptor.as_raw_fd(), number, dup_flag)
+        }
+    };
+    check(result).map(drop)
 }
 
 /// Owns a descriptor that [`place_descriptor`] put at `number`.

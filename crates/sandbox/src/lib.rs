@@ -20,16 +20,30 @@
 
 pub mod canary;
 pub mod client;
+pub mod doctor;
 pub mod error;
+pub mod measure;
 pub mod operation;
 pub mod plan;
 pub mod spool;
 pub mod supervisor;
 pub mod toolchains;
 
+mod build;
+mod cgroup;
+mod door;
+mod etc;
 mod frame;
+mod identity;
+mod init;
+mod keeper;
 mod kernel;
+mod mounts;
+mod processes;
 mod protocol;
+mod remedy;
+mod seccomp;
+mod tree;
 
 pub use client::{Client, Created, DoorListener, Pending, Pipes, Started};
 pub use error::{Error, Result};

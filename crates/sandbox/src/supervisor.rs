@@ -1,18 +1,834 @@
-//! The supervisor (interface first; the loop follows).
+//! The supervisor: the one small process of a host that owns all environments.
+//!
+//! Apart from the runner, so that a runner's crash costs no environment, and with one thread, because it
+//! forks. It waits for events and never sleeps, blocks on a client, or runs anything of a project. When
+//! it dies, the kernel kills every environment; what stays on disk is swept by the next one.
+//!
+//! Clients are processes of the same user. A client that stays away longer than the grace period loses
+//! all environments.
 
-use std::path::Path;
+mod environment;
+mod operation;
+mod state;
 
-use crate::error::{Error, Result};
+use std::{
+    collections::{BTreeMap, HashMap},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::net::{UnixListener, UnixStream},
+    },
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
-/// The socket's name in the state folder.
-pub(crate) const SOCKET: &str = "supervisor.sock";
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    net::{AddressFamily, SocketFlags, SocketType, socketpair, sockopt::socket_peercred},
+};
 
-/// Makes the state folder, for its owner only.
-pub(crate) fn prepare_state_dir(state_dir: &Path) -> Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(state_dir)
-        .map_err(|error| Error::io(format!("make {}", state_dir.display()), error))
+use self::{
+    environment::{Environment, Host, Stage},
+    operation::{News, Operation},
+    state::StateDir,
+};
+use crate::{
+    canary::{Canary, Outcome},
+    error::{Error, Result},
+    frame::{Fill, Frame, Inbox, Outbox},
+    kernel::{self, Forked},
+    operation::Exec,
+    plan::{EnvironmentId, OperationId, Plan},
+    protocol::{Answered, Asked, FromInit, Listed, Reply, Request, ToInit, ToKeeper, VERSION},
+    tree,
+};
+
+pub(crate) use self::state::{SOCKET, prepare_state_dir};
+pub use self::state::{Swept, sweep};
+
+/// How a supervisor behaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// The folder for its socket and its environments' homes and spools. Its owner only.
+    pub state_dir: PathBuf,
+    /// How long environments are kept when no client is connected.
+    pub orphan_grace: Duration,
+}
+
+impl Options {
+    /// Two minutes of grace.
+    pub fn new(state_dir: impl Into<PathBuf>) -> Self {
+        Self { state_dir: state_dir.into(), orphan_grace: Duration::from_secs(120) }
+    }
+}
+
+/// Runs the supervisor until a client shuts it down, it gets SIGTERM, or nobody was connected for the
+/// grace period. Must be called first thing in a process of its own that has one thread.
+///
+/// Writes `ready` and a line end to standard output once clients can connect (also when another
+/// supervisor already serves the folder), then lets go of it.
+///
+/// # Errors
+/// [`Error::Io`] when the state folder cannot be used.
+pub fn serve(options: &Options) -> Result<()> {
+    // A session of its own: the terminal's signals are for the runner. A process group's leader cannot
+    // have one, but then it has no terminal signals to fear either.
+    let _session = rustix::process::setsid();
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    kernel::ignore_signal(libc::SIGHUP);
+    kernel::ignore_signal(libc::SIGINT);
+    kernel::ignore_signal(libc::SIGPIPE);
+    let Some(state) = StateDir::claim(&options.state_dir)? else {
+        return await_other(options);
+    };
+    let hierarchies = state.hierarchies();
+    state.sweep(&hierarchies)?;
+    let socket = state.socket();
+    let named =
+        |error: &dyn std::fmt::Display| Error::io(format!("listen on {}", socket.display()), error);
+    match std::fs::remove_file(&socket) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(named(&error)),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&socket).map_err(|error| named(&error))?;
+    listener.set_nonblocking(true).map_err(|error| named(&error))?;
+    let signals = kernel::signal_descriptor(&[libc::SIGCHLD, libc::SIGTERM])
+        .map_err(|error| Error::io("watch for signals", error))?;
+    say_ready()?;
+    let mut supervisor = Supervisor {
+        host: Host::look(hierarchies),
+        state,
+        listener,
+        signals,
+        grace: options.orphan_grace,
+        next: 0,
+        connections: BTreeMap::new(),
+        environments: BTreeMap::new(),
+        removals: HashMap::new(),
+        probes: Vec::new(),
+        lonely_since: Some(Instant::now()),
+        stopping: None,
+    };
+    let result = supervisor.run();
+    // The next one removes it too; this is for tidiness.
+    let _removed = std::fs::remove_file(supervisor.state.socket());
+    result
+}
+
+/// Another supervisor has the folder: waits until it listens, so that whoever started this one can
+/// connect.
+fn await_other(options: &Options) -> Result<()> {
+    let socket = options.state_dir.join(SOCKET);
+    for _ in 0..500 {
+        if UnixStream::connect(&socket).is_ok() {
+            return say_ready();
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Err(Error::io(
+        format!("connect to {}", socket.display()),
+        "another supervisor holds the folder but does not answer; end it, then try again",
+    ))
+}
+
+fn say_ready() -> Result<()> {
+    let failed = |error: rustix::io::Errno| Error::io("let go of standard output", error);
+    // Whoever started this process may not listen; that is no reason to stop.
+    let _written = rustix::io::write(rustix::stdio::stdout(), b"ready\n");
+    let null = rustix::fs::open(c"/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty())
+        .map_err(failed)?;
+    rustix::stdio::dup2_stdout(&null).map_err(failed)?;
+    rustix::stdio::dup2_stdin(&null).map_err(failed)
+}
+
+/// Where an answer goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Ticket {
+    connection: u64,
+    number: u64,
+}
+
+#[derive(Debug)]
+struct Connection {
+    socket: UnixStream,
+    inbox: Inbox,
+    outbox: Outbox,
+}
+
+/// A canary's answer on its way.
+#[derive(Debug)]
+struct Probe {
+    ticket: Ticket,
+    socket: OwnedFd,
+    inbox: Inbox,
+}
+
+#[derive(Debug)]
+struct Supervisor {
+    host: Host,
+    state: StateDir,
+    listener: UnixListener,
+    signals: OwnedFd,
+    grace: Duration,
+    /// Numbers connections and trash.
+    next: u64,
+    connections: BTreeMap<u64, Connection>,
+    environments: BTreeMap<EnvironmentId, Environment>,
+    /// Processes that remove files, with the environment that they belong to.
+    removals: HashMap<i32, EnvironmentId>,
+    probes: Vec<Probe>,
+    lonely_since: Option<Instant>,
+    /// Set once it is to end: who waits for that.
+    stopping: Option<Vec<Ticket>>,
+}
+
+/// Whose descriptor became ready.
+#[derive(Debug, Clone)]
+enum Source {
+    Listener,
+    Signals,
+    Connection(u64),
+    Environment(EnvironmentId),
+    Operation(EnvironmentId, OperationId),
+    Background(EnvironmentId, usize),
+    Probe(usize),
+}
+
+impl Supervisor {
+    fn run(&mut self) -> Result<()> {
+        loop {
+            let timeout = self.time_left();
+            if timeout == Some(Duration::ZERO) {
+                self.stop(None);
+            }
+            if self.has_stopped() {
+                self.say_goodbye();
+                return Ok(());
+            }
+            for source in self.wait(timeout)?.into_iter().rev() {
+                self.attend(source);
+            }
+        }
+    }
+
+    /// How long it may still be alone; `None` while it is not.
+    fn time_left(&self) -> Option<Duration> {
+        if self.stopping.is_some() {
+            return None;
+        }
+        self.lonely_since.map(|since| self.grace.saturating_sub(since.elapsed()))
+    }
+
+    /// Waits for descriptors. Probes and background operations come in ascending order and are attended
+    /// to in descending order, so that removing one does not shift the others.
+    fn wait(&self, timeout: Option<Duration>) -> Result<Vec<Source>> {
+        let mut sources = Vec::new();
+        let mut polled = Vec::new();
+        self.watch(|source, descriptor, has_more| {
+            let flags = if has_more { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+            polled.push(PollFd::from_borrowed_fd(descriptor, flags));
+            sources.push(source);
+        });
+        // Rounded up, so that the end of the grace period is never found a moment too early.
+        let timeout = timeout.map(|left| Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(left.subsec_nanos()),
+        });
+        match poll(&mut polled, timeout.as_ref()) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => return Ok(Vec::new()),
+            Err(error) => return Err(Error::io("wait for events", error)),
+        }
+        let ready = polled.iter().map(|one| !one.revents().is_empty());
+        Ok(sources
+            .into_iter()
+            .zip(ready)
+            .filter(|(_, ready)| *ready)
+            .map(|(source, _)| source)
+            .collect())
+    }
+
+    fn watch<'a>(&'a self, mut each: impl FnMut(Source, BorrowedFd<'a>, bool)) {
+        each(Source::Listener, self.listener.as_fd(), false);
+        each(Source::Signals, self.signals.as_fd(), false);
+        for (number, connection) in &self.connections {
+            let has_more = !connection.outbox.is_empty();
+            each(Source::Connection(*number), connection.socket.as_fd(), has_more);
+        }
+        for (id, environment) in &self.environments {
+            if environment.pid > 0 && environment.stage != Stage::Dying {
+                let has_more = !environment.outbox.is_empty();
+                each(Source::Environment(id.clone()), environment.channel.as_fd(), has_more);
+            }
+            for (name, operation) in &environment.operations {
+                if let Some(channel) = &operation.channel {
+                    let source = Source::Operation(id.clone(), name.clone());
+                    each(source, channel.as_fd(), !operation.outbox.is_empty());
+                }
+            }
+            for (index, operation) in environment.background.iter().enumerate() {
+                if let Some(channel) = &operation.channel {
+                    let source = Source::Background(id.clone(), index);
+                    each(source, channel.as_fd(), !operation.outbox.is_empty());
+                }
+            }
+        }
+        for (index, probe) in self.probes.iter().enumerate() {
+            each(Source::Probe(index), probe.socket.as_fd(), false);
+        }
+    }
+
+    fn attend(&mut self, source: Source) {
+        match source {
+            Source::Listener => self.greet(),
+            Source::Signals => self.heed_signals(),
+            Source::Connection(number) => self.serve_client(number),
+            Source::Environment(id) => self.hear_environment(&id),
+            Source::Operation(id, name) => self.hear_operation(&id, &name),
+            Source::Background(id, index) => self.hear_background(&id, index),
+            Source::Probe(index) => self.hear_probe(index),
+        }
+    }
+
+    /// Takes new connections, of the same user and of root only.
+    fn greet(&mut self) {
+        while let Ok((socket, _)) = self.listener.accept() {
+            let own = rustix::process::geteuid();
+            let is_welcome =
+                socket_peercred(&socket).is_ok_and(|peer| peer.uid == own || peer.uid.is_root());
+            if is_welcome && socket.set_nonblocking(true).is_ok() {
+                self.next += 1;
+                let connection =
+                    Connection { socket, inbox: Inbox::default(), outbox: Outbox::default() };
+                self.connections.insert(self.next, connection);
+                self.lonely_since = None;
+            }
+        }
+    }
+
+    fn heed_signals(&mut self) {
+        let mut terminate = false;
+        while let Some(signal) = kernel::next_signal(self.signals.as_fd()) {
+            terminate |= signal == libc::SIGTERM;
+        }
+        while let Ok(Some((pid, how))) = kernel::reap_any(false) {
+            self.note_end(pid, how);
+        }
+        if terminate {
+            self.stop(None);
+        }
+    }
+
+    fn note_end(&mut self, pid: i32, how: kernel::Ended) {
+        if let Some(id) = self.removals.remove(&pid) {
+            self.removed(&id, how);
+            return;
+        }
+        let Some(id) = self
+            .environments
+            .iter()
+            .find(|(_, environment)| environment.pid == pid)
+            .map(|(id, _)| id.clone())
+        else {
+            return;
+        };
+        // The last words may still be unread: why a build failed, for one.
+        self.hear_environment(&id);
+        let Some(environment) = self.environments.get_mut(&id) else { return };
+        environment.emptied();
+        let mut answers = Vec::new();
+        for operation in environment.operations.values_mut() {
+            collect(operation, &News { ended: true, stuck: false, gone: true }, &mut answers);
+        }
+        let was_ready = environment.report.is_some();
+        let is_wanted = !environment.destroying.is_empty() || self.stopping.is_some();
+        if !was_ready && !is_wanted {
+            environment.failure.get_or_insert_with(|| {
+                Error::build("start the first process", "it ended without saying why")
+            });
+        }
+        // What ended by itself is kept, so that its operations' ends can still be read.
+        let is_kept = was_ready && !is_wanted && environment.failure.is_none();
+        environment.stage = if is_kept { Stage::Dead } else { Stage::Removing };
+        let is_over = environment.stage == Stage::Removing;
+        self.answer_all(answers);
+        if is_over {
+            self.remove_files(&id);
+        }
+    }
+
+    /// Removes an environment's files in a process of its own, since there may be many.
+    fn remove_files(&mut self, id: &EnvironmentId) {
+        let Some(environment) = self.environments.get_mut(id) else { return };
+        environment.stage = Stage::Removing;
+        self.next += 1;
+        let trash = self.state.trash_for(id, self.next);
+        let folder = match std::fs::rename(&environment.folder, &trash) {
+            Ok(()) => trash,
+            Err(_) => environment.folder.clone(),
+        };
+        match kernel::fork() {
+            Ok(Forked::Child) => {
+                // Sockets and locks of the supervisor must not live on in here.
+                let _closed = kernel::close_from(3);
+                kernel::exit_now(i32::from(tree::remove(&folder).is_err()));
+            }
+            Ok(Forked::Parent(pid)) => {
+                self.removals.insert(pid, id.clone());
+            }
+            Err(_) => {
+                let how = kernel::Ended::Exited(i32::from(tree::remove(&folder).is_err()));
+                self.removed(id, how);
+            }
+        }
+    }
+
+    fn removed(&mut self, id: &EnvironmentId, how: kernel::Ended) {
+        let Some(environment) = self.environments.remove(id) else { return };
+        let mut answers = Vec::new();
+        let failure = environment.failure.unwrap_or_else(|| Error::NotFound {
+            what: format!("environment {id} any more: it was destroyed while it was being built"),
+        });
+        for ticket in environment.creating {
+            answers.push((ticket, Err(failure.clone())));
+        }
+        for ticket in environment.destroying {
+            answers.push((
+                ticket,
+                match how {
+                    kernel::Ended::Exited(0) => Ok(Reply::Done),
+                    kernel::Ended::Exited(_) | kernel::Ended::Signalled(_) => Err(Error::io(
+                        format!("remove the files of environment {id}"),
+                        "some are left; the next start of the supervisor tries again",
+                    )),
+                },
+            ));
+        }
+        self.answer_all(answers);
+    }
+
+    fn serve_client(&mut self, number: u64) {
+        let Some(connection) = self.connections.get_mut(&number) else { return };
+        let mut is_gone = connection.outbox.flush(connection.socket.as_fd()).is_err();
+        match connection.inbox.fill(connection.socket.as_fd()) {
+            Ok(Fill::Some | Fill::WouldBlock) => {}
+            Ok(Fill::End) | Err(_) => is_gone = true,
+        }
+        let mut frames = Vec::new();
+        loop {
+            match connection.inbox.take() {
+                Ok(Some(frame)) => frames.push(frame),
+                Ok(None) => break,
+                Err(_) => {
+                    is_gone = true;
+                    break;
+                }
+            }
+        }
+        for frame in frames {
+            match frame.parse::<Asked>() {
+                Ok(asked) => {
+                    let ticket = Ticket { connection: number, number: asked.number };
+                    self.take_request(ticket, asked.request);
+                }
+                // A client of another version: it hears that from the greeting, not from here.
+                Err(_) => is_gone = true,
+            }
+        }
+        if is_gone {
+            self.part_with(number);
+        }
+    }
+
+    /// Ends what lives only for a connection that is gone.
+    fn part_with(&mut self, number: u64) {
+        self.connections.remove(&number);
+        for environment in self.environments.values_mut() {
+            for operation in environment.operations.values_mut() {
+                if operation.owner == Some(number) {
+                    operation.order(&ToKeeper::Kill);
+                }
+            }
+        }
+        if self.connections.is_empty() {
+            self.lonely_since = Some(Instant::now());
+        }
+    }
+
+    fn take_request(&mut self, ticket: Ticket, request: Request) {
+        let result = match request {
+            Request::Hello { .. } => {
+                Ok(Some(Reply::Hello { version: VERSION, pid: std::process::id() }))
+            }
+            Request::Create { plan } => self.create(ticket, &plan),
+            Request::Adopt { id } => self.adopt(ticket, &id),
+            Request::Exec { id, exec } => self.exec(ticket, &id, *exec),
+            Request::Wait { id, operation } => self.await_end(ticket, &id, &operation),
+            Request::Output { id, operation, after } => {
+                self.await_output(ticket, &id, &operation, after)
+            }
+            Request::Status { id, operation } => self
+                .operation(&id, &operation)
+                .map(|operation| Some(Reply::Status(operation.status.clone()))),
+            Request::Signal { id, operation, signal } => {
+                self.operation(&id, &operation).map(|operation| {
+                    operation.order(&ToKeeper::Signal(signal));
+                    Some(Reply::Done)
+                })
+            }
+            Request::Kill { id, operation } => self.kill(ticket, &id, &operation),
+            Request::Forget { id, operation } => self.forget(&id, &operation),
+            Request::Destroy { id } => self.destroy(ticket, &id),
+            Request::List => Ok(Some(Reply::List(self.list()))),
+            Request::Probe { id, canary } => self.probe(ticket, &id, canary),
+            Request::Shutdown => {
+                self.stop(Some(ticket));
+                Ok(None)
+            }
+        };
+        match result {
+            Ok(Some(reply)) => self.answer(ticket, Ok(reply), Vec::new()),
+            Ok(None) => {}
+            Err(error) => self.answer(ticket, Err(error), Vec::new()),
+        }
+    }
+
+    fn create(&mut self, ticket: Ticket, plan: &Plan) -> Result<Option<Reply>> {
+        if self.stopping.is_some() {
+            return Err(Error::Disconnected { why: "the supervisor is ending".to_owned() });
+        }
+        if let Some(environment) = self.environments.get_mut(&plan.id) {
+            let conflict =
+                |why: &str| Err(Error::Conflict { why: format!("environment {} {why}", plan.id) });
+            return match environment.stage {
+                _ if environment.plan != *plan => conflict("exists with another plan"),
+                Stage::Ready => {
+                    let (reply, sockets) = environment.describe()?;
+                    self.answer(ticket, Ok(reply), sockets);
+                    Ok(None)
+                }
+                Stage::Building => {
+                    environment.creating.push(ticket);
+                    Ok(None)
+                }
+                Stage::Dead => conflict("ended by itself; destroy it first"),
+                Stage::Dying | Stage::Removing => conflict("is being destroyed; wait for that"),
+            };
+        }
+        plan.check(self.state.path())?;
+        let taken =
+            |id: u32| self.environments.values().any(|other| other.identity.outside_uid == id);
+        let identity = self.host.power.identity(plan.id.as_str(), taken);
+        let folder = self.state.environment(&plan.id);
+        let mut environment = Environment::start(&self.host, plan, folder, identity)?;
+        environment.creating.push(ticket);
+        self.environments.insert(plan.id.clone(), environment);
+        Ok(None)
+    }
+
+    fn adopt(&mut self, ticket: Ticket, id: &EnvironmentId) -> Result<Option<Reply>> {
+        let (reply, sockets) = self.ready(id)?.describe()?;
+        self.answer(ticket, Ok(reply), sockets);
+        Ok(None)
+    }
+
+    fn exec(&mut self, ticket: Ticket, id: &EnvironmentId, exec: Exec) -> Result<Option<Reply>> {
+        let spool = self.state.spool(id, &exec.operation);
+        if let Ok(known) = self.operation(id, &exec.operation) {
+            return if known.is_same(&exec) {
+                Ok(Some(Reply::Started { fresh: false, spool: known.spool.clone() }))
+            } else {
+                Err(Error::Conflict {
+                    why: format!("operation {} was used for another program", exec.operation),
+                })
+            };
+        }
+        let environment = self.ready(id)?;
+        let ends = Operation::open(&exec, spool, ticket.connection)?;
+        let reply = Reply::Started { fresh: true, spool: ends.operation.spool.clone() };
+        environment.operations.insert(exec.operation.clone(), ends.operation);
+        environment.order(&ToInit::Exec(Box::new(exec)), ends.inside);
+        self.answer(ticket, Ok(reply), ends.outside);
+        Ok(None)
+    }
+
+    fn await_end(
+        &mut self,
+        ticket: Ticket,
+        id: &EnvironmentId,
+        name: &OperationId,
+    ) -> Result<Option<Reply>> {
+        let operation = self.operation(id, name)?;
+        if operation.status.state.has_ended() {
+            return Ok(Some(Reply::Status(operation.status.clone())));
+        }
+        operation.waiting.push(ticket);
+        Ok(None)
+    }
+
+    fn await_output(
+        &mut self,
+        ticket: Ticket,
+        id: &EnvironmentId,
+        name: &OperationId,
+        after: u64,
+    ) -> Result<Option<Reply>> {
+        let operation = self.operation(id, name)?;
+        if operation.status.state.has_ended() || operation.status.spool_bytes > after {
+            return Ok(Some(Reply::Status(operation.status.clone())));
+        }
+        operation.following.push((ticket, after));
+        Ok(None)
+    }
+
+    fn kill(
+        &mut self,
+        ticket: Ticket,
+        id: &EnvironmentId,
+        name: &OperationId,
+    ) -> Result<Option<Reply>> {
+        let operation = self.operation(id, name)?;
+        if operation.channel.is_none() {
+            return Ok(Some(Reply::Done));
+        }
+        operation.killing.push(ticket);
+        operation.order(&ToKeeper::Kill);
+        Ok(None)
+    }
+
+    fn forget(&mut self, id: &EnvironmentId, name: &OperationId) -> Result<Option<Reply>> {
+        let operation = self.operation(id, name)?;
+        if !operation.status.state.has_ended() {
+            return Err(Error::Conflict {
+                why: format!("operation {name} still runs; kill it or wait for it first"),
+            });
+        }
+        if let Some(spool) = &operation.spool {
+            // Without the file nothing is left to remove.
+            let _removed = std::fs::remove_file(spool);
+        }
+        if let Some(environment) = self.environments.get_mut(id)
+            && let Some(operation) = environment.operations.remove(name)
+            && operation.channel.is_some()
+        {
+            environment.background.push(operation);
+        }
+        Ok(Some(Reply::Done))
+    }
+
+    fn destroy(&mut self, ticket: Ticket, id: &EnvironmentId) -> Result<Option<Reply>> {
+        let Some(environment) = self.environments.get_mut(id) else {
+            return Ok(Some(Reply::Done));
+        };
+        environment.destroying.push(ticket);
+        match environment.stage {
+            Stage::Building | Stage::Ready => environment.kill(),
+            Stage::Dead => self.remove_files(id),
+            Stage::Dying | Stage::Removing => {}
+        }
+        Ok(None)
+    }
+
+    fn list(&self) -> Vec<Listed> {
+        self.environments
+            .iter()
+            .map(|(id, environment)| Listed {
+                id: id.clone(),
+                ready: environment.stage == Stage::Ready,
+                report: environment.report.clone(),
+                operations: environment
+                    .operations
+                    .iter()
+                    .map(|(name, operation)| (name.clone(), operation.status.clone()))
+                    .collect(),
+                pid: u32::try_from(environment.pid).unwrap_or(0),
+            })
+            .collect()
+    }
+
+    fn probe(
+        &mut self,
+        ticket: Ticket,
+        id: &EnvironmentId,
+        canary: Canary,
+    ) -> Result<Option<Reply>> {
+        let environment = self.ready(id)?;
+        let (socket, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+                .map_err(|error| Error::io("make a channel", error))?;
+        environment.order(&ToInit::Probe(canary), vec![theirs]);
+        self.probes.push(Probe { ticket, socket, inbox: Inbox::default() });
+        Ok(None)
+    }
+
+    fn hear_probe(&mut self, index: usize) {
+        let Some(probe) = self.probes.get_mut(index) else { return };
+        let ended = !matches!(probe.inbox.fill(probe.socket.as_fd()), Ok(Fill::Some));
+        let outcome = match probe.inbox.take() {
+            Ok(Some(frame)) => frame.parse().ok(),
+            _ => None,
+        };
+        let outcome: Outcome = match outcome {
+            Some(outcome) => outcome,
+            None if ended => Outcome {
+                stopped: true,
+                detail: "the kernel ended the process that tried".to_owned(),
+            },
+            None => return,
+        };
+        let probe = self.probes.remove(index);
+        self.answer(probe.ticket, Ok(Reply::Probed(outcome)), Vec::new());
+    }
+
+    fn hear_environment(&mut self, id: &EnvironmentId) {
+        let Some(environment) = self.environments.get_mut(id) else { return };
+        environment.flush();
+        for frame in environment.hear() {
+            self.heed(id, frame);
+        }
+    }
+
+    fn heed(&mut self, id: &EnvironmentId, frame: Frame) {
+        let Some(environment) = self.environments.get_mut(id) else { return };
+        let result = match frame.parse() {
+            Ok(FromInit::MapMe) => environment.map_ids(),
+            Ok(FromInit::Failed(error)) => Err(error),
+            Ok(FromInit::Ready { ports, proved, shared_files }) => {
+                match environment.stage {
+                    Stage::Building => {
+                        environment.accept(&self.host, frame, ports, &proved, shared_files)
+                    }
+                    // It was killed in the meantime.
+                    Stage::Ready | Stage::Dying | Stage::Dead | Stage::Removing => Ok(()),
+                }
+            }
+            Err(error) => Err(Error::build("hear the first process", error)),
+        };
+        if let Err(error) = result {
+            environment.fail(error);
+            return;
+        }
+        if environment.stage == Stage::Ready {
+            for ticket in std::mem::take(&mut environment.creating) {
+                let Some(environment) = self.environments.get(id) else { return };
+                match environment.describe() {
+                    Ok((reply, sockets)) => self.answer(ticket, Ok(reply), sockets),
+                    Err(error) => self.answer(ticket, Err(error), Vec::new()),
+                }
+            }
+        }
+    }
+
+    fn hear_operation(&mut self, id: &EnvironmentId, name: &OperationId) {
+        let Some(environment) = self.environments.get_mut(id) else { return };
+        let Some(operation) = environment.operations.get_mut(name) else { return };
+        operation.flush();
+        let news = operation.hear();
+        if news.ended
+            && let crate::operation::State::Signalled { signal: libc::SIGKILL, out_of_memory } =
+                &mut operation.status.state
+        {
+            *out_of_memory = environment.group.ran_out_of_memory();
+        }
+        let mut answers = Vec::new();
+        collect(operation, &news, &mut answers);
+        if news.stuck {
+            environment.kill();
+        }
+        self.answer_all(answers);
+    }
+
+    fn hear_background(&mut self, id: &EnvironmentId, index: usize) {
+        let Some(environment) = self.environments.get_mut(id) else { return };
+        let Some(operation) = environment.background.get_mut(index) else { return };
+        operation.flush();
+        let news = operation.hear();
+        if news.stuck {
+            environment.kill();
+        } else if news.gone {
+            environment.background.remove(index);
+        }
+    }
+
+    /// Begins to end: no environment survives its supervisor.
+    fn stop(&mut self, ticket: Option<Ticket>) {
+        self.stopping.get_or_insert_default().extend(ticket);
+        let dead: Vec<EnvironmentId> = self
+            .environments
+            .iter_mut()
+            .filter_map(|(id, environment)| {
+                environment.kill();
+                (environment.stage == Stage::Dead).then(|| id.clone())
+            })
+            .collect();
+        for id in dead {
+            self.remove_files(&id);
+        }
+    }
+
+    fn has_stopped(&self) -> bool {
+        self.stopping.is_some() && self.environments.is_empty() && self.removals.is_empty()
+    }
+
+    fn say_goodbye(&mut self) {
+        for ticket in self.stopping.take().unwrap_or_default() {
+            self.answer(ticket, Ok(Reply::Done), Vec::new());
+        }
+    }
+
+    fn ready(&mut self, id: &EnvironmentId) -> Result<&mut Environment> {
+        match self.environments.get_mut(id) {
+            Some(environment) if environment.stage == Stage::Ready => Ok(environment),
+            Some(environment) => Err(Error::NotFound {
+                what: format!(
+                    "ready environment {id}: it {}",
+                    match environment.stage {
+                        Stage::Building => "is being built",
+                        Stage::Dead => "ended by itself",
+                        Stage::Ready | Stage::Dying | Stage::Removing => "is being destroyed",
+                    }
+                ),
+            }),
+            None => Err(Error::NotFound { what: format!("environment {id}") }),
+        }
+    }
+
+    fn operation(&mut self, id: &EnvironmentId, name: &OperationId) -> Result<&mut Operation> {
+        let environment = self
+            .environments
+            .get_mut(id)
+            .ok_or_else(|| Error::NotFound { what: format!("environment {id}") })?;
+        environment.operations.get_mut(name).ok_or_else(|| Error::NotFound {
+            what: format!("operation {name} in environment {id}"),
+        })
+    }
+
+    fn answer_all(&mut self, answers: Vec<(Ticket, Result<Reply>)>) {
+        for (ticket, reply) in answers {
+            self.answer(ticket, reply, Vec::new());
+        }
+    }
+
+    fn answer(&mut self, ticket: Ticket, reply: Result<Reply>, descriptors: Vec<OwnedFd>) {
+        // Whoever asked may have gone; descriptors meant for it close here.
+        let Some(connection) = self.connections.get_mut(&ticket.connection) else { return };
+        connection.outbox.push(&Answered { number: ticket.number, reply }, descriptors);
+        // A broken connection is noticed and dropped when it is polled.
+        let _sent = connection.outbox.flush(connection.socket.as_fd());
+    }
+}
+
+/// The answers that an operation's news make due.
+fn collect(operation: &mut Operation, news: &News, answers: &mut Vec<(Ticket, Result<Reply>)>) {
+    let status = || Ok(Reply::Status(operation.status.clone()));
+    if operation.status.state.has_ended() {
+        answers.extend(operation.waiting.drain(..).map(|ticket| (ticket, status())));
+    }
+    let ended = operation.status.state.has_ended();
+    let due = operation
+        .following
+        .extract_if(.., |(_, after)| ended || operation.status.spool_bytes > *after);
+    answers.extend(due.map(|(ticket, _)| (ticket, Ok(Reply::Status(operation.status.clone())))));
+    if news.gone {
+        answers.extend(operation.killing.drain(..).map(|ticket| (ticket, Ok(Reply::Done))));
+    }
 }

@@ -1,0 +1,99 @@
+//! What an environment sees as `/etc`: an allow-list of the host's, and a few files of its own.
+//!
+//! The host's `/etc` holds keys, tokens and passwords, some of them readable by everyone (`npmrc`,
+//! `pip.conf`, `gitconfig`, `environment`, `wgetrc`). Only what programs need to run and cannot hold a
+//! secret is named here; a plan binds more where a project needs it.
+
+/// Files that are copied as they are, if everyone may read them.
+pub(crate) const FILES: &[&str] = &[
+    // The dynamic linker.
+    "ld.so.cache",
+    "ld.so.conf",
+    // Shells.
+    "bash.bashrc",
+    "bashrc",
+    "inputrc",
+    "profile",
+    "shells",
+    // Which system this is.
+    "alpine-release",
+    "debian_version",
+    "fedora-release",
+    "lsb-release",
+    "os-release",
+    "redhat-release",
+    // Time and language.
+    "locale.alias",
+    "localtime",
+    "timezone",
+    // Well-known names.
+    "ethertypes",
+    "magic",
+    "magic.mime",
+    "mime.types",
+    "networks",
+    "protocols",
+    "rpc",
+    "services",
+    // Address order of getaddrinfo.
+    "gai.conf",
+    "host.conf",
+    // Limits that tools read about users.
+    "login.defs",
+    "mtab",
+];
+
+/// Folders (and files in folders) that are bound read-only.
+pub(crate) const FOLDERS: &[&str] = &[
+    // Which of several programs a name means: /usr/bin is full of links into it.
+    "alternatives",
+    // Public certificates; the private ones are in other folders, which are not named.
+    "ca-certificates",
+    "crypto-policies",
+    "pki/ca-trust",
+    "pki/tls/certs",
+    "pki/tls/openssl.cnf",
+    "ssl/certs",
+    "ssl/openssl.cnf",
+    // The dynamic linker.
+    "ld.so.conf.d",
+    // Shells.
+    "profile.d",
+    // Configuration that languages and tools do not run without.
+    "ImageMagick-6",
+    "ImageMagick-7",
+    "chromium",
+    "chromium.d",
+    "dpkg/origins",
+    "fonts",
+    "perl",
+    "postgresql-common",
+    "python3",
+    "sgml",
+    "terminfo",
+    "xml",
+];
+
+/// Prefixes of folders that carry a version in their name, such as `java-17-openjdk`.
+pub(crate) const VERSIONED: &[&str] = &["java-", "python3."];
+
+/// Names are looked up in files only: there is no name server.
+pub(crate) const NSSWITCH: &str = "passwd: files\ngroup: files\nshadow: files\nhosts: files\nnetworks: files\nprotocols: files\nservices: files\nethers: files\nrpc: files\n";
+
+/// The accounts inside.
+pub(crate) fn passwd(uid: u32, gid: u32) -> String {
+    use crate::plan::{HOME, USER_NAME};
+    format!(
+        "root:x:0:0:root:/nonexistent:/usr/sbin/nologin\n{USER_NAME}:x:{uid}:{gid}:Windlass agent:{HOME}:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
+    )
+}
+
+/// The groups inside.
+pub(crate) fn group(gid: u32) -> String {
+    format!("root:x:0:\n{}:x:{gid}:\nnogroup:x:65534:\n", crate::plan::USER_NAME)
+}
+
+/// The host names inside.
+pub(crate) fn hosts(host_name: &str) -> String {
+    format!("127.0.0.1 localhost {host_name}\n::1 localhost ip6-localhost ip6-loopback\n")
+}

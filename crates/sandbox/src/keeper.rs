@@ -1,0 +1,489 @@
+//! An operation's keeper: starts the program, writes its output to the spool, tells how it ended, and
+//! can kill everything that came from it.
+//!
+//! A small process inside the environment, between the first process and the program. It adopts every
+//! process that the program loses (double forks, daemons), so nothing that an operation starts can
+//! leave it. Programs cannot trace it. If they kill it, the first process kills them.
+
+use std::{
+    collections::BTreeSet,
+    ffi::{CString, OsStr, OsString},
+    fs::File,
+    io::{self, Read},
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::{
+            ffi::{OsStrExt, OsStringExt},
+            fs::FileExt,
+        },
+    },
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    pipe::{PipeFlags, pipe_with},
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+};
+
+use crate::{
+    frame::{self, Fill, Inbox, Outbox},
+    kernel::{self, Ended, Forked},
+    operation::{Exec, Io, State},
+    plan::{HOME, Limits, SYSTEM_PATH, USER_NAME},
+    processes,
+    protocol::{FromKeeper, ToKeeper},
+    spool::{self, Stream},
+};
+
+/// Runs the keeper in a forked child. `descriptors` are its channel, then the spool file or the
+/// program's three pipe ends.
+pub(crate) fn run(exec: &Exec, limits: &Limits, descriptors: Vec<OwnedFd>) -> ! {
+    let result = catch_unwind(AssertUnwindSafe(|| keep(exec, limits, descriptors)));
+    // Any code but 0 tells the first process that children may be left.
+    kernel::exit_now(match result {
+        Ok(Ok(())) => 0,
+        Ok(Err(_)) => 1,
+        Err(_) => 101,
+    });
+}
+
+/// Tells the supervisor, over an operation's channel, that not even a keeper could be started.
+pub(crate) fn report_not_started(descriptors: &[OwnedFd], error: &io::Error) {
+    if let Some(channel) = descriptors.first() {
+        let why = format!("no process could be made: {error}");
+        let ended = FromKeeper::Ended(State::NotStarted { why });
+        // When the supervisor is gone, the environment ends with it.
+        let _sent = frame::send(channel.as_fd(), &ended, Vec::new());
+    }
+}
+
+fn keep(exec: &Exec, limits: &Limits, descriptors: Vec<OwnedFd>) -> io::Result<()> {
+    let mut descriptors = descriptors.into_iter();
+    let channel = descriptors.next().ok_or(io::ErrorKind::InvalidInput)?;
+    kernel::set_process_property(libc::PR_SET_CHILD_SUBREAPER, 1)?;
+    let signals = kernel::signal_descriptor(&[libc::SIGCHLD])?;
+    let mut standard = Standard::arrange(exec, descriptors)?;
+    let program = match start(exec, limits, &mut standard) {
+        Ok(pid) => pid,
+        Err(why) => {
+            let ended = FromKeeper::Ended(State::NotStarted { why });
+            return frame::send(channel.as_fd(), &ended, Vec::new());
+        }
+    };
+    let mut keeper = Keeper {
+        channel,
+        signals,
+        program,
+        inbox: Inbox::default(),
+        outbox: Outbox::default(),
+        spool: standard.spool,
+        output: standard.output,
+        errors: standard.errors,
+        told: (0, 0),
+        childless: false,
+        ended: None,
+    };
+    keeper.run()
+}
+
+/// The program's three standard descriptors and our ends of them.
+struct Standard {
+    /// What the program gets.
+    given: Option<[OwnedFd; 3]>,
+    spool: Option<Spool>,
+    output: Option<File>,
+    errors: Option<File>,
+}
+
+impl Standard {
+    fn arrange(exec: &Exec, mut descriptors: impl Iterator<Item = OwnedFd>) -> io::Result<Self> {
+        let mut next = || descriptors.next().ok_or(io::ErrorKind::InvalidInput);
+        match exec.io {
+            Io::Pipes => Ok(Self {
+                given: Some([next()?, next()?, next()?]),
+                spool: None,
+                output: None,
+                errors: None,
+            }),
+            Io::Capture { limit_bytes } => {
+                let spool =
+                    Spool { file: next()?.into(), length: 0, left: limit_bytes, dropped: 0 };
+                let null = File::open("/dev/null")?;
+                let (output, given_output) = pipe_with(PipeFlags::CLOEXEC)?;
+                let (errors, given_errors) = pipe_with(PipeFlags::CLOEXEC)?;
+                for end in [&output, &errors] {
+                    rustix::io::ioctl_fionbio(end, true)?;
+                }
+                Ok(Self {
+                    given: Some([null.into(), given_output, given_errors]),
+                    spool: Some(spool),
+                    output: Some(output.into()),
+                    errors: Some(errors.into()),
+                })
+            }
+        }
+    }
+}
+
+/// Forks and executes the program; answers once the kernel has taken it, or why it has not.
+fn start(exec: &Exec, limits: &Limits, standard: &mut Standard) -> Result<i32, String> {
+    let given = standard.given.take().ok_or("its descriptors are missing")?;
+    let image = Image::prepare(exec)?;
+    let (failure, report) =
+        pipe_with(PipeFlags::CLOEXEC).map_err(|error| format!("make a pipe: {error}"))?;
+    match kernel::fork() {
+        Err(error) => Err(format!("no process could be made: {error}")),
+        Ok(Forked::Child) => {
+            let why = image.become_program(exec, limits, &given);
+            // The keeper waits for this pipe, so somebody reads.
+            let _written = rustix::io::write(&report, why.as_bytes());
+            kernel::exit_now(127);
+        }
+        Ok(Forked::Parent(pid)) => {
+            drop(report);
+            drop(given);
+            let mut why = String::new();
+            File::from(failure)
+                .read_to_string(&mut why)
+                .map_err(|error| format!("hear from the new process: {error}"))?;
+            if why.is_empty() { Ok(pid) } else { Err(why) }
+        }
+    }
+}
+
+/// Everything that `execve` needs, made before the fork.
+struct Image {
+    candidates: Vec<CString>,
+    argv: Vec<CString>,
+    env: Vec<CString>,
+}
+
+impl Image {
+    fn prepare(exec: &Exec) -> Result<Self, String> {
+        let program = exec.argv.first().ok_or("the argument list is empty")?;
+        let argv = exec.argv.iter().map(|text| c_string(text)).collect::<Result<_, _>>()?;
+        let variables = variables(exec);
+        let path = variables
+            .iter()
+            .find(|(name, _)| name == "PATH")
+            .map_or(OsStr::new(SYSTEM_PATH), |(_, value)| value.as_os_str());
+        let candidates = candidates(program, path)?;
+        let env = variables
+            .iter()
+            .map(|(name, value)| {
+                let mut text = name.clone();
+                text.push("=");
+                text.push(value);
+                c_string(&text)
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { candidates, argv, env })
+    }
+
+    /// Turns this process into the program; answers only why it could not.
+    fn become_program(&self, exec: &Exec, limits: &Limits, given: &[OwnedFd; 3]) -> String {
+        for (number, descriptor) in (0..).zip(given) {
+            if let Err(error) = kernel::place_descriptor(descriptor.as_fd(), number, false) {
+                return format!("hand over descriptor {number}: {error}");
+            }
+        }
+        // A session of its own: no terminal, and a process group that can be signalled.
+        if let Err(error) = rustix::process::setsid() {
+            return format!("start a session: {error}");
+        }
+        if let Err(error) = rustix::process::chdir(&exec.cwd) {
+            return format!("enter the folder {}: {error}", exec.cwd.display());
+        }
+        if let Err(error) = limit(limits) {
+            return format!("set limits: {error}");
+        }
+        kernel::reset_signals();
+        let mut answer = io::Error::from_raw_os_error(libc::ENOENT);
+        for candidate in &self.candidates {
+            let error = kernel::execute(candidate, &self.argv, &self.env);
+            match error.raw_os_error() {
+                Some(libc::ENOENT | libc::ENOTDIR) => {}
+                Some(libc::EACCES) if self.candidates.len() > 1 => answer = error,
+                _ => {
+                    answer = error;
+                    break;
+                }
+            }
+        }
+        let name = exec.argv.first().map(|name| name.to_string_lossy().into_owned());
+        format!("execute {}: {answer}", name.unwrap_or_default())
+    }
+}
+
+/// The files that a program's name may mean.
+fn candidates(program: &OsStr, path: &OsStr) -> Result<Vec<CString>, String> {
+    if program.is_empty() {
+        return Err("the program's name is empty".to_owned());
+    }
+    if program.as_bytes().contains(&b'/') {
+        return Ok(vec![c_string(program)?]);
+    }
+    path.as_bytes()
+        .split(|byte| *byte == b':')
+        .filter(|folder| !folder.is_empty())
+        .map(|folder| {
+            let mut file = folder.to_vec();
+            file.push(b'/');
+            file.extend_from_slice(program.as_bytes());
+            c_string(&OsString::from_vec(file))
+        })
+        .collect()
+}
+
+/// The program's variables: the caller's, and the few that every program counts on.
+fn variables(exec: &Exec) -> Vec<(OsString, OsString)> {
+    let mut variables = exec.env.clone();
+    for (name, value) in
+        [("HOME", HOME), ("USER", USER_NAME), ("LOGNAME", USER_NAME), ("PATH", SYSTEM_PATH)]
+    {
+        if !variables.iter().any(|(known, _)| known == name) {
+            variables.push((name.into(), value.into()));
+        }
+    }
+    variables
+}
+
+fn c_string(text: &OsStr) -> Result<CString, String> {
+    CString::new(text.as_bytes())
+        .map_err(|_| format!("{:?} holds a NUL byte", text.to_string_lossy()))
+}
+
+/// Lowers the limits of this process; never above what the host allows.
+fn limit(limits: &Limits) -> io::Result<()> {
+    let wanted = [
+        (Resource::Core, Some(0)),
+        (Resource::Nofile, limits.open_files),
+        (Resource::Fsize, limits.file_bytes),
+        (Resource::Nproc, limits.processes.map(u64::from)),
+    ];
+    for (resource, value) in wanted {
+        let Some(value) = value else { continue };
+        let allowed = getrlimit(resource).maximum.unwrap_or(u64::MAX);
+        let value = Some(value.min(allowed));
+        setrlimit(resource, Rlimit { current: value, maximum: value })?;
+    }
+    Ok(())
+}
+
+/// The spool file while it is being written.
+struct Spool {
+    file: File,
+    /// Bytes of whole frames.
+    length: u64,
+    /// Bytes of output that are still kept.
+    left: u64,
+    dropped: u64,
+}
+
+impl Spool {
+    /// Writes what fits; the rest, also what the disk refuses, is counted.
+    fn add(&mut self, stream: Stream, bytes: &[u8]) {
+        let kept = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
+        let (keep, drop) = bytes.split_at(kept);
+        self.dropped += drop.len() as u64;
+        if keep.is_empty() {
+            return;
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let frame = spool::encode(stream, i64::try_from(now.as_micros()).unwrap_or(0), keep);
+        match self.file.write_all_at(&frame, self.length) {
+            Ok(()) => {
+                self.length += frame.len() as u64;
+                self.left -= keep.len() as u64;
+            }
+            // The half of a frame that may have been written is overwritten by the next one, and cut
+            // off so that readers see whole frames only.
+            Err(_) => {
+                self.dropped += keep.len() as u64;
+                let _cut = self.file.set_len(self.length);
+            }
+        }
+    }
+}
+
+struct Keeper {
+    channel: OwnedFd,
+    signals: OwnedFd,
+    program: i32,
+    inbox: Inbox,
+    outbox: Outbox,
+    spool: Option<Spool>,
+    output: Option<File>,
+    errors: Option<File>,
+    /// Bytes kept and dropped that the supervisor knows of.
+    told: (u64, u64),
+    childless: bool,
+    ended: Option<Ended>,
+}
+
+impl Keeper {
+    fn run(&mut self) -> io::Result<()> {
+        while !self.is_done() {
+            let [from_supervisor, from_children, output, errors] = self.wait()?;
+            if output {
+                self.pump(Stream::Output);
+            }
+            if errors {
+                self.pump(Stream::Errors);
+            }
+            if from_children {
+                while kernel::next_signal(self.signals.as_fd()).is_some() {}
+                self.reap();
+            }
+            if from_supervisor && !self.obey()? {
+                break;
+            }
+            self.outbox.flush(self.channel.as_fd())?;
+            if self.outbox.is_empty() {
+                self.tell();
+                self.outbox.flush(self.channel.as_fd())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        let all_told =
+            self.spool.as_ref().is_none_or(|spool| self.told == (spool.length, spool.dropped));
+        let silent = self.output.is_none() && self.errors.is_none();
+        self.childless && silent && all_told && self.outbox.is_empty()
+    }
+
+    fn wait(&self) -> io::Result<[bool; 4]> {
+        let mut channel = PollFlags::IN;
+        if !self.outbox.is_empty() {
+            channel |= PollFlags::OUT;
+        }
+        let mut polled =
+            vec![PollFd::new(&self.channel, channel), PollFd::new(&self.signals, PollFlags::IN)];
+        polled.extend(self.output.iter().map(|file| PollFd::new(file, PollFlags::IN)));
+        polled.extend(self.errors.iter().map(|file| PollFd::new(file, PollFlags::IN)));
+        match poll(&mut polled, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let is_ready = |descriptor: i32| {
+            polled
+                .iter()
+                .any(|one| one.as_fd().as_raw_fd() == descriptor && !one.revents().is_empty())
+        };
+        Ok([
+            is_ready(self.channel.as_raw_fd()),
+            is_ready(self.signals.as_raw_fd()),
+            self.output.as_ref().is_some_and(|file| is_ready(file.as_raw_fd())),
+            self.errors.as_ref().is_some_and(|file| is_ready(file.as_raw_fd())),
+        ])
+    }
+
+    /// Reads one stream as far as it goes, up to a megabyte at a time so that orders are heard.
+    fn pump(&mut self, stream: Stream) {
+        let file = match stream {
+            Stream::Output => &mut self.output,
+            Stream::Errors => &mut self.errors,
+        };
+        let mut buffer = vec![0; spool::MAX_FRAME];
+        for _ in 0..16 {
+            let Some(source) = file else { return };
+            match source.read(&mut buffer) {
+                Ok(0) => *file = None,
+                Ok(count) => {
+                    if let Some(spool) = &mut self.spool {
+                        spool.add(stream, &buffer[..count]);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => *file = None,
+            }
+        }
+    }
+
+    fn reap(&mut self) {
+        loop {
+            match kernel::reap_any(false) {
+                Ok(Some((pid, how))) => self.note(pid, how),
+                Ok(None) => return,
+                Err(_) => {
+                    self.childless = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The program's own end is told at once, after all that it had written until then.
+    fn note(&mut self, pid: i32, how: Ended) {
+        if pid != self.program || self.ended.is_some() {
+            return;
+        }
+        self.ended = Some(how);
+        while self.has_output() {
+            self.pump(Stream::Output);
+            self.pump(Stream::Errors);
+        }
+        self.tell();
+        let state = match how {
+            Ended::Exited(code) => State::Exited { code },
+            Ended::Signalled(signal) => State::Signalled { signal, out_of_memory: false },
+        };
+        self.outbox.push(&FromKeeper::Ended(state), Vec::new());
+    }
+
+    /// Whether something written before the program's end still waits in a pipe. A pipe holds little,
+    /// and a child that goes on writing is not waited for more than that.
+    fn has_output(&self) -> bool {
+        let Some(spool) = &self.spool else { return false };
+        let seen = spool.length + spool.dropped;
+        let waiting = self
+            .output
+            .iter()
+            .chain(&self.errors)
+            .any(|file| rustix::io::ioctl_fionread(file).is_ok_and(|count| count > 0));
+        waiting && seen < self.told.0 + self.told.1 + (8 << 20)
+    }
+
+    /// Carries out orders; false when the supervisor is gone.
+    fn obey(&mut self) -> io::Result<bool> {
+        match self.inbox.fill(self.channel.as_fd())? {
+            Fill::End => return Ok(false),
+            Fill::Some | Fill::WouldBlock => {}
+        }
+        while let Some(frame) = self.inbox.take()? {
+            match frame.parse()? {
+                // The group may be gone already; its end is told on its own.
+                ToKeeper::Signal(signal) => drop(kernel::send_signal(-self.program, signal)),
+                ToKeeper::Kill => self.kill(),
+            }
+        }
+        Ok(true)
+    }
+
+    fn kill(&mut self) {
+        let mut ended = Vec::new();
+        if !processes::kill_descendants(&BTreeSet::new(), |pid, how| ended.push((pid, how))) {
+            self.outbox.push(&FromKeeper::Stuck, Vec::new());
+        }
+        for (pid, how) in ended {
+            self.note(pid, how);
+        }
+        self.reap();
+    }
+
+    /// Tells how long the spool is, if that is news.
+    fn tell(&mut self) {
+        let Some(spool) = &self.spool else { return };
+        let now = (spool.length, spool.dropped);
+        if now != self.told {
+            self.told = now;
+            let (spool_bytes, dropped_bytes) = now;
+            self.outbox.push(&FromKeeper::Output { spool_bytes, dropped_bytes }, Vec::new());
+        }
+    }
+}

@@ -1,0 +1,599 @@
+//! What an environment sees as its file system, put together by its first process.
+//!
+//! The root is a small memory file system of our own; the host's system folders, the plan's binds, the
+//! home and the work tree are mounted onto it one by one. What is not named does not exist inside. All
+//! of it lies in a mount namespace of its own: the host never sees a mount of ours. Mount points are
+//! looked up without following links, since some of them lie in folders that programs wrote earlier.
+
+use std::{
+    ffi::OsStr,
+    io,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::{Component, Path, PathBuf},
+};
+
+use rustix::{
+    fs::{
+        AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chownat, mkdirat, open, openat, statat,
+        symlinkat,
+    },
+    io::Errno,
+    mount::{
+        MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount,
+        mount_change, move_mount, open_tree, unmount,
+    },
+};
+
+use crate::{
+    error::{Error, Result},
+    etc, kernel,
+    plan::{HOME, Plan, Scratch},
+};
+
+/// Host folders that hold programs and nothing personal. Where the host has a link (`/bin`), so has the
+/// environment. `/opt` is not among them: whole applications with their secrets live there.
+const SYSTEM: &[&str] =
+    &["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "nix/store", "gnu/store"];
+/// Folders of the above that hold a machine's own configuration, and so perhaps secrets.
+const HIDDEN: &[&str] = &["usr/local/etc"];
+/// Devices that cannot do harm.
+const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
+/// What `/dev` has as links.
+const DEVICE_LINKS: &[(&str, &str)] = &[
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+];
+/// Parts of `/proc` that reach the whole machine: made read-only.
+const PROC_READ_ONLY: &[&str] = &["sys", "bus", "fs", "irq", "sysrq-trigger"];
+/// Parts of `/proc` that tell about the whole machine: made empty.
+const PROC_HIDDEN: &[&str] = &[
+    "acpi",
+    "kcore",
+    "key-users",
+    "keys",
+    "kmsg",
+    "latency_stats",
+    "sched_debug",
+    "scsi",
+    "timer_list",
+    "vmallocinfo",
+];
+/// How many CPUs and how much memory there is: language runtimes ask.
+const SYS: &[&str] = &["sys/devices/system/cpu", "sys/devices/system/node"];
+
+/// Where things are on the host.
+#[derive(Debug)]
+pub(crate) struct Places<'a> {
+    /// The environment's own folder; the new root is put together over it.
+    pub(crate) environment: &'a Path,
+    /// The home on disk.
+    pub(crate) home: PathBuf,
+    /// Folders on disk for `/tmp` and `/var/tmp`, when they are not in memory.
+    pub(crate) scratch: Option<(PathBuf, PathBuf)>,
+    /// Who shall own what is writable, when this process is root.
+    pub(crate) owner: Option<(u32, u32)>,
+    /// The ids inside, for the accounts.
+    pub(crate) inside: (u32, u32),
+}
+
+/// Puts the file system together and moves this process into it. Answers how many files of the work
+/// tree were left with their owner.
+pub(crate) fn enter(plan: &Plan, places: &Places<'_>) -> Result<u64> {
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .map_err(|error| Error::build("make mounts private", error))?;
+    // What lies below the environment's folder must be had before the new root covers it.
+    let home = Source::open(&places.home)?;
+    let scratch = match &places.scratch {
+        Some((tmp, var_tmp)) => Some((Source::open(tmp)?, Source::open(var_tmp)?)),
+        None => None,
+    };
+    let root = Root::make(plan, places)?;
+    let shared = root.fill(plan, places, home, scratch)?;
+    root.pivot()?;
+    Ok(shared)
+}
+
+/// The names that exist directly below the new root.
+pub(crate) fn top_names(plan: &Plan) -> Vec<PathBuf> {
+    let first = |path: &Path| {
+        path.components()
+            .find(|part| matches!(part, Component::Normal(_)))
+            .map(|part| PathBuf::from(part.as_os_str()))
+    };
+    let fixed = ["proc", "dev", "etc", "home", "tmp", "var", "run", "root", "sys"];
+    SYSTEM
+        .iter()
+        .chain(&fixed)
+        .filter_map(|path| first(Path::new(path)))
+        .chain(plan.binds.iter().filter_map(|bind| first(&bind.inside)))
+        .chain(first(&plan.work_tree.inside))
+        .collect()
+}
+
+/// The host's system folders that are really mounted (not links), as paths inside.
+pub(crate) fn system_folders() -> impl Iterator<Item = PathBuf> {
+    SYSTEM
+        .iter()
+        .map(|path| Path::new("/").join(path))
+        .filter(|path| path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()))
+}
+
+/// A part of the host, cut out and not yet mounted anywhere.
+struct Source {
+    mount: OwnedFd,
+    is_folder: bool,
+}
+
+impl Source {
+    fn open(path: &Path) -> Result<Self> {
+        Self::find(path)?.ok_or_else(|| {
+            Error::build(format!("find {} on the host", path.display()), "it does not exist")
+        })
+    }
+
+    fn find(path: &Path) -> Result<Option<Self>> {
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_RECURSIVE;
+        let mount = match open_tree(CWD, path, flags) {
+            Ok(mount) => mount,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(error) => {
+                return Err(Error::build(format!("open {} on the host", path.display()), error));
+            }
+        };
+        let stat = rustix::fs::fstat(&mount)
+            .map_err(|error| Error::build(format!("look at {}", path.display()), error))?;
+        let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        Ok(Some(Self { mount, is_folder }))
+    }
+}
+
+/// The new root while it is being filled. The working folder of this process is its top.
+struct Root {
+    top: OwnedFd,
+    owner: Option<(u32, u32)>,
+}
+
+/// How a mount may be used.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    ReadOnly,
+    Writable,
+    Device,
+}
+
+impl Root {
+    fn make(plan: &Plan, places: &Places<'_>) -> Result<Self> {
+        let bytes = match plan.scratch {
+            Scratch::Memory { bytes } => bytes,
+            // Shared memory and the like stay in memory; browsers need some.
+            Scratch::Disk => 256 << 20,
+        };
+        let options = std::ffi::CString::new(format!("mode=755,size={bytes}"))
+            .expect("a number holds no NUL");
+        mount(
+            "windlass",
+            places.environment,
+            "tmpfs",
+            MountFlags::NOSUID | MountFlags::NODEV,
+            options.as_c_str(),
+        )
+        .map_err(|error| Error::build("mount the root", error))?;
+        let top = open(
+            places.environment,
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .map_err(|error| Error::build("open the root", error))?;
+        rustix::process::fchdir(&top).map_err(|error| Error::build("enter the root", error))?;
+        Ok(Self { top, owner: places.owner })
+    }
+
+    fn fill(
+        &self,
+        plan: &Plan,
+        places: &Places<'_>,
+        home: Source,
+        scratch: Option<(Source, Source)>,
+    ) -> Result<u64> {
+        for path in SYSTEM {
+            self.system(path)?;
+        }
+        self.etc(plan, places)?;
+        self.devices()?;
+        for path in SYS {
+            self.optional(Path::new("/").join(path).as_path(), Path::new(path))?;
+        }
+        self.scratch(scratch)?;
+        self.attach(home, Path::new(HOME), Use::Writable)?;
+        let work_tree = Source::open(&plan.work_tree.host)?;
+        if !work_tree.is_folder {
+            return Err(Error::build(
+                format!("bind {}", plan.work_tree.host.display()),
+                "the work tree is not a folder",
+            ));
+        }
+        let shared = self.give_work_tree(&work_tree)?;
+        self.attach(work_tree, &plan.work_tree.inside, Use::Writable)?;
+        self.binds(plan)?;
+        self.proc()?;
+        for path in HIDDEN.iter().map(Path::new).chain(plan.masks.iter().map(PathBuf::as_path)) {
+            self.hide(path)?;
+        }
+        kernel::make_mount_read_only(self.top.as_fd())
+            .map_err(|error| Error::build("make the root read-only", error))?;
+        Ok(shared)
+    }
+
+    /// A system folder as the host has it: a link stays a link.
+    fn system(&self, path: &str) -> Result<()> {
+        let host = Path::new("/").join(path);
+        match host.read_link() {
+            Ok(target) => symlinkat(&target, &self.top, path)
+                .map_err(|error| Error::build(format!("link /{path}"), error)),
+            Err(_) => self.optional(&host, Path::new(path)),
+        }
+    }
+
+    fn etc(&self, plan: &Plan, places: &Places<'_>) -> Result<()> {
+        self.folder(Path::new("etc"))?;
+        let host = Path::new("/etc");
+        for name in etc::FILES {
+            self.copy(&host.join(name), &format!("etc/{name}"))?;
+        }
+        let versioned = host
+            .read_dir()
+            .into_iter()
+            .flat_map(|entries| entries.flatten().map(|entry| entry.file_name()))
+            .filter(|name| {
+                name.to_str().is_some_and(|name| {
+                    etc::VERSIONED.iter().any(|prefix| name.starts_with(prefix))
+                })
+            });
+        for name in etc::FOLDERS.iter().map(|name| OsStr::new(*name).to_owned()).chain(versioned) {
+            self.optional(&host.join(&name), &Path::new("etc").join(&name))?;
+        }
+        let (uid, gid) = places.inside;
+        let host_name = host_name(plan);
+        for (name, text) in [
+            ("passwd", etc::passwd(uid, gid)),
+            ("group", etc::group(gid)),
+            ("hosts", etc::hosts(host_name)),
+            ("hostname", format!("{host_name}\n")),
+            ("nsswitch.conf", etc::NSSWITCH.to_owned()),
+            ("resolv.conf", "# There is no name server: doors resolve names.\n".to_owned()),
+        ] {
+            self.write(&format!("etc/{name}"), text.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn devices(&self) -> Result<()> {
+        self.folder(Path::new("dev/pts"))?;
+        self.folder(Path::new("dev/.empty"))?;
+        self.write("dev/.blank", b"")?;
+        for name in DEVICES {
+            let host = Path::new("/dev").join(name);
+            if let Some(source) = Source::find(&host)? {
+                self.attach(source, &Path::new("dev").join(name), Use::Device)?;
+            }
+        }
+        for (name, target) in DEVICE_LINKS {
+            symlinkat(*target, &self.top, format!("dev/{name}"))
+                .map_err(|error| Error::build(format!("link /dev/{name}"), error))?;
+        }
+        mount(
+            "devpts",
+            "dev/pts",
+            "devpts",
+            MountFlags::NOSUID | MountFlags::NOEXEC,
+            c"newinstance,ptmxmode=0666,mode=620",
+        )
+        .map_err(|error| Error::build("mount /dev/pts", error))
+    }
+
+    /// Scratch folders: parts of the root's own memory that stay writable, or folders on disk.
+    fn scratch(&self, disk: Option<(Source, Source)>) -> Result<()> {
+        self.folder(Path::new("root"))?;
+        for path in ["tmp", "var/tmp", "dev/shm", "run"] {
+            self.folder(Path::new(path))?;
+            rustix::fs::chmodat(&self.top, path, Mode::from_raw_mode(0o1777), AtFlags::empty())
+                .map_err(|error| Error::build(format!("open /{path} to all"), error))?;
+        }
+        self.folder(Path::new("var/lib"))?;
+        self.folder(Path::new("var/cache"))?;
+        for (name, target) in [("var/run", "/run"), ("var/lock", "/run/lock")] {
+            symlinkat(target, &self.top, name)
+                .map_err(|error| Error::build(format!("link /{name}"), error))?;
+        }
+        self.attach(self.part("dev/shm")?, Path::new("dev/shm"), Use::Writable)?;
+        self.attach(self.part("run")?, Path::new("run"), Use::Writable)?;
+        let (tmp, var_tmp) = match disk {
+            Some(folders) => folders,
+            None => (self.part("tmp")?, self.part("var/tmp")?),
+        };
+        self.attach(tmp, Path::new("tmp"), Use::Writable)?;
+        self.attach(var_tmp, Path::new("var/tmp"), Use::Writable)
+    }
+
+    fn binds(&self, plan: &Plan) -> Result<()> {
+        let mut binds: Vec<_> = plan.binds.iter().collect();
+        // A folder is mounted before what lies in it.
+        binds.sort_by_key(|bind| bind.inside.components().count());
+        for bind in binds {
+            match Source::find(&bind.host)? {
+                Some(source) => self.attach(source, &bind.inside, Use::ReadOnly)?,
+                None if bind.optional => {}
+                None => {
+                    return Err(Error::build(
+                        format!("bind {} to {}", bind.host.display(), bind.inside.display()),
+                        "it does not exist on the host; create it, or mark the bind as optional",
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn proc(&self) -> Result<()> {
+        self.folder(Path::new("proc"))?;
+        mount(
+            "proc",
+            "proc",
+            "proc",
+            MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC,
+            None,
+        )
+        .map_err(|error| {
+            Error::build(
+                "mount /proc",
+                format!(
+                    "{error}; in a container, run it with `--security-opt systempaths=unconfined`"
+                ),
+            )
+        })?;
+        for name in PROC_READ_ONLY {
+            let path = Path::new("proc").join(name);
+            if let Some(source) = Source::find(&path)? {
+                self.attach(source, &path, Use::ReadOnly)?;
+            }
+        }
+        PROC_HIDDEN.iter().try_for_each(|name| self.hide(&Path::new("proc").join(name)))
+    }
+
+    /// Covers a path with nothing; one that does not exist needs no cover.
+    fn hide(&self, inside: &Path) -> Result<()> {
+        let Some((folder, name)) = self.find(inside)? else { return Ok(()) };
+        let stat = match statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => return Ok(()),
+            Err(error) => return Err(Error::build(format!("hide {}", inside.display()), error)),
+        };
+        let cover = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => "dev/.empty",
+            FileType::Symlink => {
+                return Err(Error::build(
+                    format!("hide {}", inside.display()),
+                    "it is a symbolic link; name what it points to",
+                ));
+            }
+            _ => "dev/.blank",
+        };
+        self.attach(self.part(cover)?, inside, Use::ReadOnly)
+    }
+
+    fn optional(&self, host: &Path, inside: &Path) -> Result<()> {
+        match Source::find(host)? {
+            Some(source) => self.attach(source, inside, Use::ReadOnly),
+            None => Ok(()),
+        }
+    }
+
+    /// A part of the new root itself, to be mounted again with other rights.
+    fn part(&self, path: &str) -> Result<Source> {
+        Source::open(Path::new(path))
+    }
+
+    /// Mounts a source at a path inside, which is made if need be.
+    fn attach(&self, source: Source, inside: &Path, how: Use) -> Result<()> {
+        let step = || format!("bind to /{}", inside.strip_prefix("/").unwrap_or(inside).display());
+        kernel::restrict_mounts(source.mount.as_fd(), how != Use::Writable, how != Use::Device)
+            .map_err(|error| Error::build(step(), error))?;
+        let (folder, name) = self.reach(inside, source.is_folder)?;
+        let target =
+            openat(&folder, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+                .map_err(|error| Error::build(step(), error))?;
+        move_mount(
+            &source.mount,
+            c"",
+            &target,
+            c"",
+            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH,
+        )
+        .map_err(|error| Error::build(step(), error))
+    }
+
+    fn give_work_tree(&self, work_tree: &Source) -> Result<u64> {
+        match self.owner {
+            None => Ok(0),
+            Some((uid, gid)) => crate::tree::give(work_tree.mount.as_fd(), uid, gid)
+                .map_err(|error| Error::build("give the work tree to its user", error)),
+        }
+    }
+
+    /// Makes a folder with its parents.
+    fn folder(&self, inside: &Path) -> Result<()> {
+        self.reach(inside, true).map(drop)
+    }
+
+    /// Finds a path's parent folder inside, following no link; `None` when it does not exist.
+    fn find<'a>(&self, inside: &'a Path) -> Result<Option<(OwnedFd, &'a OsStr)>> {
+        self.descend(inside, None)
+    }
+
+    /// Finds a path's parent folder inside, making what is missing, the path itself included.
+    fn reach<'a>(&self, inside: &'a Path, is_folder: bool) -> Result<(OwnedFd, &'a OsStr)> {
+        self.descend(inside, Some(is_folder))?
+            .ok_or_else(|| Error::build(format!("reach {}", inside.display()), "it does not exist"))
+    }
+
+    fn descend<'a>(
+        &self,
+        inside: &'a Path,
+        make: Option<bool>,
+    ) -> Result<Option<(OwnedFd, &'a OsStr)>> {
+        let failed = |error: Errno| {
+            let hint = match error {
+                Errno::ROFS | Errno::ACCESS | Errno::PERM => {
+                    "; it does not exist in a read-only folder of the host: choose another path inside"
+                }
+                Errno::LOOP | Errno::NOTDIR => {
+                    "; a part of it is a link or a file: choose another path inside"
+                }
+                _ => "",
+            };
+            Error::build(format!("reach {} inside", inside.display()), format!("{error}{hint}"))
+        };
+        let mut names = inside.components().filter_map(|part| match part {
+            Component::Normal(name) => Some(name),
+            Component::RootDir
+            | Component::CurDir
+            | Component::ParentDir
+            | Component::Prefix(_) => None,
+        });
+        let Some(mut name) = names.next() else {
+            return Err(Error::build("reach a path inside", "it is empty"));
+        };
+        let mut folder =
+            self.top.try_clone().map_err(|error| Error::build("copy a descriptor", error))?;
+        let below_home = inside.strip_prefix("/").unwrap_or(inside).starts_with("home/agent");
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        for next in names {
+            if make.is_some() {
+                self.make_folder(folder.as_fd(), name, below_home).map_err(failed)?;
+            }
+            folder = match openat(&folder, name, flags, Mode::empty()) {
+                Ok(folder) => folder,
+                Err(Errno::NOENT) if make.is_none() => return Ok(None),
+                Err(error) => return Err(failed(error)),
+            };
+            name = next;
+        }
+        match make {
+            Some(true) => self.make_folder(folder.as_fd(), name, below_home).map_err(failed)?,
+            Some(false) => self.make_file(folder.as_fd(), name, below_home).map_err(failed)?,
+            None => {}
+        }
+        Ok(Some((folder, name)))
+    }
+
+    fn make_folder(
+        &self,
+        folder: BorrowedFd<'_>,
+        name: &OsStr,
+        give: bool,
+    ) -> std::result::Result<(), Errno> {
+        match mkdirat(folder, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) if give => self.give(folder, name),
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            // A read-only folder answers so even where the name exists already.
+            Err(error) => match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(_) => Ok(()),
+                Err(_) => Err(error),
+            },
+        }
+    }
+
+    fn make_file(
+        &self,
+        folder: BorrowedFd<'_>,
+        name: &OsStr,
+        give: bool,
+    ) -> std::result::Result<(), Errno> {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        match openat(folder, name, flags, Mode::from_raw_mode(0o644)) {
+            Ok(_) if give => self.give(folder, name),
+            Ok(_) | Err(Errno::EXIST) => Ok(()),
+            Err(error) => match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(_) => Ok(()),
+                Err(_) => Err(error),
+            },
+        }
+    }
+
+    fn give(&self, folder: BorrowedFd<'_>, name: &OsStr) -> std::result::Result<(), Errno> {
+        match self.owner {
+            None => Ok(()),
+            Some((uid, gid)) => chownat(
+                folder,
+                name,
+                Some(Uid::from_raw(uid)),
+                Some(Gid::from_raw(gid)),
+                AtFlags::SYMLINK_NOFOLLOW,
+            ),
+        }
+    }
+
+    /// Copies a small host file that everyone may read; anything else is left out. A link is kept.
+    fn copy(&self, host: &Path, inside: &str) -> Result<()> {
+        if let Ok(target) = host.read_link() {
+            return symlinkat(&target, &self.top, inside)
+                .map_err(|error| Error::build(format!("link /{inside}"), error));
+        }
+        let readable = host.metadata().is_ok_and(|metadata| {
+            use std::os::unix::fs::PermissionsExt;
+            metadata.is_file()
+                && metadata.len() <= 1 << 20
+                && metadata.permissions().mode() & 0o004 != 0
+        });
+        if !readable {
+            return Ok(());
+        }
+        match std::fs::read(host) {
+            Ok(bytes) => self.write(inside, &bytes),
+            Err(error) => Err(Error::build(format!("read {}", host.display()), error)),
+        }
+    }
+
+    fn write(&self, inside: &str, bytes: &[u8]) -> Result<()> {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = openat(&self.top, inside, flags, Mode::from_raw_mode(0o644))
+            .map_err(io::Error::from)
+            .map(std::fs::File::from);
+        file.and_then(|mut file| io::Write::write_all(&mut file, bytes))
+            .map_err(|error| Error::build(format!("write /{inside}"), error))
+    }
+
+    /// Makes the new root the root, and lets go of the old one.
+    fn pivot(self) -> Result<()> {
+        let step = |error| Error::build("change the root", error);
+        rustix::process::fchdir(&self.top).map_err(step)?;
+        rustix::process::pivot_root(c".", c".").map_err(step)?;
+        // The old root now lies over the new one.
+        unmount(c".", UnmountFlags::DETACH).map_err(step)?;
+        rustix::process::chdir(c"/").map_err(step)
+    }
+}
+
+/// The host name of an environment.
+pub(crate) fn host_name(plan: &Plan) -> &str {
+    if plan.host_name.is_empty() { "windlass" } else { &plan.host_name }
+}
+
+/// Whether a path is hidden from a plain look: for the proof that the root is what was planned.
+pub(crate) fn entries(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut names: Vec<PathBuf> = std::fs::read_dir(path)?
+        .map(|entry| {
+            entry.map(|entry| PathBuf::from(OsStr::from_bytes(entry.file_name().as_bytes())))
+        })
+        .collect::<io::Result<_>>()?;
+    names.sort();
+    Ok(names)
+}
