@@ -376,10 +376,6 @@ async fn introduce(
         .client_info(acp::Implementation::new("windlass", env!("CARGO_PKG_VERSION")));
     let hello =
         wires.answer("initialize", IN_HANDSHAKE, connection.send_request(request).block_task()).await?;
-    if hello.protocol_version != ProtocolVersion::V1 {
-        let theirs = hello.protocol_version;
-        return Err(Error::Handshake(format!("it speaks version {theirs} of ACP; this is version 1")));
-    }
     let request = acp::NewSessionRequest::new(cwd);
     let session =
         wires.answer("session/new", IN_HANDSHAKE, connection.send_request(request).block_task()).await?;
@@ -592,5 +588,10 @@ fn agent_error(request: &'static str, error: &agent_client_protocol::Error) -> E
         None => error.message.clone(),
     };
     let message = clip::printable(text.as_bytes(), QUOTE);
-    if code == AUTH_REQUIRED { Error::SignIn(message) } else { Error::Agent { request, code, message } }
+    match (request, code) {
+        (_, AUTH_REQUIRED) => Error::SignIn(message),
+        // Also what the protocol crate says when the agent speaks another version.
+        ("initialize", _) => Error::Handshake(message),
+        _ => Error::Agent { request, code, message },
+    }
 }

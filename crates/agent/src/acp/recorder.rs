@@ -16,6 +16,8 @@ const TEXT: usize = 8 * 1024;
 /// The most bytes of an unfinished word that are held back, so that a value without spaces in it
 /// (a key, for one) is not torn between two events where nobody would recognise it.
 const WORD: usize = 4 * 1024;
+/// How much longer than other text a held word waits.
+const HOLD: u32 = 20;
 /// The most bytes of the last message that are kept for the outcome.
 const LAST_MESSAGE: usize = 64 * 1024;
 
@@ -95,6 +97,8 @@ pub(super) struct Recorder {
     coalesce: std::time::Duration,
     waiting: Option<Waiting>,
     since: Instant,
+    /// True if what waits is a word that was held back.
+    held: bool,
     last_message: String,
 }
 
@@ -111,13 +115,15 @@ impl Recorder {
             coalesce: limits.coalesce,
             waiting: None,
             since: Instant::now(),
+            held: false,
             last_message: String::new(),
         }
     }
 
     /// When what waits should be sent; `None` if nothing waits.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.waiting.as_ref().map(|_| self.since + self.coalesce)
+        let patience = if self.held { self.coalesce * HOLD } else { self.coalesce };
+        self.waiting.as_ref().map(|_| self.since + patience)
     }
 
     /// What the agent said since its last tool call or prompt, bounded.
@@ -154,6 +160,7 @@ impl Recorder {
 
     /// Sends what waits.
     pub(super) async fn flush(&mut self) -> Result<(), Error> {
+        self.held = false;
         match self.waiting.take() {
             None => Ok(()),
             Some(Waiting::Message(text)) => self.sender.send(Event::Message { text }).await,
@@ -162,9 +169,14 @@ impl Recorder {
         }
     }
 
-    /// Sends what waits, but holds back the last word of a text that may still grow.
+    /// Sends what waits, but holds back the last word of a text that may still grow; if it did not
+    /// grow since the last time, it goes too.
     pub(super) async fn flush_words(&mut self) -> Result<(), Error> {
+        if self.held {
+            return self.flush().await;
+        }
         self.since = Instant::now();
+        self.held = true;
         match self.waiting.take() {
             None => Ok(()),
             Some(Waiting::Update(event)) => self.sender.send(event).await,
@@ -191,6 +203,7 @@ impl Recorder {
             self.wait(Waiting::Message(String::new()));
         }
         let mut full = false;
+        self.grow();
         if let Some(Waiting::Message(waiting)) = &mut self.waiting {
             waiting.push_str(&text);
             full = waiting.len() >= TEXT;
@@ -204,6 +217,7 @@ impl Recorder {
             self.wait(Waiting::Thought(String::new()));
         }
         let mut full = false;
+        self.grow();
         if let Some(Waiting::Thought(waiting)) = &mut self.waiting {
             waiting.push_str(&text);
             full = waiting.len() >= TEXT;
@@ -238,8 +252,17 @@ impl Recorder {
         Ok(())
     }
 
+    /// A word that was held back became part of a longer text.
+    fn grow(&mut self) {
+        if self.held {
+            self.held = false;
+            self.since = Instant::now();
+        }
+    }
+
     fn wait(&mut self, waiting: Waiting) {
         self.since = Instant::now();
+        self.held = false;
         self.waiting = Some(waiting);
     }
 }

@@ -33,6 +33,8 @@ struct Call {
     kind: ToolKind,
     input: serde_json::Value,
     status: ToolStatus,
+    /// What a terminal printed so far, for agents that send it piece by piece.
+    streamed: String,
 }
 
 impl Translator {
@@ -107,14 +109,19 @@ impl Translator {
             .raw_input(call.raw_input)
             .raw_output(call.raw_output);
         self.calls.remove(&id);
-        self.apply(id, fields)
+        self.apply(id, fields, call.meta.as_ref())
     }
 
     fn update(&mut self, update: acp::ToolCallUpdate) -> Vec<Event> {
-        self.apply(update.tool_call_id.to_string(), update.fields)
+        self.apply(update.tool_call_id.to_string(), update.fields, update.meta.as_ref())
     }
 
-    fn apply(&mut self, id: String, fields: acp::ToolCallUpdateFields) -> Vec<Event> {
+    fn apply(
+        &mut self,
+        id: String,
+        fields: acp::ToolCallUpdateFields,
+        meta: Option<&acp::Meta>,
+    ) -> Vec<Event> {
         let id = clip::head(&id, TITLE).to_owned();
         let mut events = Vec::new();
         if self.calls.len() >= CALLS && !self.calls.contains_key(&id) {
@@ -126,6 +133,7 @@ impl Translator {
             kind: ToolKind::Other,
             input: serde_json::Value::Null,
             status: ToolStatus::Pending,
+            streamed: String::new(),
         });
         let before = (call.title.clone(), call.kind, call.input.clone());
         if let Some(title) = fields.title.filter(|title| !title.trim().is_empty()) {
@@ -152,7 +160,16 @@ impl Translator {
         let content = fields.content.unwrap_or_default();
         let mut diffs = diffs_of(&content, self.output);
         diffs.truncate(DIFFS);
-        let output = output_of(&content).or_else(|| fields.raw_output.as_ref().and_then(raw_output));
+        let piece = terminal_output(meta);
+        if let Some(piece) = piece {
+            call.streamed.push_str(piece);
+            if call.streamed.len() > 4 * self.output {
+                call.streamed = clip::head_and_tail(&call.streamed, 2 * self.output);
+            }
+        }
+        let output = output_of(&content)
+            .or_else(|| piece.map(|_| call.streamed.clone()))
+            .or_else(|| fields.raw_output.as_ref().and_then(raw_output));
         let output = output.map(|text| clip::head_and_tail(&text, self.output));
         if call.status != old_status || output.is_some() || !diffs.is_empty() {
             events.push(Event::ToolUpdate { id, status: call.status, output, diffs });
@@ -238,6 +255,12 @@ fn output_of(content: &[acp::ToolCallContent]) -> Option<String> {
         })
         .collect();
     (!texts.is_empty()).then(|| texts.join("\n"))
+}
+
+/// Codex's adapter sends what a command printed only here, piece by piece, also to clients that
+/// offer no terminal.
+fn terminal_output(meta: Option<&acp::Meta>) -> Option<&str> {
+    meta?.get("terminal_output_delta")?.get("data")?.as_str()
 }
 
 /// Agents that put the output only into `rawOutput` use a text, or an object with one of these.
@@ -347,6 +370,25 @@ mod tests {
             }]
         );
         assert_eq!(translator.open_calls(), 0);
+    }
+
+    #[test]
+    fn output_that_comes_in_pieces_is_shown_whole() {
+        let mut translator = Translator::new(1000);
+        let piece = |data: &str| {
+            json!({"sessionUpdate": "tool_call_update", "toolCallId": "a", "status": "in_progress",
+                "_meta": {"terminal_output_delta": {"terminal_id": "a", "data": data}}})
+        };
+        events(&mut translator, piece("one\n"));
+        assert_eq!(
+            events(&mut translator, piece("two\n")),
+            vec![Event::ToolUpdate {
+                id: "a".to_owned(),
+                status: ToolStatus::InProgress,
+                output: Some("one\ntwo\n".to_owned()),
+                diffs: vec![]
+            }]
+        );
     }
 
     #[test]

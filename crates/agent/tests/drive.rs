@@ -1,0 +1,9 @@
+//! Drives the scripted agent in process: what a step records, how it ends, and what each fault of an
+//! agent turns into.
+
+mod drive {
+    pub(crate) mod faults;
+    pub(crate) mod limits;
+    pub(crate) mod stage;
+    pub(crate) mod steps;
+}
