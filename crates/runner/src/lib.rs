@@ -1,1 +1,35 @@
-//! windlass-runner.
+//! The runner: leases jobs, runs their steps in environments, streams what happens, pushes branches,
+//! and cleans up after any crash.
+//!
+//! It makes outbound connections only. What it decides, it decides with the same pure machine as the
+//! server ([`windlass_run::job`]); what it reports is on disk before the server has it; what it may
+//! write outward, it asks for first. Credentials stay in the memory of the doors.
+//!
+//! ```text
+//! runner ── leases jobs ──► driver ── asks the machine what is next ──► executor ── runs one attempt
+//!    │                        │                                            │
+//!    └── link: reports, heartbeats, streams, uploads ◄── held: one lease's queue, spooled to journal
+//! ```
+//!
+//! Never done here: deciding what a job may do (`policy`, the server), talking to the kernel
+//! (`sandbox`), believing what an agent says about its own success.
+
+pub mod options;
+pub mod runner;
+
+mod driver;
+mod executor;
+mod job;
+mod null;
+
+mod client;
+mod held;
+mod journal;
+mod link;
+mod stream;
+
+pub use options::{Options, Providers};
+pub use runner::{Error, Runner};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,308 @@
+//! The runner protocol over HTTP: one method per call of [`windlass_wire::runner`], each a single
+//! try. Whoever calls decides whether and when to try again.
+
+use std::{sync::Arc, time::Duration};
+
+use reqwest::{Method, StatusCode, header};
+use rustls::{
+    DigitallySignedStruct, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use windlass_gateway::Secret;
+use windlass_run::{JobId, StepId};
+use windlass_wire::runner as wire;
+
+/// How long a call may take, beside the wait of a long poll.
+const CALL: Duration = Duration::from_secs(30);
+/// How long an upload or download of a bundle may take.
+const TRANSFER: Duration = Duration::from_secs(15 * 60);
+/// The most bytes of an error answer that are read.
+const ANSWER: usize = 4 * 1024;
+
+/// A connection to the server. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    base: Arc<str>,
+    token: Secret,
+}
+
+/// Why a call failed, as far as the caller does different things about it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The server can't be reached, or has trouble of its own: try again.
+    #[error("the server is away: {0}")]
+    Away(String),
+    /// The token is not (or no longer) accepted.
+    #[error("the server does not accept this runner's token: {0}")]
+    Token(String),
+    /// The server does not know what was asked for.
+    #[error("the server does not know it: {0}")]
+    Unknown(String),
+    /// The server refuses the call; repeating it would not help.
+    #[error("the server refused: {0}")]
+    Refused(String),
+}
+
+/// How the server's identity is checked where its address is `https`.
+pub(crate) enum Trust<'a> {
+    /// It must show exactly this certificate (DER), as pinned when the runner joined.
+    Pinned(&'a [u8]),
+    /// It must show a certificate for its name by one of these authorities (PEM).
+    Authorities(&'a [u8]),
+    /// Its address is not `https`.
+    Plain,
+}
+
+impl Client {
+    /// Prepares a client; nothing is sent.
+    pub(crate) fn new(base: &str, token: Secret, trust: &Trust) -> Result<Self, Error> {
+        let refused = |why: String| Error::Refused(why);
+        let mut builder = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .tcp_nodelay(true)
+            .connect_timeout(Duration::from_secs(10))
+            .pool_idle_timeout(Duration::from_secs(60));
+        if let Some(config) = tls(trust).map_err(refused)? {
+            builder = builder.tls_backend_preconfigured(config);
+        } else {
+            builder = builder.tls_backend_preconfigured(nothing_trusted());
+        }
+        let http = builder.build().map_err(|error| Error::Refused(chain(&error)))?;
+        Ok(Self { http, base: base.trim_end_matches('/').into(), token })
+    }
+
+    pub(crate) async fn register(&self, body: &wire::Register) -> Result<wire::Registered, Error> {
+        self.call("register", body, CALL).await
+    }
+
+    pub(crate) async fn lease(&self, body: &wire::LeaseRequest) -> Result<wire::Leases, Error> {
+        self.call("lease", body, CALL + Duration::from_millis(body.wait_ms)).await
+    }
+
+    pub(crate) async fn report(&self, body: &wire::ReportRequest) -> Result<wire::ReportAnswer, Error> {
+        self.call("report", body, CALL).await
+    }
+
+    pub(crate) async fn streams(&self, body: &wire::StreamRequest) -> Result<wire::StreamAnswer, Error> {
+        self.call("streams", body, CALL).await
+    }
+
+    pub(crate) async fn grant(&self, body: &wire::GrantRequest) -> Result<wire::GrantAnswer, Error> {
+        self.call("grant", body, CALL).await
+    }
+
+    pub(crate) async fn record(&self, body: &wire::RecordRequest) -> Result<wire::GrantAnswer, Error> {
+        self.call("record", body, CALL).await
+    }
+
+    /// Uploads the bundle of a checkpoint.
+    pub(crate) async fn put_checkpoint(
+        &self,
+        job_id: &JobId,
+        step_id: &StepId,
+        epoch: u64,
+        commit: &str,
+        bundle: tokio::fs::File,
+    ) -> Result<(), Error> {
+        let path = format!("jobs/{job_id}/checkpoints/{step_id}?epoch={epoch}&commit={commit}");
+        self.put(&path, "application/x-git-bundle", bundle).await
+    }
+
+    /// Uploads the work so far as a patch.
+    pub(crate) async fn put_diff(
+        &self,
+        job_id: &JobId,
+        step_id: &StepId,
+        epoch: u64,
+        patch: tokio::fs::File,
+    ) -> Result<(), Error> {
+        let path = format!("jobs/{job_id}/diffs/{step_id}?epoch={epoch}");
+        self.put(&path, "text/x-patch", patch).await
+    }
+
+    /// Downloads the bundle of a checkpoint into a file, at most `limit` bytes.
+    pub(crate) async fn get_checkpoint(
+        &self,
+        job_id: &JobId,
+        step_id: &StepId,
+        epoch: u64,
+        into: &mut tokio::fs::File,
+        limit: u64,
+    ) -> Result<(), Error> {
+        use tokio::io::AsyncWriteExt;
+        let path = format!("jobs/{job_id}/checkpoints/{step_id}?epoch={epoch}");
+        let request = self.request(Method::GET, &path).timeout(TRANSFER);
+        let mut response = checked(request.send().await).await?;
+        let mut length = 0u64;
+        while let Some(piece) = response.chunk().await.map_err(|error| Error::Away(chain(&error)))? {
+            length += piece.len() as u64;
+            if length > limit {
+                return Err(Error::Refused(format!("the checkpoint is larger than {limit} bytes")));
+            }
+            into.write_all(&piece).await.map_err(|error| Error::Refused(format!("could not write the checkpoint: {error}")))?;
+        }
+        into.flush().await.map_err(|error| Error::Refused(format!("could not write the checkpoint: {error}")))
+    }
+
+    async fn put(&self, path: &str, kind: &'static str, file: tokio::fs::File) -> Result<(), Error> {
+        let length = file.metadata().await.map_err(|error| Error::Refused(format!("could not read it: {error}")))?.len();
+        let request = self
+            .request(Method::PUT, path)
+            .timeout(TRANSFER)
+            .header(header::CONTENT_TYPE, kind)
+            .header(header::CONTENT_LENGTH, length)
+            .body(file);
+        checked(request.send().await).await.map(drop)
+    }
+
+    async fn call<B: Serialize, A: DeserializeOwned>(&self, name: &str, body: &B, limit: Duration) -> Result<A, Error> {
+        let request = self.request(Method::POST, name).timeout(limit).json(body);
+        let response = checked(request.send().await).await?;
+        let bytes = response.bytes().await.map_err(|error| Error::Away(chain(&error)))?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| Error::Refused(format!("its answer to {name} can't be read: {error}")))
+    }
+
+    fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.http
+            .request(method, format!("{}/api/v1/runner/{path}", self.base))
+            .bearer_auth(self.token.expose())
+    }
+}
+
+async fn checked(answer: reqwest::Result<reqwest::Response>) -> Result<reqwest::Response, Error> {
+    let mut response = answer.map_err(|error| Error::Away(chain(&error)))?;
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let mut body = Vec::new();
+    while let Ok(Some(piece)) = response.chunk().await {
+        body.extend_from_slice(&piece[..piece.len().min(ANSWER - body.len())]);
+        if body.len() >= ANSWER {
+            break;
+        }
+    }
+    let why = format!("{status}: {}", problem(&body));
+    Err(match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Error::Token(why),
+        StatusCode::NOT_FOUND | StatusCode::GONE => Error::Unknown(why),
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Error::Away(why),
+        status if status.is_server_error() => Error::Away(why),
+        _ => Error::Refused(why),
+    })
+}
+
+/// What a person should read of a problem document (RFC 9457), or of anything else.
+fn problem(body: &[u8]) -> String {
+    let document: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+    let detail = document.as_ref().and_then(|document| {
+        document.get("detail").or_else(|| document.get("title")).and_then(serde_json::Value::as_str)
+    });
+    match detail {
+        Some(detail) => detail.to_owned(),
+        None => String::from_utf8_lossy(body).trim().escape_debug().to_string(),
+    }
+}
+
+/// An error with its causes, without the address: it may carry nothing secret, but it is long.
+fn chain(error: &reqwest::Error) -> String {
+    let mut text = if error.is_timeout() { "no answer in time".to_owned() } else { error.to_string() };
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+fn tls(trust: &Trust) -> Result<Option<rustls::ClientConfig>, String> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| format!("no TLS version is usable: {error}"))?;
+    match trust {
+        Trust::Plain => Ok(None),
+        Trust::Pinned(certificate) => {
+            let pinned = Arc::new(Pinned { certificate: certificate.to_vec(), provider });
+            let builder = builder.dangerous().with_custom_certificate_verifier(pinned);
+            Ok(Some(builder.with_no_client_auth()))
+        }
+        Trust::Authorities(pem) => {
+            let mut roots = rustls::RootCertStore::empty();
+            for certificate in CertificateDer::pem_slice_iter(pem) {
+                let certificate = certificate.map_err(|error| format!("the CA bundle can't be read: {error}"))?;
+                // Bundles of systems hold a few old certificates that are not usable.
+                let _ = roots.add(certificate);
+            }
+            if roots.is_empty() {
+                return Err("the CA bundle holds no usable certificate".to_owned());
+            }
+            Ok(Some(builder.with_root_certificates(roots).with_no_client_auth()))
+        }
+    }
+}
+
+/// For an `http` address: should anything redirect to TLS after all, nothing is trusted.
+fn nothing_trusted() -> rustls::ClientConfig {
+    rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider's own versions are safe defaults")
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth()
+}
+
+/// Accepts exactly one certificate. The handshake's signature still proves that the server has its key.
+#[derive(Debug)]
+struct Pinned {
+    certificate: Vec<u8>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if end_entity.as_ref() == self.certificate.as_slice() {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(rustls::Error::General(
+                "the server shows another certificate than the one pinned when this runner joined; \
+                 if it was renewed on purpose, join again"
+                    .to_owned(),
+            ))
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,48 @@
+//! The seam between driving a job and doing its work: whoever implements this runs attempts of steps
+//! and nothing else. Order, retries, limits and the end of the job belong to the driver.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+use windlass_run::job::{End, StepResult};
+
+use crate::job::Job;
+
+/// Makes the place where a job's steps are executed.
+pub(crate) trait Executor: Send + Sync + 'static {
+    /// Prepares the place: repository, work tree at the last checkpoint, environment. Reports the base
+    /// commit. Called before the first step of a lease and before an attempt that follows a failed one.
+    fn open(&self, job: Arc<Job>) -> BoxFuture<'_, Result<Box<dyn Work>, Unopened>>;
+}
+
+/// Why there is no place to work in.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Unopened {
+    /// The job can't be done and ends so.
+    End(End),
+    /// It is this runner's trouble; another lease may do better.
+    GiveBack(String),
+}
+
+/// A place where steps are executed.
+pub(crate) trait Work: Send {
+    /// Runs one attempt of the step at that index. When `stop` is cancelled it ends soon, with
+    /// whatever result; the driver no longer cares which. Dropping the future stops it too, but
+    /// leaves the place unfit for anything but [`Work::close`].
+    fn attempt(&mut self, index: usize, attempt: u32, stop: CancellationToken) -> BoxFuture<'_, Attempted>;
+
+    /// Removes the place with everything that runs in it. Waits until nothing is left.
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Attempted {
+    /// So.
+    Ended(StepResult),
+    /// The whole job can't go on.
+    JobEnded(End),
+    /// The place broke through no fault of the step: the job is given back.
+    GiveBack(String),
+}

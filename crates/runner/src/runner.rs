@@ -1,0 +1,440 @@
+//! The runner itself: registers, leases as many jobs as it has room for, sees each to its end, and
+//! at its start puts in order whatever an earlier process left.
+
+use std::{
+    fs::{File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use tokio::{sync::{OwnedSemaphorePermit, Semaphore}, task::JoinHandle};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use windlass_run::{RunnerId, job::Phase};
+use windlass_wire::runner::{self as wire, JobStatus, LeaseRequest, PROTOCOL, Register, Registered};
+
+use crate::{
+    client::{self, Client, Trust},
+    driver,
+    executor::Executor,
+    held::Held,
+    job::Job,
+    journal::{Journal, LeaseId, Left},
+    link::{self, Backoff, Link},
+    null::Null,
+    options::Options,
+};
+
+/// How long one question for jobs waits for an answer.
+const LONG_POLL: Duration = Duration::from_secs(20);
+/// How many leases beyond the capacity may wait for the server to take what they have to say.
+const UNSETTLED: usize = 256;
+/// How long a lease that is over may still deliver output.
+const LAST_WORDS: Duration = Duration::from_secs(60);
+
+/// Why a runner could not start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another runner uses the state folder.
+    #[error("the folder {0} is used by another runner that is still there; stop it first, or give this one a folder of its own")]
+    InUse(PathBuf),
+    /// The state folder can't be used.
+    #[error("{doing}: {error}")]
+    State {
+        /// What was being done.
+        doing: String,
+        /// What the system answered.
+        error: io::Error,
+    },
+    /// The server does not accept the token.
+    #[error("{0}; make a new one with the role `runner` and give it to this runner")]
+    Token(String),
+    /// The server refuses this runner.
+    #[error("{0}")]
+    Refused(String),
+    /// Environments can't be had here.
+    #[error("no environment can be had on this machine: {0}")]
+    Environments(String),
+}
+
+/// A runner that runs. Dropping it stops it without waiting; its jobs are given back by the next start.
+pub struct Runner {
+    link: Arc<Link>,
+    /// No further job is leased.
+    drain: CancellationToken,
+    /// Jobs are stopped and given back.
+    stop: CancellationToken,
+    /// The loops end.
+    end: CancellationToken,
+    /// Everything ends at once, as if the process were killed.
+    abandon: CancellationToken,
+    jobs: TaskTracker,
+    loops: Vec<JoinHandle<()>>,
+    _lock: File,
+}
+
+/// What a runner remembers between two starts, beside its journal.
+#[derive(Serialize, Deserialize)]
+struct Identity {
+    runner_id: RunnerId,
+    server_url: String,
+}
+
+impl Runner {
+    /// Starts a runner: waits for the server, puts in order what an earlier process left, and begins
+    /// to lease jobs.
+    ///
+    /// # Errors
+    /// [`Error`] when it can't ever work; a server that is away is waited for.
+    pub async fn start(options: Options) -> Result<Self, Error> {
+        let executor: Arc<dyn Executor> = if options.null_executor { Arc::new(Null) } else { Arc::new(Null) };
+        Self::start_with(options, executor).await
+    }
+
+    /// Starts a runner whose steps are executed by `executor`.
+    pub(crate) async fn start_with(options: Options, executor: Arc<dyn Executor>) -> Result<Self, Error> {
+        let state = |doing: &str| {
+            let doing = format!("{doing} {}", options.state_dir.display());
+            move |error| Error::State { doing, error }
+        };
+        make_private(&options.state_dir).map_err(state("make the folder"))?;
+        let lock = lock(&options.state_dir)?;
+        let journal_path = options.state_dir.join("journal");
+        let (journal, left) = Journal::open(&journal_path).map_err(state("open the journal in"))?;
+        let client = connect(&options)?;
+        let identity_path = options.state_dir.join("runner.json");
+        let previous = remembered(&identity_path, &options.server_url);
+        let register = Register {
+            name: options.name.clone(),
+            protocol: PROTOCOL,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            previous,
+            capacity: options.capacity.max(1),
+        };
+        let registered = register_patiently(&client, &register).await?;
+        let identity = Identity { runner_id: registered.runner_id.clone(), server_url: options.server_url.clone() };
+        remember(&identity_path, &identity).map_err(state("note the runner's id in"))?;
+        tracing::info!(runner_id = %registered.runner_id, server = %options.server_url, "registered");
+
+        sweep(&options.state_dir, &left);
+        let link = Arc::new(Link::new(client, Arc::new(journal), register, registered));
+        Ok(Self::run(options, link, executor, left, lock))
+    }
+
+    fn run(options: Options, link: Arc<Link>, executor: Arc<dyn Executor>, left: Left, lock: File) -> Self {
+        let mut runner = Self {
+            link,
+            drain: CancellationToken::new(),
+            stop: CancellationToken::new(),
+            end: CancellationToken::new(),
+            abandon: CancellationToken::new(),
+            jobs: TaskTracker::new(),
+            loops: Vec::new(),
+            _lock: lock,
+        };
+        for (id, items) in left {
+            let held = runner.link.take_up(id.clone(), folder(&options.state_dir, &id), items);
+            held.release("the runner was restarted");
+            let link = runner.link.clone();
+            let abandon = runner.abandon.clone();
+            runner.jobs.spawn(async move { abandon.run_until_cancelled(settle(&link, &held)).await; });
+        }
+        runner.loops = vec![
+            tokio::spawn(link::carry_reports(runner.link.clone(), runner.end.clone())),
+            tokio::spawn(link::carry_streams(runner.link.clone(), runner.end.clone())),
+            tokio::spawn(lease(Leasing {
+                link: runner.link.clone(),
+                executor,
+                drain: runner.drain.clone(),
+                stop: runner.stop.clone(),
+                abandon: runner.abandon.clone(),
+                jobs: runner.jobs.clone(),
+                slots: Arc::new(Semaphore::new(options.capacity.max(1) as usize)),
+                options,
+            })),
+        ];
+        runner
+    }
+
+    /// The runner's id, as the server gave it.
+    pub fn id(&self) -> RunnerId {
+        self.link.runner_id()
+    }
+
+    /// Leases no further job, and returns when the last one has ended and everything was delivered.
+    pub async fn drain(self) {
+        self.drain.cancel();
+        self.jobs.close();
+        self.jobs.wait().await;
+        self.finish().await;
+    }
+
+    /// Stops every job, gives them back to the server and returns when nothing is left running, at
+    /// the latest after `patience` where the server is away (the next start goes on then).
+    pub async fn stop(self, patience: Duration) {
+        self.drain.cancel();
+        self.stop.cancel();
+        self.jobs.close();
+        if tokio::time::timeout(patience, self.jobs.wait()).await.is_err() {
+            tracing::warn!("the server could not be told everything; the next start of this runner does it");
+        }
+        self.finish().await;
+    }
+
+    /// Ends as a kill would: nothing is said and nothing is closed.
+    #[cfg(test)]
+    pub(crate) async fn abandon(mut self) {
+        self.drain.cancel();
+        self.end.cancel();
+        self.abandon.cancel();
+        self.jobs.close();
+        self.jobs.wait().await;
+        for task in std::mem::take(&mut self.loops) {
+            let _ = task.await;
+        }
+    }
+
+    async fn finish(mut self) {
+        self.end.cancel();
+        for task in std::mem::take(&mut self.loops) {
+            // A loop that panicked has said so already.
+            let _ = task.await;
+        }
+        let journal = self.link.journal.clone();
+        let _ = tokio::task::spawn_blocking(move || journal.sync()).await;
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        self.drain.cancel();
+        self.end.cancel();
+    }
+}
+
+struct Leasing {
+    link: Arc<Link>,
+    executor: Arc<dyn Executor>,
+    drain: CancellationToken,
+    stop: CancellationToken,
+    abandon: CancellationToken,
+    jobs: TaskTracker,
+    slots: Arc<Semaphore>,
+    options: Options,
+}
+
+/// Leases jobs while there is room, until drained.
+async fn lease(leasing: Leasing) {
+    let mut backoff = Backoff::default();
+    loop {
+        let free = tokio::select! {
+            () = leasing.drain.cancelled() => return,
+            free = leasing.room() => free,
+        };
+        let request = LeaseRequest {
+            runner_id: leasing.link.runner_id(),
+            max: free,
+            wait_ms: u64::try_from(LONG_POLL.as_millis()).unwrap_or(20_000),
+        };
+        let answer = tokio::select! {
+            // A lease that the server gives at this moment is not taken up; it runs out by itself.
+            () = leasing.drain.cancelled() => return,
+            answer = leasing.link.client.lease(&request) => answer,
+        };
+        match answer {
+            Ok(leases) => {
+                backoff = Backoff::default();
+                for lease in leases.leases {
+                    leasing.begin(lease);
+                }
+            }
+            Err(error) => {
+                if let client::Error::Unknown(_) = error {
+                    let _ = leasing.link.register_anew().await;
+                }
+                tracing::debug!(%error, "no jobs could be asked for");
+                tokio::select! {
+                    () = leasing.drain.cancelled() => return,
+                    () = tokio::time::sleep(backoff.next()) => {}
+                }
+            }
+        }
+    }
+}
+
+impl Leasing {
+    /// Waits until a job can be taken, and says how many.
+    async fn room(&self) -> u32 {
+        loop {
+            // Only this loop takes places, so what is free now is still free after the answer.
+            if let Ok(place) = self.slots.acquire().await {
+                drop(place);
+            }
+            let unsettled = self.link.n_leases();
+            if unsettled < self.options.capacity as usize + UNSETTLED {
+                let free = self.slots.available_permits();
+                return u32::try_from(free.max(1)).unwrap_or(1);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn begin(&self, lease: wire::Lease) {
+        let id = LeaseId { job_id: lease.job_id.clone(), epoch: lease.epoch };
+        let held = self.link.take_up(id.clone(), folder(&self.options.state_dir, &id), Vec::new());
+        let noted = self.link.journal.opened(&id);
+        let job = Arc::new(Job::new(lease, held.clone(), self.link.clone(), self.options.clock.clone()));
+        let (link, executor, slots, stop) =
+            (self.link.clone(), self.executor.clone(), self.slots.clone(), self.stop.clone());
+        let abandon = self.abandon.clone();
+        // At once, so that the next question for jobs counts it. There is one, unless the server gave
+        // more than was asked for.
+        let place = slots.clone().try_acquire_owned().ok();
+        let work = see_through(Leased { job, held, noted, link, executor, slots, place, stop });
+        self.jobs.spawn(async move {
+            abandon.run_until_cancelled(work).await;
+        });
+    }
+}
+
+/// One leased job and what it takes to see it to its end.
+struct Leased {
+    job: Arc<Job>,
+    held: Arc<Held>,
+    noted: io::Result<()>,
+    link: Arc<Link>,
+    executor: Arc<dyn Executor>,
+    slots: Arc<Semaphore>,
+    place: Option<OwnedSemaphorePermit>,
+    stop: CancellationToken,
+}
+
+async fn see_through(leased: Leased) {
+    let Leased { job, held, noted, link, executor, slots, place, stop } = leased;
+    let place = match place {
+        Some(place) => Some(place),
+        None => slots.acquire_owned().await.ok(),
+    };
+    tracing::debug!(job_id = %job.job_id, epoch = job.epoch, "a job begins");
+    match noted {
+        Ok(()) => driver::drive(job.clone(), executor, stop).await,
+        Err(error) => {
+            tracing::error!(%error, path = %link.journal.path().display(), "the journal can't be written; the job is given back");
+            held.release(&format!("the runner's journal can't be written: {error}"));
+        }
+    }
+    drop(place);
+    settle(&link, &held).await;
+    job.look(|state| {
+        if let Phase::Ended(end) = &state.phase {
+            tracing::info!(job_id = %job.job_id, outcome = ?end.outcome, code = %end.code, "a job ended");
+        }
+    });
+}
+
+/// Waits until the server has all that a lease had to say, or wants none of it, and lets go of it.
+async fn settle(link: &Link, held: &Held) {
+    let mut told = held.told();
+    let mut over_since = None;
+    loop {
+        let status = told.borrow_and_update().status;
+        let done = match status {
+            JobStatus::Held => held.is_delivered(),
+            JobStatus::Ended => {
+                let since = *over_since.get_or_insert_with(tokio::time::Instant::now);
+                held.is_delivered() || since.elapsed() > LAST_WORDS
+            }
+            JobStatus::Lost => true,
+        };
+        if done {
+            link.let_go(held);
+            return;
+        }
+        tokio::select! {
+            _ = told.changed() => {}
+            () = tokio::time::sleep(Duration::from_millis(100)) => {}
+        }
+    }
+}
+
+fn folder(state_dir: &Path, id: &LeaseId) -> PathBuf {
+    state_dir.join("leases").join(id.folder())
+}
+
+fn connect(options: &Options) -> Result<Client, Error> {
+    let bundle;
+    let trust = match (&options.server_certificate, options.server_url.starts_with("https://")) {
+        (Some(certificate), _) => Trust::Pinned(certificate),
+        (None, false) => Trust::Plain,
+        (None, true) => {
+            let Some(path) = &options.ca_bundle else {
+                let why = "an `https` server needs a pinned certificate (join again) or a CA bundle";
+                return Err(Error::Refused(why.to_owned()));
+            };
+            let doing = format!("read the CA bundle {}", path.display());
+            bundle = std::fs::read(path).map_err(|error| Error::State { doing, error })?;
+            Trust::Authorities(&bundle)
+        }
+    };
+    Client::new(&options.server_url, options.token.clone(), &trust).map_err(|error| Error::Refused(error.to_string()))
+}
+
+async fn register_patiently(client: &Client, register: &Register) -> Result<Registered, Error> {
+    let mut backoff = Backoff::default();
+    let mut waiting = false;
+    loop {
+        match client.register(register).await {
+            Ok(registered) => return Ok(registered),
+            Err(client::Error::Away(why)) => {
+                if !std::mem::replace(&mut waiting, true) {
+                    tracing::info!(%why, "waiting for the server");
+                }
+                tokio::time::sleep(backoff.next()).await;
+            }
+            Err(error @ client::Error::Token(_)) => return Err(Error::Token(error.to_string())),
+            Err(error @ (client::Error::Unknown(_) | client::Error::Refused(_))) => {
+                return Err(Error::Refused(error.to_string()));
+            }
+        }
+    }
+}
+
+fn make_private(dir: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+fn lock(dir: &Path) -> Result<File, Error> {
+    let path = dir.join("lock");
+    let state = |error| Error::State { doing: format!("lock {}", path.display()), error };
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(state)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::InUse(dir.to_owned())),
+        Err(TryLockError::Error(error)) => Err(state(error)),
+    }
+}
+
+fn remembered(path: &Path, server_url: &str) -> Option<RunnerId> {
+    let identity: Identity = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+    (identity.server_url == server_url).then_some(identity.runner_id)
+}
+
+fn remember(path: &Path, identity: &Identity) -> io::Result<()> {
+    let fresh = path.with_extension("new");
+    std::fs::write(&fresh, serde_json::to_vec(identity)?)?;
+    std::fs::rename(&fresh, path)
+}
+
+/// Removes the folders of leases that are over.
+fn sweep(state_dir: &Path, left: &Left) {
+    let keep: Vec<String> = left.keys().map(LeaseId::folder).collect();
+    let Ok(entries) = std::fs::read_dir(state_dir.join("leases")) else { return };
+    for entry in entries.flatten() {
+        if !keep.iter().any(|name| entry.file_name().to_str() == Some(name)) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}

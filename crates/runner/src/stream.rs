@@ -1,0 +1,318 @@
+//! What a step prints and what an agent says, on their way to the server: redacted, kept in a file
+//! until the server has them, sent from wherever the server's copy ends.
+//!
+//! Nothing is written here that was not redacted first.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::FileExt,
+    path::PathBuf,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use windlass_policy::redact;
+use windlass_run::StepId;
+use windlass_wire::{
+    runner::{Content, Piece},
+    session::Entry,
+};
+
+use crate::journal::LeaseId;
+
+/// How much of a log is kept and sent. What comes after is counted.
+pub(crate) const LOG_LIMIT: u64 = 64 << 20;
+/// How many bytes of the end of a log are remembered for the reason of a failure.
+const TAIL: usize = 4 * 1024;
+
+/// Which stream of which attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StreamId {
+    pub(crate) step_id: StepId,
+    pub(crate) attempt: u32,
+}
+
+/// A stream with a cursor of what the server has.
+pub(crate) struct Stream {
+    id: StreamId,
+    path: PathBuf,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    file: Option<File>,
+    /// Bytes in the file.
+    length: u64,
+    /// What the server has: bytes of a log, entries of a session.
+    sent: u64,
+    kind: Kind,
+}
+
+enum Kind {
+    Log { redact: redact::Stream, tail: Vec<u8>, dropped: u64, finished: bool },
+    /// Where each entry begins in the file.
+    Session { redactor: redact::Redactor, starts: Vec<u64> },
+}
+
+impl Stream {
+    /// A log that will be kept in the file. The file is made with the first byte.
+    pub(crate) fn log(id: StreamId, path: PathBuf, redactor: &redact::Redactor) -> Self {
+        let kind = Kind::Log { redact: redactor.stream(), tail: Vec::new(), dropped: 0, finished: false };
+        Self { id, path, inner: Mutex::new(Inner { file: None, length: 0, sent: 0, kind }) }
+    }
+
+    /// A session that will be kept in the file.
+    pub(crate) fn session(id: StreamId, path: PathBuf, redactor: &redact::Redactor) -> Self {
+        let kind = Kind::Session { redactor: redactor.clone(), starts: Vec::new() };
+        Self { id, path, inner: Mutex::new(Inner { file: None, length: 0, sent: 0, kind }) }
+    }
+
+    /// Adds output to a log.
+    ///
+    /// # Errors
+    /// When the runner's disk does not take it.
+    pub(crate) fn append(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut inner = self.lock();
+        let Kind::Log { redact, .. } = &mut inner.kind else { return Ok(()) };
+        let clean = redact.push(bytes);
+        inner.write_log(&self.path, &clean)
+    }
+
+    /// Says that a log has ended: what the redactor held back is added.
+    ///
+    /// # Errors
+    /// When the runner's disk does not take it.
+    pub(crate) fn finish(&self) -> io::Result<()> {
+        let mut inner = self.lock();
+        let Kind::Log { redact, finished, dropped, .. } = &mut inner.kind else { return Ok(()) };
+        if std::mem::replace(finished, true) {
+            return Ok(());
+        }
+        let held = redact.finish();
+        let dropped = *dropped;
+        inner.write_log(&self.path, &held)?;
+        if dropped > 0 {
+            let note = format!("\n[windlass: {dropped} further bytes of output were not kept]\n");
+            inner.write(&self.path, note.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Adds an entry to a session; its number is given here.
+    ///
+    /// # Errors
+    /// When the runner's disk does not take it.
+    pub(crate) fn record(&self, at: i64, event: windlass_wire::session::Event) -> io::Result<()> {
+        let mut inner = self.lock();
+        let Kind::Session { redactor, starts } = &inner.kind else { return Ok(()) };
+        let seq = starts.len() as u64 + 1;
+        let entry = Entry { seq, at, event };
+        let mut value = serde_json::to_value(&entry).map_err(io::Error::other)?;
+        redact_strings(redactor, &mut value);
+        let mut line = value.to_string();
+        line.push('\n');
+        let start = inner.length;
+        inner.write(&self.path, line.as_bytes())?;
+        if let Kind::Session { starts, .. } = &mut inner.kind {
+            starts.push(start);
+        }
+        Ok(())
+    }
+
+    /// The last lines of a log, for a reason; at most `lines`.
+    pub(crate) fn last_lines(&self, lines: usize) -> String {
+        let inner = self.lock();
+        let Kind::Log { tail, .. } = &inner.kind else { return String::new() };
+        let text = String::from_utf8_lossy(tail);
+        let mut last: Vec<&str> = text.trim_end().lines().rev().take(lines).collect();
+        last.reverse();
+        last.join("\n")
+    }
+
+    /// Whether the server lacks something.
+    pub(crate) fn is_behind(&self) -> bool {
+        let inner = self.lock();
+        inner.sent < inner.end()
+    }
+
+    /// The next piece for the server, of about `limit` bytes.
+    ///
+    /// # Errors
+    /// When the file can't be read.
+    pub(crate) fn piece(&self, lease: &LeaseId, limit: u64) -> io::Result<Option<(Piece, u64)>> {
+        let inner = self.lock();
+        let (Some(file), true) = (&inner.file, inner.sent < inner.end()) else { return Ok(None) };
+        let (from, to) = match &inner.kind {
+            Kind::Log { .. } => (inner.sent, inner.length.min(inner.sent + limit)),
+            Kind::Session { starts, .. } => {
+                let from = starts[usize::try_from(inner.sent).map_err(io::Error::other)?];
+                let next = starts.iter().copied().filter(|start| *start > from && *start <= from + limit).next_back();
+                let whole = if inner.length <= from + limit { Some(inner.length) } else { next };
+                let first = starts.iter().copied().find(|start| *start > from).unwrap_or(inner.length);
+                (from, whole.unwrap_or(first))
+            }
+        };
+        let mut bytes = vec![0; usize::try_from(to - from).map_err(io::Error::other)?];
+        file.read_exact_at(&mut bytes, from)?;
+        let content = match &inner.kind {
+            Kind::Log { .. } => Content::Log { offset: from, base64: STANDARD.encode(&bytes) },
+            Kind::Session { .. } => Content::Session {
+                entries: bytes
+                    .split(|byte| *byte == b'\n')
+                    .filter(|line| !line.is_empty())
+                    .map(serde_json::from_slice)
+                    .collect::<Result<_, _>>()
+                    .map_err(io::Error::other)?,
+            },
+        };
+        let piece = Piece {
+            job_id: lease.job_id.clone(),
+            epoch: lease.epoch,
+            step_id: self.id.step_id.clone(),
+            attempt: self.id.attempt,
+            content,
+        };
+        Ok(Some((piece, to - from)))
+    }
+
+    /// The server's copy reaches to here.
+    pub(crate) fn has(&self, length: u64) {
+        let mut inner = self.lock();
+        inner.sent = length.min(inner.end());
+    }
+
+    /// Nobody wants the rest.
+    pub(crate) fn give_up(&self) {
+        let mut inner = self.lock();
+        inner.sent = inner.end();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn end(&self) -> u64 {
+        match &self.kind {
+            Kind::Log { .. } => self.length,
+            Kind::Session { starts, .. } => starts.len() as u64,
+        }
+    }
+
+    fn write_log(&mut self, path: &PathBuf, clean: &[u8]) -> io::Result<()> {
+        let room = usize::try_from(LOG_LIMIT.saturating_sub(self.length)).unwrap_or(usize::MAX);
+        let kept = &clean[..clean.len().min(room)];
+        self.write(path, kept)?;
+        if let Kind::Log { tail, dropped, .. } = &mut self.kind {
+            *dropped += (clean.len() - kept.len()) as u64;
+            tail.extend_from_slice(&clean[clean.len().saturating_sub(TAIL)..]);
+            let excess = tail.len().saturating_sub(TAIL);
+            tail.drain(..excess);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, path: &PathBuf, bytes: &[u8]) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        if self.file.is_none() {
+            if let Some(folder) = path.parent() {
+                std::fs::create_dir_all(folder)?;
+            }
+            self.file = Some(OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?);
+        }
+        let file = self.file.as_mut().expect("it was opened just now");
+        // A write that failed half way leaves bytes behind `length`; the next one replaces them.
+        file.write_all_at(bytes, self.length)?;
+        file.flush()?;
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+/// Redacts every text inside a value, keys included: a tool's input may carry a secret anywhere.
+fn redact_strings(redactor: &redact::Redactor, value: &mut serde_json::Value) {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => *text = redactor.redact_text(text),
+        Value::Array(list) => list.iter_mut().for_each(|item| redact_strings(redactor, item)),
+        Value::Object(map) => {
+            let taken = std::mem::take(map);
+            for (key, mut item) in taken {
+                redact_strings(redactor, &mut item);
+                map.insert(redactor.redact_text(&key), item);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use windlass_run::{JobId, Time};
+    use windlass_wire::session::Event;
+
+    use super::*;
+
+    fn lease() -> LeaseId {
+        LeaseId { job_id: JobId::new(Time::from_micros(1_000), 7), epoch: 3 }
+    }
+
+    fn id() -> StreamId {
+        StreamId { step_id: StepId::parse("build").expect("a step's name"), attempt: 1 }
+    }
+
+    fn bytes(stream: &Stream, limit: u64) -> Vec<u8> {
+        let (piece, _) = stream.piece(&lease(), limit).expect("readable").expect("something to send");
+        let Content::Log { base64, .. } = piece.content else { panic!("a log was expected") };
+        STANDARD.decode(base64).expect("base 64")
+    }
+
+    #[test]
+    fn a_log_goes_on_where_the_server_says_and_carries_no_secret() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let redactor = redact::Redactor::new([("key", b"hunter2hunter2".as_slice())]).expect("long enough");
+        let stream = Stream::log(id(), folder.path().join("a/build.1.log"), &redactor);
+        assert!(!stream.is_behind());
+        stream.append(b"the key is hunter2").expect("written");
+        stream.append(b"hunter2, again\n").expect("written");
+        stream.finish().expect("written");
+        assert_eq!(bytes(&stream, 1 << 20), b"the key is [redacted:key], again\n");
+        stream.has(4);
+        assert_eq!(bytes(&stream, 3), b"key");
+        stream.has(1_000);
+        assert!(!stream.is_behind());
+        assert_eq!(stream.last_lines(5), "the key is [redacted:key], again");
+    }
+
+    #[test]
+    fn a_session_is_sent_entry_by_entry_and_redacted_inside_of_inputs() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let redactor = redact::Redactor::new([("key", b"hunter2hunter2".as_slice())]).expect("long enough");
+        let stream = Stream::session(id(), folder.path().join("build.1.session"), &redactor);
+        for n in 0..5 {
+            let text = format!("hunter2hunter2 {n}");
+            stream.record(n, Event::Message { text }).expect("written");
+        }
+        let seqs = |limit: u64| {
+            let (piece, _) = stream.piece(&lease(), limit).expect("readable").expect("something");
+            let Content::Session { entries } = piece.content else { panic!("a session was expected") };
+            entries.iter().map(|entry| entry.seq).collect::<Vec<_>>()
+        };
+        assert_eq!(seqs(1 << 20), [1, 2, 3, 4, 5]);
+        assert_eq!(seqs(1), [1]);
+        stream.has(3);
+        assert_eq!(seqs(1 << 20), [4, 5]);
+        let (piece, _) = stream.piece(&lease(), 1).expect("readable").expect("something");
+        let expected = Content::Session {
+            entries: vec![Entry { seq: 4, at: 3, event: Event::Message { text: "[redacted:key] 3".to_owned() } }],
+        };
+        assert_eq!(
+            serde_json::to_value(&piece.content).expect("data"),
+            serde_json::to_value(&expected).expect("data")
+        );
+    }
+}

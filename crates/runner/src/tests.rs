@@ -1,0 +1,5 @@
+//! The runner against a server in memory that uses the same machine as the real one, through real
+//! HTTP: what is asserted is what the server's journal says in the end.
+
+mod protocol;
+mod world;

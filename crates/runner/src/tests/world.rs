@@ -1,0 +1,429 @@
+//! A server in memory, with faults on request.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{Path, Request, State as Shared},
+    http::StatusCode,
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{post, put},
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use tokio::sync::Notify;
+use windlass_run::{
+    JobId, ProjectId, RunId, RunnerId, StepId, Time, UserId,
+    actor::{Actor, By},
+    effect,
+    job::{self, Command, End, Event, Phase, State},
+    spec::{Action, Retry, Spec, Step, Target},
+};
+use windlass_wire::{runner as wire, session::Entry};
+
+/// A server in memory and the address where it listens.
+#[derive(Clone)]
+pub(crate) struct World(Arc<Inner>);
+
+struct Inner {
+    url: String,
+    jobs: Mutex<BTreeMap<JobId, Held>>,
+    changed: Notify,
+    /// Answers 503 without looking.
+    away: AtomicBool,
+    /// So many calls are carried out and then answered 503: the answer is lost.
+    lose: AtomicU32,
+    n_reports: AtomicU64,
+    serial: AtomicU64,
+    repository: Mutex<Option<wire::Repository>>,
+    ttl: AtomicI64,
+}
+
+#[derive(Clone)]
+struct Held {
+    state: State,
+    journal: Vec<Event>,
+    streams: BTreeMap<(StepId, u32), Streams>,
+    uploads: BTreeMap<String, Vec<u8>>,
+    checkpoints: Vec<wire::Checkpoint>,
+    cancels: u32,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Streams {
+    pub(crate) log: Vec<u8>,
+    pub(crate) session: Vec<Entry>,
+}
+
+pub(crate) fn now() -> Time {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    Time::from_micros(i64::try_from(since.as_micros()).expect("before the year 294000"))
+}
+
+pub(crate) fn run_step(id: &str, command: &str) -> Step {
+    step(id, Action::Run { command: command.to_owned() })
+}
+
+pub(crate) fn step(id: &str, action: Action) -> Step {
+    Step {
+        id: StepId::parse(id).expect("a step's name"),
+        action,
+        timeout: windlass_run::Duration::from_secs(60),
+        retry: Retry::default(),
+        continue_on_error: false,
+    }
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("its address"));
+        let world = Self(Arc::new(Inner {
+            url,
+            jobs: Mutex::default(),
+            changed: Notify::new(),
+            away: AtomicBool::new(false),
+            lose: AtomicU32::new(0),
+            n_reports: AtomicU64::new(0),
+            serial: AtomicU64::new(1),
+            repository: Mutex::new(None),
+            ttl: AtomicI64::new(30_000),
+        }));
+        let app = Router::new()
+            .route("/api/v1/runner/register", post(register))
+            .route("/api/v1/runner/lease", post(lease))
+            .route("/api/v1/runner/report", post(report))
+            .route("/api/v1/runner/streams", post(streams))
+            .route("/api/v1/runner/grant", post(grant))
+            .route("/api/v1/runner/record", post(record))
+            .route("/api/v1/runner/jobs/{job}/{kind}/{step}", put(upload).get(download))
+            .layer(middleware::from_fn_with_state(world.clone(), faults))
+            .layer(axum::extract::DefaultBodyLimit::max(64 << 20))
+            .with_state(world.clone());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        world
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.0.url
+    }
+
+    pub(crate) fn set_away(&self, away: bool) {
+        self.0.away.store(away, Ordering::SeqCst);
+    }
+
+    pub(crate) fn lose_answers(&self, n: u32) {
+        self.0.lose.store(n, Ordering::SeqCst);
+    }
+
+    pub(crate) fn set_repository(&self, repository: wire::Repository) {
+        *self.0.repository.lock().expect("not poisoned") = Some(repository);
+    }
+
+    /// How long a lease lasts without a heartbeat, in milliseconds.
+    pub(crate) fn set_ttl(&self, milliseconds: i64) {
+        self.0.ttl.store(milliseconds, Ordering::SeqCst);
+    }
+
+    /// Adds a job with these steps.
+    pub(crate) fn add(&self, steps: Vec<Step>) -> JobId {
+        self.add_spec(steps, |_| {})
+    }
+
+    pub(crate) fn add_spec(&self, steps: Vec<Step>, change: impl FnOnce(&mut Spec)) -> JobId {
+        let now = now();
+        let serial = u128::from(self.0.serial.fetch_add(1, Ordering::SeqCst));
+        let job_id = JobId::new(now, serial);
+        let target = Target { project_id: ProjectId::new(now, serial), base: "main".to_owned(), commit: None };
+        let mut spec = Spec { target, steps, limits: Default::default(), network: vec![], continues: None };
+        change(&mut spec);
+        let by = By::own(Actor::User(UserId::new(now, 1)));
+        let created = job::create(Arc::new(spec), by).expect("a sound spec");
+        let state = State::begin(&created, now).expect("the first event");
+        let held = Held {
+            state,
+            journal: vec![created],
+            streams: BTreeMap::new(),
+            uploads: BTreeMap::new(),
+            checkpoints: vec![],
+            cancels: 0,
+        };
+        self.jobs().insert(job_id.clone(), held);
+        self.0.changed.notify_waiters();
+        job_id
+    }
+
+    pub(crate) fn command(&self, job_id: &JobId, command: &Command) -> Result<Vec<Event>, job::Refusal> {
+        let now = now();
+        let events = {
+            let mut jobs = self.jobs();
+            let held = jobs.get_mut(job_id).expect("a job of this world");
+            let events = job::decide(&held.state, command, now)?;
+            for event in &events {
+                held.state.apply(event, now);
+            }
+            held.journal.extend(events.clone());
+            held.cancels += u32::from(matches!(command, Command::Cancel(_)));
+            events
+        };
+        self.0.changed.notify_waiters();
+        Ok(events)
+    }
+
+    pub(crate) fn state(&self, job_id: &JobId) -> State {
+        self.jobs()[job_id].state.clone()
+    }
+
+    pub(crate) fn journal(&self, job_id: &JobId) -> Vec<Event> {
+        self.jobs()[job_id].journal.clone()
+    }
+
+    pub(crate) fn streams(&self, job_id: &JobId, step: &str, attempt: u32) -> Streams {
+        let key = (StepId::parse(step).expect("a step's name"), attempt);
+        self.jobs()[job_id].streams.get(&key).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn log(&self, job_id: &JobId, step: &str, attempt: u32) -> String {
+        String::from_utf8_lossy(&self.streams(job_id, step, attempt).log).into_owned()
+    }
+
+    pub(crate) fn upload(&self, job_id: &JobId, name: &str) -> Option<Vec<u8>> {
+        self.jobs()[job_id].uploads.get(name).cloned()
+    }
+
+    pub(crate) fn n_reports(&self) -> u64 {
+        self.0.n_reports.load(Ordering::SeqCst)
+    }
+
+    /// Waits until the state of the job is so; panics with the state when it takes far too long.
+    pub(crate) async fn until<T>(&self, job_id: &JobId, so: impl Fn(&State) -> Option<T>) -> T {
+        let wait = async {
+            loop {
+                let changed = self.0.changed.notified();
+                tokio::pin!(changed);
+                changed.as_mut().enable();
+                if let Some(found) = so(&self.state(job_id)) {
+                    return found;
+                }
+                changed.await;
+            }
+        };
+        match tokio::time::timeout(Duration::from_secs(120), wait).await {
+            Ok(found) => found,
+            Err(_) => panic!("it never came to this; the job is: {:#?}", self.state(job_id)),
+        }
+    }
+
+    pub(crate) async fn ended(&self, job_id: &JobId) -> End {
+        self.until(job_id, |state| match &state.phase {
+            Phase::Ended(end) => Some(end.clone()),
+            Phase::Queued { .. } | Phase::Leased { .. } => None,
+        })
+        .await
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, BTreeMap<JobId, Held>> {
+        self.0.jobs.lock().expect("not poisoned")
+    }
+}
+
+async fn faults(Shared(world): Shared<World>, request: Request, next: Next) -> Response {
+    if world.0.away.load(Ordering::SeqCst) {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    let is_lease = request.uri().path().ends_with("/lease");
+    let response = next.run(request).await;
+    let lose = world.0.lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok();
+    // A lost lease would only wait for its time to run out; the other answers are the interesting ones.
+    if lose && !is_lease { StatusCode::SERVICE_UNAVAILABLE.into_response() } else { response }
+}
+
+async fn register(Json(request): Json<wire::Register>) -> Json<wire::Registered> {
+    let runner_id = request.previous.unwrap_or_else(|| RunnerId::new(now(), 1));
+    Json(wire::Registered { runner_id, lease_ttl_ms: 30_000, heartbeat_ms: 200, now: now() })
+}
+
+async fn lease(Shared(world): Shared<World>, Json(request): Json<wire::LeaseRequest>) -> Json<wire::Leases> {
+    let deadline = tokio::time::Instant::now() + Duration::from_millis(request.wait_ms);
+    loop {
+        let changed = world.0.changed.notified();
+        let ids: Vec<JobId> = world.jobs().keys().cloned().collect();
+        let mut leases = Vec::new();
+        for job_id in ids {
+            let ttl = windlass_run::Duration::from_millis(world.0.ttl.load(Ordering::SeqCst));
+            let command = Command::Lease { runner_id: request.runner_id.clone(), ttl };
+            let _ = world.command(&job_id, &Command::Watch);
+            if leases.len() < request.max as usize && world.command(&job_id, &command).is_ok() {
+                let held = world.jobs()[&job_id].clone();
+                leases.push(wire::Lease {
+                    run_id: RunId::new(held.state.created_at, 5),
+                    epoch: held.state.epoch,
+                    state: held.state,
+                    title: "Do it".to_owned(),
+                    repository: world.0.repository.lock().expect("not poisoned").clone().map(|repository| {
+                        wire::Repository { branches: vec![format!("windlass/{job_id}")], ..repository }
+                    }),
+                    checkpoints: held.checkpoints,
+                    job_id,
+                });
+            }
+        }
+        if !leases.is_empty() {
+            return Json(wire::Leases { leases });
+        }
+        tokio::select! {
+            () = changed => {}
+            () = tokio::time::sleep(Duration::from_millis(50)) => {}
+            () = tokio::time::sleep_until(deadline) => return Json(wire::Leases::default()),
+        }
+    }
+}
+
+async fn report(Shared(world): Shared<World>, Json(request): Json<wire::ReportRequest>) -> Json<wire::ReportAnswer> {
+    let answers = request.jobs.into_iter().map(|job| {
+        let ttl = windlass_run::Duration::from_millis(world.0.ttl.load(Ordering::SeqCst));
+        let _ = world.command(&job.job_id, &Command::Heartbeat { epoch: job.epoch, ttl });
+        let mut refused = None;
+        let mut lost = false;
+        for report in job.reports {
+            world.0.n_reports.fetch_add(1, Ordering::SeqCst);
+            let command = Command::Report { epoch: job.epoch, seq: report.seq, report: report.report };
+            match world.command(&job.job_id, &command) {
+                Ok(_) => {}
+                Err(job::Refusal::StaleEpoch { .. }) => lost = true,
+                Err(job::Refusal::Ended) => {}
+                Err(refusal) => {
+                    refused = Some(refusal.to_string());
+                    break;
+                }
+            }
+        }
+        if let (Some(reason), None) = (job.release, &refused) {
+            let _ = world.command(&job.job_id, &Command::Release { epoch: job.epoch, reason });
+        }
+        let state = world.state(&job.job_id);
+        let status = match &state.phase {
+            Phase::Leased { .. } if state.epoch == job.epoch && !lost => wire::JobStatus::Held,
+            Phase::Ended(_) if state.epoch == job.epoch => wire::JobStatus::Ended,
+            _ => wire::JobStatus::Lost,
+        };
+        wire::JobAnswer {
+            job_id: job.job_id,
+            status,
+            accepted: state.last_report,
+            cancel: state.cancel,
+            effects: state.effects,
+            refused,
+        }
+    });
+    Json(wire::ReportAnswer { jobs: answers.collect() })
+}
+
+async fn streams(Shared(world): Shared<World>, Json(request): Json<wire::StreamRequest>) -> Json<wire::StreamAnswer> {
+    let answers = request.pieces.into_iter().map(|piece| {
+        let mut jobs = world.jobs();
+        let held = jobs.get_mut(&piece.job_id).expect("a job of this world");
+        if held.state.epoch != piece.epoch {
+            return wire::PieceAnswer::Lost;
+        }
+        let streams = held.streams.entry((piece.step_id, piece.attempt)).or_default();
+        let length = match piece.content {
+            wire::Content::Log { offset, base64 } => {
+                let bytes = STANDARD.decode(base64).expect("base 64");
+                let have = streams.log.len() as u64;
+                if offset <= have {
+                    let skip = usize::try_from(have - offset).expect("small").min(bytes.len());
+                    streams.log.extend_from_slice(&bytes[skip..]);
+                }
+                streams.log.len() as u64
+            }
+            wire::Content::Session { entries } => {
+                for entry in entries {
+                    if entry.seq == streams.session.len() as u64 + 1 {
+                        streams.session.push(entry);
+                    }
+                }
+                streams.session.len() as u64
+            }
+        };
+        wire::PieceAnswer::Have { length }
+    });
+    Json(wire::StreamAnswer { pieces: answers.collect() })
+}
+
+async fn grant(Shared(world): Shared<World>, Json(request): Json<wire::GrantRequest>) -> Json<wire::GrantAnswer> {
+    let command = Command::Grant {
+        key: request.key.clone(),
+        epoch: request.epoch,
+        executor: effect::Executor::Runner,
+        ttl: windlass_run::Duration::from_secs(2),
+        looked: request.looked,
+    };
+    let decided = world.command(&request.job_id, &command).map(drop);
+    Json(effect_answer(&world, &request.job_id, &request.key, decided))
+}
+
+async fn record(Shared(world): Shared<World>, Json(request): Json<wire::RecordRequest>) -> Json<wire::GrantAnswer> {
+    let command = Command::Record {
+        key: request.key.clone(),
+        epoch: request.epoch,
+        executor: effect::Executor::Runner,
+        state: request.state,
+    };
+    let decided = world.command(&request.job_id, &command).map(drop);
+    Json(effect_answer(&world, &request.job_id, &request.key, decided))
+}
+
+fn effect_answer(
+    world: &World,
+    job_id: &JobId,
+    key: &windlass_run::EffectKey,
+    decided: Result<(), job::Refusal>,
+) -> wire::GrantAnswer {
+    match decided {
+        Ok(()) => {
+            let state = world.state(job_id);
+            let effect = state.effects.into_iter().find(|effect| effect.key == *key).expect("a known effect");
+            wire::GrantAnswer::Effect { state: effect.state }
+        }
+        Err(job::Refusal::StaleEpoch { .. } | job::Refusal::Ended) => wire::GrantAnswer::Lost,
+        Err(refusal) => wire::GrantAnswer::Refused { why: refusal.to_string() },
+    }
+}
+
+async fn upload(
+    Shared(world): Shared<World>,
+    Path((job, kind, step)): Path<(String, String, String)>,
+    axum::extract::Query(query): axum::extract::Query<BTreeMap<String, String>>,
+    body: Bytes,
+) -> StatusCode {
+    let job_id = JobId::parse(&job).expect("a job's id");
+    let mut jobs = world.jobs();
+    let held = jobs.get_mut(&job_id).expect("a job of this world");
+    if query["epoch"] != held.state.epoch.to_string() {
+        return StatusCode::CONFLICT;
+    }
+    held.uploads.insert(format!("{kind}/{step}"), body.to_vec());
+    if kind == "checkpoints" {
+        let step_id = StepId::parse(&step).expect("a step's name");
+        held.checkpoints.retain(|checkpoint| checkpoint.step_id != step_id);
+        held.checkpoints.push(wire::Checkpoint { step_id, commit: query["commit"].clone() });
+    }
+    StatusCode::NO_CONTENT
+}
+
+async fn download(
+    Shared(world): Shared<World>,
+    Path((job, kind, step)): Path<(String, String, String)>,
+) -> Result<Vec<u8>, StatusCode> {
+    let job_id = JobId::parse(&job).expect("a job's id");
+    world.upload(&job_id, &format!("{kind}/{step}")).ok_or(StatusCode::NOT_FOUND)
+}
