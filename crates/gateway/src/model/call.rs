@@ -1,0 +1,166 @@
+//! One call through the model door, from the request to the answer.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::{
+    Source, State,
+    estimate::Asked,
+    failure::failure,
+    meter::Call,
+    pass::{self, Closing},
+    record::{Ended, Record},
+    route::{Api, Purpose, Route, Wire, route},
+    tally::Usage,
+    usage_chunk,
+};
+use crate::door::{Body, Moving, full};
+
+pub(super) async fn answer(state: &Arc<State>, request: Request<Incoming>) -> Response<Body> {
+    let anthropic = request.headers().contains_key("anthropic-version");
+    let route = match route(request.method(), request.uri().path(), anthropic) {
+        Ok(route) => route,
+        Err(api) => {
+            let message = format!(
+                "{} {} is not one of the calls that agents may make",
+                request.method(),
+                request.uri().path()
+            );
+            return failure(api, StatusCode::NOT_FOUND, &message);
+        }
+    };
+    if route.purpose == Purpose::Alive {
+        return Response::new(full(""));
+    }
+    let (parts, body) = request.into_parts();
+    if parts.headers.contains_key(header::CONTENT_ENCODING) {
+        let message = "compressed requests are not read; send the body as it is";
+        return failure(route.api, StatusCode::UNSUPPORTED_MEDIA_TYPE, message);
+    }
+    let body = match read(state, route.api, body).await {
+        Ok(body) => body,
+        Err(response) => return *response,
+    };
+    let asked = Asking { route, parts, body };
+    match &asked.route.purpose {
+        Purpose::Generate { wire, model, stream } => {
+            let (wire, model, stream) = (*wire, model.clone(), *stream);
+            generate(state, asked, wire, model, stream).await
+        }
+        Purpose::CountTokens | Purpose::Models | Purpose::Alive => match &state.options.source {
+            Source::Replay(replay) => replay.aside(asked.route.api, &asked.body),
+            Source::Providers { .. } => pass::send(state, asked, None).await,
+        },
+    }
+}
+
+/// A request that was read and is let through.
+pub(super) struct Asking {
+    pub(super) route: Route,
+    pub(super) parts: http::request::Parts,
+    pub(super) body: Bytes,
+}
+
+async fn read(state: &State, api: Api, body: Incoming) -> Result<Bytes, Box<Response<Body>>> {
+    let limits = &state.options.limits;
+    let limited = Limited::new(Moving::new(body, limits.idle), state.options.request_bytes);
+    match limited.collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
+            let message =
+                format!("the request has more than {} bytes", state.options.request_bytes);
+            Err(Box::new(failure(api, StatusCode::PAYLOAD_TOO_LARGE, &message)))
+        }
+        Err(error) => {
+            let message = format!("the request broke off: {error}");
+            Err(Box::new(failure(api, StatusCode::BAD_REQUEST, &message)))
+        }
+    }
+}
+
+async fn generate(
+    state: &Arc<State>,
+    mut asking: Asking,
+    wire: Wire,
+    model: Option<String>,
+    stream: Option<bool>,
+) -> Response<Body> {
+    let since = Instant::now();
+    let mut asked = match Asked::parse(&asking.body) {
+        Ok(asked) => asked,
+        Err(error) => {
+            let message = format!("the request's body is not what this call takes: {error}");
+            return failure(wire.api(), StatusCode::BAD_REQUEST, &message);
+        }
+    };
+    asked.model = model.unwrap_or(asked.model);
+    asked.stream = stream.unwrap_or(asked.stream);
+    let number = state.calls.fetch_add(1, Ordering::Relaxed);
+    let id = format!("{}-{number}", state.options.call_prefix);
+    let call = asked.call(id, wire, &asking.body, state.options.default_output_tokens);
+    if let Err(spent) = state.options.meter.reserve(&call).await {
+        let status = StatusCode::PAYMENT_REQUIRED;
+        record_refusal(state, call, asked.stream, since, status, Ended::OverBudget, &spent.why);
+        return failure(wire.api(), status, &spent.why);
+    }
+    let mut closing = Closing::new(state.clone(), call, asked.stream, since, asking.body.clone());
+    match &state.options.source {
+        Source::Replay(replay) => match replay.answer(
+            wire,
+            &asked.model,
+            asked.stream,
+            &asking.body,
+            is_array(wire, &asked, &asking),
+        ) {
+            Ok(answer) => pass::watch(answer, closing),
+            Err(mismatch) => {
+                let message = mismatch.to_string();
+                closing.fail(StatusCode::BAD_REQUEST, Ended::Unexpected, &message);
+                failure(wire.api(), StatusCode::BAD_REQUEST, &message)
+            }
+        },
+        Source::Providers { .. } => {
+            if asked.lacks_stream_usage(wire)
+                && let Some(wished) = usage_chunk::ask(&asking.body)
+            {
+                asking.body = wished.into();
+                closing.drop_usage_chunk();
+            }
+            pass::send(state, asking, Some(closing)).await
+        }
+    }
+}
+
+fn record_refusal(
+    state: &State,
+    call: Call,
+    stream: bool,
+    since: Instant,
+    status: StatusCode,
+    ended: Ended,
+    problem: &str,
+) {
+    state.options.records.record(Record {
+        call_id: call.id,
+        wire: call.wire,
+        model: call.model,
+        stream,
+        status: status.as_u16(),
+        usage: Usage::default(),
+        exact: true,
+        duration_us: u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX),
+        ended,
+        problem: Some(problem.to_owned()),
+    });
+}
+
+/// Gemini's stream is one JSON array unless events are asked for.
+fn is_array(wire: Wire, asked: &Asked, asking: &Asking) -> bool {
+    let query = asking.parts.uri.query().unwrap_or("");
+    wire == Wire::GeminiContent && asked.stream && !query.split('&').any(|pair| pair == "alt=sse")
+}
