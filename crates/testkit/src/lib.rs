@@ -2,3 +2,4 @@
 //! loopback.
 
 pub mod acp_agent;
+pub mod model_server;
