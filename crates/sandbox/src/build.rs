@@ -147,6 +147,8 @@ fn take_identity(
     }
     kernel::leave_groups().map_err(|error| Error::build("leave the caller's groups", error))?;
     let plain = |why: String| {
+        // Afterwards it would be too late: the right to do so goes with root.
+        kernel::drop_bounding_set();
         become_user(identity.outside_uid, identity.outside_gid)?;
         Ok(Err(why))
     };

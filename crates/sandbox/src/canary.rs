@@ -81,6 +81,11 @@ impl Outcome {
     }
 }
 
+/// Every system call that environments are refused, with the reason: the deny-list as data.
+pub fn refused_calls() -> impl Iterator<Item = (i64, &'static str)> {
+    crate::seccomp::REFUSED.iter().chain(crate::seccomp::UNKNOWN).copied()
+}
+
 /// Tries the attack in this very process.
 pub(crate) fn attempt(canary: &Canary) -> Outcome {
     match canary {

@@ -108,7 +108,14 @@ impl Client {
             .name("environments".to_owned())
             .spawn(move || read_answers(&reader, &for_thread))
             .map_err(|error| Error::io("start the thread that reads answers", error))?;
-        let client = Self { inner: Arc::new(Inner { socket, sending: Mutex::new(()), shared }) };
+        let supervisor_pid = rustix::net::sockopt::socket_peercred(&socket)
+            .map_err(|error| Error::io("look at the supervisor", error))?
+            .pid
+            .as_raw_nonzero()
+            .get()
+            .unsigned_abs();
+        let inner = Inner { socket, supervisor_pid, sending: Mutex::new(()), shared };
+        let client = Self { inner: Arc::new(inner) };
         match client
             .ask(Request::Hello { version: VERSION }, Vec::new(), |reply, _| match reply {
                 Reply::Hello { version, .. } => Ok(version),
@@ -175,6 +182,11 @@ impl Client {
             return Err(Error::io("start the supervisor", end));
         }
         Self::connect(state_dir)
+    }
+
+    /// The supervisor's process id.
+    pub fn supervisor_pid(&self) -> u32 {
+        self.inner.supervisor_pid
     }
 
     /// Builds an environment. Creating the same plan again answers with the environment that is there.
@@ -316,6 +328,7 @@ impl<T> Future for Pending<T> {
 #[derive(Debug)]
 struct Inner {
     socket: UnixStream,
+    supervisor_pid: u32,
     sending: Mutex<()>,
     shared: Arc<Shared>,
 }

@@ -225,8 +225,9 @@ pub(crate) fn leave_groups() -> io::Result<()> {
     check(unsafe { libc::setgroups(0, ptr::null()) }).map(drop)
 }
 
-/// Empties every capability set of this process, the bounding set where that is allowed.
-pub(crate) fn drop_capabilities() -> io::Result<()> {
+/// Empties the set of capabilities that could ever be had again. Needs privileges, so it comes before
+/// they are given up; what could not be dropped is seen by whoever looks at the sets afterwards.
+pub(crate) fn drop_bounding_set() {
     for capability in 0..=63 {
         // SAFETY: plain numbers; the kernel answers EINVAL past the last capability.
         let result = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
@@ -234,6 +235,11 @@ pub(crate) fn drop_capabilities() -> io::Result<()> {
             break;
         }
     }
+}
+
+/// Empties every capability set of this process.
+pub(crate) fn drop_capabilities() -> io::Result<()> {
+    drop_bounding_set();
     // SAFETY: plain numbers.
     unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) };
     #[repr(C)]
