@@ -50,6 +50,7 @@ impl Repository {
         }
         // Fetched to no reference at first: what the reference may replace is decided by us.
         self.call(format!("take {reference} out of a bundle"))
+            .config("protocol.file.allow", "always")
             .args([
                 "fetch",
                 "--quiet",

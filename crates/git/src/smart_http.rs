@@ -523,3 +523,73 @@ fn plain(status: StatusCode, text: &str) -> Response<Body> {
 fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::receive::RefPattern;
+    use crate::snapshot::NewCommit;
+    use crate::{Git, RefName, Signature};
+
+    /// A pack without objects, with its checksum.
+    const EMPTY_PACK: &[u8] = b"PACK\0\0\0\x02\0\0\0\0\x02\x9d\x08\x82\x3b\xd8\xa8\xea\xb5\x10\xad\x6a\xc7\x5c\x82\x3c\xfd\x3e\xd3\x1e";
+
+    #[tokio::test]
+    async fn git_refuses_what_the_rules_refuse_even_if_nobody_looked_at_the_list() {
+        let dir = tempfile::tempdir().unwrap();
+        let repository = Git::default().init(&dir.path().join("r.git")).await.unwrap();
+        let tree =
+            repository.call("make a tree").arg("mktree").stdin(Vec::new()).run().await.unwrap();
+        let who = Signature { name: "n".into(), email: "e".into(), at: 0 };
+        let tree = crate::Oid::parse(tree.text().trim()).unwrap();
+        let commit = NewCommit {
+            tree,
+            parents: vec![],
+            author: who.clone(),
+            committer: who,
+            message: "m".into(),
+        };
+        let commit = repository.commit(&commit).await.unwrap();
+        let main = RefName::branch("main").unwrap();
+        repository
+            .update_reference(&main, &commit, crate::repository::Expected::Absent)
+            .await
+            .unwrap();
+        let rules = RefRules {
+            allowed: vec![RefPattern::parse("refs/heads/windlass/j/*").unwrap()],
+            deletes: false,
+            rewrites: true,
+        };
+        let null = "0".repeat(40);
+        for (old, new, name, good) in [
+            (null.as_str(), commit.as_str(), "refs/heads/windlass/j/x", true),
+            (&null, commit.as_str(), "refs/heads/windlass/k/x", false),
+            (&null, commit.as_str(), "refs/tags/v1", false),
+            (commit.as_str(), &null, "refs/heads/main", false),
+            (commit.as_str(), &null, "refs/heads/windlass/j/x", false),
+        ] {
+            let line = format!("{old} {new} {name}\0report-status delete-refs");
+            let mut request = format!("{:04x}{line}0000", line.len() + 4).into_bytes();
+            request.extend_from_slice(EMPTY_PACK);
+            let call = repository
+                .call("receive")
+                .args(["receive-pack", "--stateless-rpc"])
+                .arg(repository.dir());
+            let output = push_rules(call, &rules, 1 << 20).stdin(request).run_any().await.unwrap();
+            assert_eq!(
+                output.text().contains(&format!("ok {name}")),
+                good,
+                "{name}: {}",
+                output.text()
+            );
+        }
+        let names: Vec<String> = repository
+            .references("")
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|reference| reference.name.to_string())
+            .collect();
+        assert_eq!(names, ["refs/heads/main", "refs/heads/windlass/j/x"]);
+    }
+}

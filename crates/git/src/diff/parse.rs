@@ -142,8 +142,7 @@ fn join(first: Content, second: Option<Content>) -> Content {
 /// Reads one file's part of the patch, up to the next header.
 fn section(lines: &mut Lines<'_>, most_lines: usize) -> Section {
     let (mut hunks, mut cut, mut n_lines, mut ids) = (Vec::new(), false, 0, None);
-    loop {
-        let Some(line) = lines.peek() else { break };
+    while let Some(line) = lines.peek() {
         if line.starts_with(b"diff --git ") {
             break;
         }

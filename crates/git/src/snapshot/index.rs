@@ -1,6 +1,7 @@
 //! The host's index of a work tree, driven by git's plumbing only. Porcelain such as `git add`
 //! would start `git status` inside submodules, where an agent's configuration lies in wait.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::{LeftOut, Reason};
@@ -101,6 +102,9 @@ impl<'a> Index<'a> {
                 .run_any()
                 .await?;
             if output.status == 0 {
+                if output.stderr.contains("Ignoring path ") {
+                    left_out.extend(self.missing(batch).await?);
+                }
                 continue;
             }
             let error = classify(
@@ -122,6 +126,17 @@ impl<'a> Index<'a> {
             }
         }
         Ok(left_out)
+    }
+
+    /// Those of `paths` that git passed over without failing: it never takes `.GIT/config` and other
+    /// names that would do harm on another system.
+    async fn missing(&self, paths: Vec<RepoPath>) -> Result<Vec<LeftOut>> {
+        let output =
+            self.call("list tracked files").args(["ls-files", "--cached", "-z"]).run().await?;
+        let present: HashSet<&[u8]> = output.stdout.split(|&byte| byte == 0).collect();
+        let missing = paths.into_iter().filter(|path| !present.contains(path.as_bytes()));
+        let reason = || Reason::Refused("git does not take files of this name".to_owned());
+        Ok(missing.map(|path| LeftOut { path, reason: reason() }).collect())
     }
 
     pub(super) async fn write_tree(&self) -> Result<Oid> {
