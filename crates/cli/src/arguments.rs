@@ -1,6 +1,6 @@
 //! The command line, as clap sees it.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -91,19 +91,30 @@ pub(crate) struct Up {
     /// No runner of its own: others lease the jobs.
     #[arg(long)]
     pub(crate) no_runner: bool,
+    /// How long a lease lasts without a heartbeat.
+    #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(2..=3600))]
+    pub(crate) lease_seconds: u32,
+    /// For benchmarks: at the end, write what the store did to this file.
+    #[arg(long, hide = true, value_name = "FILE")]
+    pub(crate) stats_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) runner: RunnerOptions,
 }
 
 /// What a runner works with, embedded or not.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct RunnerOptions {
     /// How many jobs at once.
     #[arg(long, default_value_t = 4, env = "WINDLASS_CAPACITY", value_name = "N")]
     pub(crate) capacity: u32,
     /// Let environments reach a host on a non-global address: `HOST=CIDR`, repeatable. Needed for
     /// package mirrors on private networks.
-    #[arg(long = "allow-private", env = "WINDLASS_ALLOW_PRIVATE", value_delimiter = ',', value_name = "HOST=CIDR")]
+    #[arg(
+        long = "allow-private",
+        env = "WINDLASS_ALLOW_PRIVATE",
+        value_delimiter = ',',
+        value_name = "HOST=CIDR"
+    )]
     pub(crate) allow_private: Vec<String>,
     /// A folder with session files for `replay:`.
     #[arg(long, env = "WINDLASS_REPLAYS", value_name = "DIR")]
@@ -114,6 +125,26 @@ pub(crate) struct RunnerOptions {
     /// Processes for each environment.
     #[arg(long, env = "WINDLASS_PROCESSES", value_name = "N")]
     pub(crate) processes: Option<u32>,
+}
+
+impl RunnerOptions {
+    /// The same options again, for a runner that is started as a process of its own.
+    pub(crate) fn as_arguments(&self) -> Vec<OsString> {
+        let mut all: Vec<OsString> = vec!["--capacity".into(), self.capacity.max(1).to_string().into()];
+        for rule in &self.allow_private {
+            all.extend(["--allow-private".into(), rule.into()]);
+        }
+        if let Some(folder) = &self.replays {
+            all.extend(["--replays".into(), folder.into()]);
+        }
+        if let Some(mib) = self.memory_mib {
+            all.extend(["--memory-mib".into(), mib.to_string().into()]);
+        }
+        if let Some(processes) = self.processes {
+            all.extend(["--processes".into(), processes.to_string().into()]);
+        }
+        all
+    }
 }
 
 /// `windlass run`
@@ -386,6 +417,12 @@ pub(crate) struct Runner {
     /// Where this runner keeps its state [default: `runner` in the data folder].
     #[arg(long, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
+    /// Where agents are installed [default: `agents` in the data folder].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) agents_dir: Option<PathBuf>,
+    /// End when standard input is closed: for whoever starts this process and may die.
+    #[arg(long, hide = true)]
+    pub(crate) until_closed: bool,
     /// For benchmarks: steps whose command is `true` end well without an environment.
     #[arg(long, hide = true)]
     pub(crate) null_executor: bool,

@@ -1,0 +1,38 @@
+//! `windlass up`: the server, and a runner of its own.
+
+use anyhow::Result;
+
+use super::embedded::{self, Embedded};
+use crate::{arguments::Up, exit::Exit, settings::Settings, terminal::Style};
+
+pub(crate) async fn run(settings: &Settings, up: Up) -> Result<Exit> {
+    settings.make_data_dir()?;
+    let options = embedded::Options {
+        listen: up.listen,
+        database: up.database,
+        tls: up.tls,
+        lease_seconds: Some(up.lease_seconds),
+        stats_file: up.stats_file,
+        runner: (!up.no_runner).then_some(up.runner),
+        agents_dir: None,
+    };
+    let embedded = Embedded::start(settings, options).await?;
+    let style = Style::for_stdout();
+    if settings.json {
+        super::print_json(&serde_json::json!({
+            "url": embedded.url(),
+            "sign_in_link": embedded.sign_in_link(),
+            "certificate": embedded.certificate(),
+        }))?;
+    } else {
+        println!("Windlass listens on {}", style.bold(embedded.url()));
+        println!("Sign in: {}", embedded.sign_in_link());
+        println!("{}", style.dim("The link works once; `windlass user invite NAME` makes others."));
+        if let Some(certificate) = embedded.certificate() {
+            println!("Certificate (SHA-256): {certificate}");
+        }
+    }
+    embedded.until_interrupted().await?;
+    embedded.stop().await?;
+    Ok(Exit::Success)
+}

@@ -1,0 +1,12 @@
+//! The real binary, as a stranger uses it: real processes, real git, real environments, the demo's
+//! session files instead of a model.
+
+#[path = "whole/world.rs"]
+mod world;
+
+#[path = "whole/bad_input.rs"]
+mod bad_input;
+#[path = "whole/demo.rs"]
+mod demo;
+#[path = "whole/task.rs"]
+mod task;

@@ -1,0 +1,133 @@
+//! What people and machines get wrong: each gets an error that says what, where and what to do, and
+//! nothing is lost or half done.
+
+use std::fs;
+
+use crate::world::{World, git};
+
+#[test]
+fn without_a_server_the_reason_and_the_remedy_are_said() {
+    let world = World::new();
+    world.run(&["runs"]).says(6, &["no server", "windlass up"]);
+    let error = world.run(&["--json", "runs"]);
+    assert_eq!(error.json()["exit"], 6, "{error}");
+}
+
+#[test]
+fn a_folder_without_a_repository_is_refused() {
+    let world = World::new();
+    fs::create_dir(world.path("plain")).expect("it can be made");
+    let ended = world.run(&["run", "anything", "--repo", "plain"]);
+    ended.says(1, &["plain", "not a git repository"]);
+}
+
+#[test]
+fn an_empty_repository_is_refused_until_it_has_a_commit() {
+    let world = World::new();
+    fs::create_dir(world.path("empty")).expect("it can be made");
+    git(&world.path("empty"), &["init", "--quiet", "--initial-branch=main"]);
+    world.run(&["run", "anything", "--repo", "empty"]).says(1, &["no commit"]);
+}
+
+#[test]
+fn a_detached_head_needs_a_named_base() {
+    let world = World::new();
+    let path = world.repository("detached", &[("a", "1\n")]);
+    git(&path, &["checkout", "--quiet", "--detach"]);
+    world.run(&["run", "anything", "--repo", "detached"]).says(1, &["--base"]);
+}
+
+#[test]
+fn a_missing_branch_is_named() {
+    let world = World::new();
+    world.repository("api", &[("a", "1\n")]);
+    let ended = world.run(&["run", "anything", "--repo", "api", "--base", "nowhere"]);
+    ended.says(1, &["nowhere"]);
+}
+
+#[test]
+fn uncommitted_work_is_left_alone_and_that_is_said() {
+    let world = World::new();
+    let path = world.repository("api", &[("a", "1\n")]);
+    fs::write(path.join("a"), "2\n").expect("it can be written");
+    let _up = world.up(&["--no-runner"]);
+    let ended = world.run(&["run", "anything", "--repo", "api", "--detach"]);
+    ended.says(0, &["note:", "uncommitted"]);
+    assert_eq!(fs::read_to_string(path.join("a")).expect("it is there"), "2\n");
+}
+
+#[test]
+fn an_unknown_agent_ends_the_job_with_the_names_that_are_known() {
+    let world = World::new();
+    world.repository("api", &[("a", "1\n")]);
+    let ended = world.run(&["run", "anything", "--repo", "api", "--agent", "nobody"]);
+    assert_ne!(ended.code, Some(0), "{ended}");
+    let all = format!("{}{}", ended.out, ended.err);
+    assert!(all.contains("nobody") && all.contains("builtin"), "{ended}");
+}
+
+#[test]
+fn an_agent_that_prints_garbage_fails_the_job_with_its_first_bad_line() {
+    let world = World::new();
+    world.repository("api", &[("agent.sh", "while :; do echo 'not a protocol'; done\n")]);
+    let ended = world.run(&["run", "anything", "--repo", "api", "--agent", "custom: sh agent.sh"]);
+    ended.says(4, &["not a protocol"]);
+}
+
+#[test]
+fn an_agent_that_dies_fails_the_job_with_what_it_said_last() {
+    let world = World::new();
+    world.repository("api", &[("agent.sh", "echo 'out of cheese' >&2; exit 3\n")]);
+    let ended = world.run(&["run", "anything", "--repo", "api", "--agent", "custom: sh agent.sh"]);
+    ended.says(4, &["out of cheese"]);
+}
+
+#[test]
+fn a_taken_port_is_named_with_the_way_out() {
+    let world = World::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = taken.local_addr().expect("it has one").to_string();
+    world.run(&["up", "--listen", &address]).says(1, &[&address, "--listen"]);
+}
+
+#[test]
+fn a_second_server_on_the_same_data_is_refused() {
+    let world = World::new();
+    let _up = world.up(&["--no-runner"]);
+    let ended = world.run(&["up", "--no-runner", "--listen", "127.0.0.1:0"]);
+    assert_ne!(ended.code, Some(0), "{ended}");
+    assert!(ended.err.contains("another"), "{ended}");
+}
+
+#[test]
+fn an_address_that_others_can_reach_needs_tls() {
+    let world = World::new();
+    let ended = world.run(&["up", "--no-runner", "--listen", "0.0.0.0:0"]);
+    ended.says(1, &["--tls"]);
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused_and_left_as_it_is() {
+    let world = World::new();
+    fs::create_dir(world.path("data")).expect("it can be made");
+    fs::write(world.path("data/windlass.db"), "my diary").expect("it can be written");
+    let ended = world.run(&["up", "--no-runner", "--listen", "127.0.0.1:0"]);
+    assert_ne!(ended.code, Some(0), "{ended}");
+    assert_eq!(fs::read_to_string(world.path("data/windlass.db")).expect("there"), "my diary");
+}
+
+#[test]
+fn an_unknown_project_or_pull_request_is_not_found() {
+    let world = World::new();
+    let _up = world.up(&["--no-runner"]);
+    world.run(&["project", "show", "nowhere"]).says(1, &["nowhere"]);
+    world.run(&["review", "show", "nonsense"]).says(1, &["PROJECT#NUMBER"]);
+}
+
+#[test]
+fn a_wrong_token_is_refused_with_its_own_exit_code() {
+    let world = World::new();
+    let _up = world.up(&["--no-runner"]);
+    fs::write(world.path("token"), "wl_wrong").expect("it can be written");
+    world.run(&["--token-file", "token", "runs"]).says(7, &[]);
+}
