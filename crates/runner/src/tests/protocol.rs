@@ -273,6 +273,7 @@ async fn a_lost_lease_stops_the_job_at_once_and_its_late_reports_change_nothing(
     let script = Script::new([Act::Hang]);
     let runner = start(&world, &dir, script.clone()).await;
     script.0.began.notified().await;
+    world.until(&job_id, |state| (state.last_report == 1).then_some(())).await;
     // Somebody else gets the job: as after a partition.
     let epoch = world.state(&job_id).epoch;
     world.command(&job_id, &Command::Release { epoch, reason: "a partition".to_owned() }).expect("legal");

@@ -174,7 +174,10 @@ impl World {
             held.cancels += u32::from(matches!(command, Command::Cancel(_)));
             events
         };
-        self.0.changed.notify_waiters();
+        // A look that changed nothing must not wake those who look.
+        if !events.is_empty() {
+            self.0.changed.notify_waiters();
+        }
         Ok(events)
     }
 
