@@ -44,7 +44,7 @@ pub enum Canary {
     BecomeRoot,
     /// Hold any capability.
     HoldCapability,
-    /// See any process but the environment's own (this one, its parent and pid 1 are).
+    /// See any process but the environment's own.
     SeeProcesses,
     /// See any network interface but `lo`.
     SeeInterfaces,
@@ -169,20 +169,24 @@ fn capabilities() -> Outcome {
     }
 }
 
+/// This process's parent is the environment's first process, so that one must be number 1, and nothing
+/// else may be without a parent: the host's process table has at least its kernel threads beside it.
 fn processes() -> Outcome {
-    let own = [1, std::process::id(), std::os::unix::process::parent_id()];
-    let Ok(entries) = std::fs::read_dir("/proc") else {
-        return Outcome::succeeded("/proc cannot be listed, so nothing is known");
-    };
-    let others: Vec<u32> = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid| !own.contains(pid))
+    let table = crate::processes::all();
+    let strangers: Vec<i32> = table
+        .iter()
+        .filter(|(pid, parent)| *parent == 0 && *pid != 1)
+        .map(|(pid, _)| *pid)
         .collect();
-    if others.is_empty() {
-        Outcome::stopped("only the environment's own processes are there")
+    let parent = std::os::unix::process::parent_id();
+    if table.is_empty() {
+        Outcome::succeeded("/proc cannot be listed, so nothing is known")
+    } else if parent != 1 || !strangers.is_empty() {
+        Outcome::succeeded(format!(
+            "the first process is {parent}; {strangers:?} are there as well"
+        ))
     } else {
-        Outcome::succeeded(format!("processes {others:?} are there"))
+        Outcome::stopped("only the environment's own processes are there")
     }
 }
 

@@ -65,12 +65,13 @@ fn signal_all(pids: &[i32], signal: i32) {
 }
 
 /// Lets dying processes finish: not at all at first, then up to 25 ms.
+#[expect(clippy::disallowed_methods, reason = "the end of a grandchild is told to nobody")]
 fn pause(pass: u32) {
     std::thread::sleep(std::time::Duration::from_millis(u64::from(pass.min(25))));
 }
 
 /// Every process with its parent.
-fn all() -> Vec<(i32, i32)> {
+pub(crate) fn all() -> Vec<(i32, i32)> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     entries
         .flatten()

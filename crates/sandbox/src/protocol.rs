@@ -85,7 +85,7 @@ pub(crate) enum Request {
 }
 
 /// What a supervisor answers.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Reply {
     Hello {

@@ -77,8 +77,10 @@ pub fn serve(options: &Options) -> Result<()> {
     kernel::ignore_signal(libc::SIGHUP);
     kernel::ignore_signal(libc::SIGINT);
     kernel::ignore_signal(libc::SIGPIPE);
-    let Some(state) = StateDir::claim(&options.state_dir)? else {
-        return await_other(options);
+    // Whoever comes second waits here until the first one listens, and has nothing to do then.
+    let starting = state::await_turn(&options.state_dir)?;
+    let Some(state) = StateDir::take_over(&options.state_dir)? else {
+        return say_ready();
     };
     let hierarchies = state.hierarchies();
     state.sweep(&hierarchies)?;
@@ -93,6 +95,7 @@ pub fn serve(options: &Options) -> Result<()> {
     listener.set_nonblocking(true).map_err(|error| named(&error))?;
     let signals = kernel::signal_descriptor(&[libc::SIGCHLD, libc::SIGTERM])
         .map_err(|error| Error::io("watch for signals", error))?;
+    drop(starting);
     say_ready()?;
     let mut supervisor = Supervisor {
         host: Host::look(hierarchies),
@@ -108,26 +111,7 @@ pub fn serve(options: &Options) -> Result<()> {
         lonely_since: Some(Instant::now()),
         stopping: None,
     };
-    let result = supervisor.run();
-    // The next one removes it too; this is for tidiness.
-    let _removed = std::fs::remove_file(supervisor.state.socket());
-    result
-}
-
-/// Another supervisor has the folder: waits until it listens, so that whoever started this one can
-/// connect.
-fn await_other(options: &Options) -> Result<()> {
-    let socket = options.state_dir.join(SOCKET);
-    for _ in 0..500 {
-        if UnixStream::connect(&socket).is_ok() {
-            return say_ready();
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    Err(Error::io(
-        format!("connect to {}", socket.display()),
-        "another supervisor holds the folder but does not answer; end it, then try again",
-    ))
+    supervisor.run()
 }
 
 fn say_ready() -> Result<()> {
@@ -337,7 +321,7 @@ impl Supervisor {
         environment.emptied();
         let mut answers = Vec::new();
         for operation in environment.operations.values_mut() {
-            collect(operation, &News { ended: true, stuck: false, gone: true }, &mut answers);
+            collect(operation, &News { ended: true, gone: true, ..News::default() }, &mut answers);
         }
         let was_ready = environment.report.is_some();
         let is_wanted = !environment.destroying.is_empty() || self.stopping.is_some();
@@ -383,27 +367,24 @@ impl Supervisor {
     }
 
     fn removed(&mut self, id: &EnvironmentId, how: kernel::Ended) {
-        let Some(environment) = self.environments.remove(id) else { return };
-        let mut answers = Vec::new();
-        let failure = environment.failure.unwrap_or_else(|| Error::NotFound {
+        // Its descriptors close before anyone hears that nothing is left.
+        let Some(Environment { failure, creating, destroying, .. }) = self.environments.remove(id)
+        else {
+            return;
+        };
+        let failure = failure.unwrap_or_else(|| Error::NotFound {
             what: format!("environment {id} any more: it was destroyed while it was being built"),
         });
-        for ticket in environment.creating {
-            answers.push((ticket, Err(failure.clone())));
-        }
-        for ticket in environment.destroying {
-            answers.push((
-                ticket,
-                match how {
-                    kernel::Ended::Exited(0) => Ok(Reply::Done),
-                    kernel::Ended::Exited(_) | kernel::Ended::Signalled(_) => Err(Error::io(
-                        format!("remove the files of environment {id}"),
-                        "some are left; the next start of the supervisor tries again",
-                    )),
-                },
-            ));
-        }
-        self.answer_all(answers);
+        let removal = match how {
+            kernel::Ended::Exited(0) => Ok(Reply::Done),
+            kernel::Ended::Exited(_) | kernel::Ended::Signalled(_) => Err(Error::io(
+                format!("remove the files of environment {id}"),
+                "some are left; the next start of the supervisor tries again",
+            )),
+        };
+        let created = creating.into_iter().map(|ticket| (ticket, Err(failure.clone())));
+        let destroyed = destroying.into_iter().map(|ticket| (ticket, removal.clone()));
+        self.answer_all(created.chain(destroyed).collect());
     }
 
     fn serve_client(&mut self, number: u64) {
@@ -751,6 +732,10 @@ impl Supervisor {
 
     /// Begins to end: no environment survives its supervisor.
     fn stop(&mut self, ticket: Option<Ticket>) {
+        if self.stopping.is_none() {
+            // New clients shall start the next supervisor instead of meeting the end of this one.
+            let _removed = std::fs::remove_file(self.state.socket());
+        }
         self.stopping.get_or_insert_default().extend(ticket);
         let dead: Vec<EnvironmentId> = self
             .environments

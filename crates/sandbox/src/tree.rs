@@ -202,7 +202,7 @@ mod tests {
         symlink(outside.path(), tree.join("a/out")).unwrap();
         symlink("loop", tree.join("loop")).unwrap();
         std::fs::write(tree.join("a/b/file"), "x").unwrap();
-        std::fs::set_permissions(tree.join("a/b/c"), PermissionsExt::from_mode(0)).unwrap();
+        std::fs::set_permissions(tree.join("a/b/c"), PermissionsExt::from_mode(0o000)).unwrap();
         std::fs::set_permissions(tree.join("a/b"), PermissionsExt::from_mode(0o500)).unwrap();
         remove(&tree).unwrap();
         remove(&tree).unwrap();

@@ -3,6 +3,13 @@
 //!
 //! When run by root everything is run once more as an ordinary user.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "helpers of tests may panic, and tests may read the process environment"
+)]
+
 #[path = "environments/doors.rs"]
 mod doors;
 #[path = "environments/ends.rs"]

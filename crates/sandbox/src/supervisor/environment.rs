@@ -258,7 +258,8 @@ impl Environment {
         self.group.remove();
         for operation in self.operations.values_mut() {
             // What its keeper still managed to say counts.
-            while operation.channel.is_some() && !operation.hear().gone {}
+            while operation.channel.is_some() && !operation.hear().idle {}
+            operation.channel = None;
             operation.lose("its environment ended");
         }
         self.background.clear();

@@ -43,6 +43,8 @@ pub(super) struct News {
     pub(super) stuck: bool,
     /// Nothing of it is left.
     pub(super) gone: bool,
+    /// There was nothing to hear.
+    pub(super) idle: bool,
 }
 
 /// Both sides of what a new operation needs.
@@ -139,7 +141,11 @@ impl Operation {
         let mut news = News::default();
         let Some(channel) = &self.channel else { return news };
         let end = match self.inbox.fill(channel.as_fd()) {
-            Ok(Fill::Some | Fill::WouldBlock) => false,
+            Ok(Fill::Some) => false,
+            Ok(Fill::WouldBlock) => {
+                news.idle = true;
+                false
+            }
             Ok(Fill::End) | Err(_) => true,
         };
         while let Ok(Some(frame)) = self.inbox.take() {

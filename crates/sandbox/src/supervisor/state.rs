@@ -22,6 +22,24 @@ use crate::{
 /// The socket's name in the state folder.
 pub(crate) const SOCKET: &str = "supervisor.sock";
 const LOCK: &str = "supervisor.lock";
+const STARTING: &str = "starting.lock";
+
+/// Waits until no other process is about to become the folder's supervisor; others wait as long as the
+/// answer lives.
+pub(super) fn await_turn(state_dir: &Path) -> Result<File> {
+    prepare_state_dir(state_dir)?;
+    let path = state_dir.join(STARTING);
+    let named = |error: &dyn std::fmt::Display| {
+        Error::io(format!("take turns at {}", path.display()), error)
+    };
+    let turn = open_lock(&path).map_err(|error| named(&error))?;
+    flock(&turn, FlockOperation::LockExclusive).map_err(|error| named(&error))?;
+    Ok(turn)
+}
+
+fn open_lock(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
+}
 
 /// Makes the state folder, for its owner only; refuses one that belongs to somebody else.
 pub(crate) fn prepare_state_dir(state_dir: &Path) -> Result<()> {
@@ -64,7 +82,7 @@ pub fn sweep(state_dir: &Path) -> Result<Swept> {
     if !state_dir.exists() {
         return Ok(Swept::default());
     }
-    match StateDir::claim(state_dir)? {
+    match StateDir::claim(state_dir, FlockOperation::NonBlockingLockExclusive)? {
         Some(state) => state.sweep(&state.hierarchies()),
         None => Ok(Swept::default()),
     }
@@ -79,21 +97,26 @@ pub(crate) struct StateDir {
 }
 
 impl StateDir {
-    /// Takes the folder; `None` when another process has it.
-    pub(crate) fn claim(state_dir: &Path) -> Result<Option<Self>> {
+    /// Takes the folder over; `None` when another supervisor serves it. One that is ending is waited for.
+    pub(super) fn take_over(state_dir: &Path) -> Result<Option<Self>> {
+        if let Some(state) = Self::claim(state_dir, FlockOperation::NonBlockingLockExclusive)? {
+            return Ok(Some(state));
+        }
+        if std::os::unix::net::UnixStream::connect(state_dir.join(SOCKET)).is_ok() {
+            return Ok(None);
+        }
+        Self::claim(state_dir, FlockOperation::LockExclusive)
+    }
+
+    fn claim(state_dir: &Path, how: FlockOperation) -> Result<Option<Self>> {
         prepare_state_dir(state_dir)?;
         let named = |what: &str, error: &dyn std::fmt::Display| {
             Error::io(format!("{what} {}", state_dir.display()), error)
         };
         let path = state_dir.canonicalize().map_err(|error| named("resolve", &error))?;
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(path.join(LOCK))
-            .map_err(|error| named("open the lock in", &error))?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        let lock =
+            open_lock(&path.join(LOCK)).map_err(|error| named("open the lock in", &error))?;
+        match flock(&lock, how) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
             Err(error) => return Err(named("lock", &error)),
