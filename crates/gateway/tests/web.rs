@@ -386,7 +386,8 @@ async fn connections_beyond_the_limit_wait_and_tunnels_count() {
     world.names.add("m.example", &[&["127.0.0.1"]]);
     let (first, head) = world.connect(&format!("m.example:{port}")).await;
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
-    let second = world.connect(&format!("m.example:{port}"));
+    let target = format!("m.example:{port}");
+    let second = world.connect(&target);
     tokio::pin!(second);
     let waited = tokio::time::timeout(Duration::from_millis(100), &mut second).await;
     assert!(waited.is_err(), "the second connection was served beside the first");
@@ -466,18 +467,18 @@ async fn an_operators_proxy_is_used_for_the_outside_and_not_for_the_inside() {
     let (inside, _inside_seen) = origin(OK).await;
     let inside_port = inside.port();
     let rules =
-        ["*.example:443".to_owned(), "*.example:80".to_owned(), format!("mirror.corp:{inside_port} in 127.0.0.1")];
+        ["*.acme.example:443".to_owned(), "*.acme.example:80".to_owned(), format!("mirror.corp:{inside_port} in 127.0.0.1")];
     let mut world = world_with(&rules, |options| {
         let text = format!("http://me:p%40ss@{proxy_address}");
         options.proxy = Some(Proxy::parse(&text).expect("a proxy"));
         assert!(!format!("{:?}", options.proxy).contains("p@ss"));
     });
     world.names.add("mirror.corp", &[&["127.0.0.1"]]);
-    world.names.add("public.example", &[&["1.1.1.1"]]);
-    world.names.add("private.example", &[&["10.0.0.1"]]);
+    world.names.add("public.acme.example", &[&["1.1.1.1"]]);
+    world.names.add("private.acme.example", &[&["10.0.0.1"]]);
 
-    let hello = client_hello("only-outside.example");
-    let (mut stream, head) = world.connect("only-outside.example:443").await;
+    let hello = client_hello("only-outside.acme.example");
+    let (mut stream, head) = world.connect("only-outside.acme.example:443").await;
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
     stream.write_all(&hello).await.expect("sent");
     let mut back = vec![0; hello.len()];
@@ -485,18 +486,18 @@ async fn an_operators_proxy_is_used_for_the_outside_and_not_for_the_inside() {
     assert_eq!(back, hello);
     drop(stream);
     let asked = seen.recv().await.expect("a CONNECT").to_lowercase();
-    assert!(asked.starts_with("connect only-outside.example:443 http/1.1\r\n"), "{asked}");
+    assert!(asked.starts_with("connect only-outside.acme.example:443 http/1.1\r\n"), "{asked}");
     assert!(asked.contains("proxy-authorization: basic bwu6cebzcw==\r\n"), "{asked}");
     let record = world.record().await;
     assert_eq!((record.effect, record.address), (Effect::Allow, None));
 
-    let answer = world.get("http://public.example/x").await;
+    let answer = world.get("http://public.acme.example/x").await;
     assert!(answer.ends_with("hello"), "{answer}");
     let asked = seen.recv().await.expect("a request").to_lowercase();
-    assert!(asked.starts_with("get http://public.example:80/x http/1.1\r\n"), "{asked}");
+    assert!(asked.starts_with("get http://public.acme.example:80/x http/1.1\r\n"), "{asked}");
     assert!(asked.contains("proxy-authorization: basic bwu6cebzcw==\r\n"), "{asked}");
 
-    let answer = world.get("http://private.example/").await;
+    let answer = world.get("http://private.acme.example/").await;
     assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
     let answer = world.get(&format!("http://mirror.corp:{inside_port}/")).await;
     assert!(answer.ends_with("hello"), "{answer}");
