@@ -126,6 +126,9 @@ pub struct Comment {
     /// Where in the diff; absent for a general comment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
+    /// True if the line that it was about is gone; `place` is then where it was.
+    #[serde(default)]
+    pub is_outdated: bool,
     /// When.
     pub at: i64,
     /// The job that it was sent to as a follow-up turn.

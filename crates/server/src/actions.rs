@@ -1,0 +1,10 @@
+//! What can be done: commands that people and programs give, on behalf of a principal that the guard
+//! has let through. The API and the pages use the same ones. Each is safe to repeat, or says in its
+//! documentation what makes it so.
+
+pub mod accounts;
+pub mod follow_up;
+pub mod jobs;
+pub mod projects;
+pub mod pull_requests;
+pub mod runs;

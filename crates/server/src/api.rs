@@ -1,0 +1,23 @@
+//! The public API: `/api/v1`. One file per endpoint, in the order: declaration, handler. A handler reads
+//! the request, calls one action or view, and shapes the answer; it decides nothing.
+
+mod system;
+mod runs;
+mod jobs;
+mod projects;
+mod pull_requests;
+mod accounts;
+
+use crate::endpoint::Endpoint;
+
+/// All endpoints, in the order in which the documentation lists them.
+pub(crate) fn endpoints() -> Vec<Endpoint> {
+    let mut endpoints = Vec::new();
+    endpoints.extend(system::endpoints());
+    endpoints.extend(runs::endpoints());
+    endpoints.extend(jobs::endpoints());
+    endpoints.extend(projects::endpoints());
+    endpoints.extend(pull_requests::endpoints());
+    endpoints.extend(accounts::endpoints());
+    endpoints
+}

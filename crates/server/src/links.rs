@@ -1,0 +1,23 @@
+//! Where a person sees things: the addresses of the pages. Everything that links to a page asks here.
+
+use windlass_run::{JobId, RunId};
+
+/// The page of a run.
+pub(crate) fn run(run_id: &RunId) -> String {
+    format!("/runs/{run_id}")
+}
+
+/// The page of a job.
+pub(crate) fn job(job_id: &JobId) -> String {
+    format!("/jobs/{job_id}")
+}
+
+/// The page of a project, by its name (which is made of characters that need no escaping).
+pub(crate) fn project(name: &str) -> String {
+    format!("/projects/{name}")
+}
+
+/// The page of a pull request: the change, under review.
+pub(crate) fn change(project: &str, number: u64) -> String {
+    format!("/changes/{project}/{number}")
+}

@@ -1,0 +1,105 @@
+//! Where work is done: projects and runners.
+
+use askama::Template;
+
+use super::{
+    Moment, Shell, State, Text,
+    home::FormProblem,
+    runs::{ChangeRow, JobRow},
+    shell::{Id},
+};
+
+/// The list of projects, with the form to add one.
+#[derive(Clone, Debug, PartialEq, Template)]
+#[template(path = "projects.html")]
+pub(crate) struct Projects {
+    pub(crate) shell: Shell,
+    pub(crate) rows: Vec<ProjectRow>,
+    pub(crate) next: Option<String>,
+    /// The form, if this person may add one.
+    pub(crate) form: Option<ProjectForm>,
+}
+
+/// A project in a list.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ProjectRow {
+    pub(crate) name: Text,
+    pub(crate) href: String,
+    /// Where the repository is.
+    pub(crate) source: Text,
+    /// Who hosts its pull requests.
+    pub(crate) forge: &'static str,
+    pub(crate) branch: Option<Text>,
+    pub(crate) refreshed: Option<Moment>,
+    /// Things that a person should know.
+    pub(crate) notes: Vec<Text>,
+}
+
+/// The form to add a project, as it was filled in.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct ProjectForm {
+    pub(crate) source: Text,
+    pub(crate) name: Text,
+    pub(crate) branch: Text,
+    pub(crate) problem: Option<FormProblem>,
+}
+
+/// The page of a project.
+#[derive(Clone, Debug, PartialEq, Template)]
+#[template(path = "project.html")]
+pub(crate) struct Project {
+    pub(crate) shell: Shell,
+    pub(crate) row: ProjectRow,
+    pub(crate) id: Id,
+    pub(crate) clone_url: Text,
+    pub(crate) created: Moment,
+    pub(crate) changes: Vec<ChangeRow>,
+    pub(crate) jobs: Vec<JobRow>,
+    /// Where a task for it is begun, if this person may.
+    pub(crate) start: Option<String>,
+    /// Where its source is read again, if this person may.
+    pub(crate) refresh: Option<String>,
+}
+
+/// The list of runners.
+#[derive(Clone, Debug, PartialEq, Template)]
+#[template(path = "runners.html")]
+pub(crate) struct Runners {
+    pub(crate) shell: Shell,
+    pub(crate) rows: Vec<RunnerRow>,
+    /// How many jobs wait for a runner.
+    pub(crate) n_queued: u64,
+}
+
+impl Runners {
+    /// True if at least one runner was heard of lately.
+    pub(crate) fn has_living(&self) -> bool {
+        self.rows.iter().any(|row| row.is_alive)
+    }
+}
+
+/// A runner.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RunnerRow {
+    pub(crate) id: Id,
+    pub(crate) name: Text,
+    pub(crate) version: Text,
+    pub(crate) is_alive: bool,
+    pub(crate) seen: Moment,
+    /// Jobs it holds, and how many it may.
+    pub(crate) jobs: Vec<String>,
+    pub(crate) capacity: u32,
+}
+
+impl RunnerRow {
+    /// One cell for each job that it may hold: true where it holds one. Many are not drawn.
+    pub(crate) fn cells(&self) -> Vec<bool> {
+        let capacity = usize::try_from(self.capacity).unwrap_or(usize::MAX).min(64);
+        (0..capacity.max(self.jobs.len())).map(|i| i < self.jobs.len()).collect()
+    }
+
+    /// Its state.
+    pub(crate) fn state(&self) -> State {
+        if self.is_alive { State::Succeeded } else { State::Failed }
+    }
+}

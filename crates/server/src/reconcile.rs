@@ -1,0 +1,78 @@
+//! Reconcilers: they take no input. Each looks at the world, brings it to where it should be, and says
+//! when to look again at the latest; it also runs when it is nudged, and the same code serves the
+//! happy case and recovery. A failure is logged and met again at the next round.
+
+mod effects;
+mod housekeeping;
+mod watch;
+
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use crate::{problem::Problem, state::AppState};
+
+/// How long a reconciler waits after a round that failed.
+const AFTER_FAILURE: Duration = Duration::from_secs(2);
+
+/// Starts the reconcilers. They end when the server stops, between two steps of a round.
+pub(crate) fn spawn(app: &AppState, tasks: &mut JoinSet<()>) {
+    tasks.spawn(until_stopped(app.clone(), watch(app.clone())));
+    tasks.spawn(until_stopped(app.clone(), effects(app.clone())));
+    tasks.spawn(until_stopped(app.clone(), housekeeping(app.clone())));
+}
+
+async fn until_stopped(app: AppState, work: impl Future<Output = ()>) {
+    app.stopping().run_until_cancelled(work).await;
+}
+
+/// Expired leases, passed limits, requests to stop that nobody answered.
+async fn watch(app: AppState) {
+    loop {
+        let wait = settle("watch leases and limits", watch::round(&app).await);
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// Effects that the server executes. Woken when one was staged.
+async fn effects(app: AppState) {
+    let mut hints = app.hints();
+    loop {
+        let seen = hints.mark_seen().outbox;
+        let wait = settle("carry out effects", effects::round(&app).await);
+        let staged = async {
+            loop {
+                hints.next().await;
+                if hints.mark_seen().outbox != seen {
+                    break;
+                }
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = staged => {}
+        }
+    }
+}
+
+/// Everything that has time. Woken by a nudge.
+async fn housekeeping(app: AppState) {
+    let mut memory = housekeeping::Memory::default();
+    loop {
+        let wait = settle("keep house", housekeeping::round(&app, &mut memory).await);
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = app.nudged() => {}
+        }
+    }
+}
+
+fn settle(what: &str, round: Result<Duration, Problem>) -> Duration {
+    match round {
+        Ok(wait) => wait,
+        Err(problem) => {
+            tracing::warn!(%problem, "failed to {what}; trying again");
+            AFTER_FAILURE
+        }
+    }
+}

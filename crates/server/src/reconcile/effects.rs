@@ -1,0 +1,193 @@
+//! Effects that the server executes: each is granted first, carried out under the grant, and recorded.
+//! Where an earlier grant ran out unrecorded, the far side is looked at before the next grant is asked
+//! for, and what is found there is recorded instead of done again.
+
+use std::time::Duration;
+
+use windlass_forge::forge::{NewPullRequest, Update};
+use windlass_run::{
+    Duration as Span,
+    effect::{Outcome, Request, State},
+};
+use windlass_store::{
+    outbox::OutboxItem,
+    projects::Project,
+    work::{Executor, GrantAnswer},
+};
+
+use crate::{
+    links,
+    local::{self, pulls::open},
+    problem::{Code, Problem},
+    remote,
+    state::AppState,
+};
+
+/// How many effects one round takes.
+const ROUND: u32 = 32;
+
+/// How long to wait when there is nothing to do. What is staged meanwhile wakes the reconciler.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// How long a grant lasts.
+const GRANT: Span = Span::from_secs(120);
+
+/// How often an effect is put off before it fails for good.
+const TRIES: u32 = 20;
+
+pub(super) async fn round(app: &AppState) -> Result<Duration, Problem> {
+    let items = app.store().outbox(app.now(), ROUND).await?;
+    let is_full = items.len() == ROUND as usize;
+    for item in items {
+        if let Err(problem) = carry_out(app, &item).await {
+            put_off(app, item, problem).await?;
+        }
+    }
+    Ok(if is_full { Duration::ZERO } else { IDLE })
+}
+
+async fn carry_out(app: &AppState, item: &OutboxItem) -> Result<(), Problem> {
+    let project = app.store().project(&item.organisation_id, &item.project_id).await?;
+    let outcome = match grant(app, item, false).await? {
+        Granted::Yes => execute(app, item, &project).await,
+        Granted::Settled => return Ok(()),
+        Granted::LookFirst(why) => match look(app, item, &project).await? {
+            Some(found) => Ok(found),
+            None => match grant(app, item, true).await? {
+                Granted::Yes => execute(app, item, &project).await,
+                Granted::Settled => return Ok(()),
+                Granted::LookFirst(_) => return Err(Problem::new(Code::Conflict, why)),
+            },
+        },
+    };
+    let state = match outcome {
+        Ok(outcome) => State::Done(outcome),
+        Err(problem) if is_final(&problem) || item.tries >= TRIES => {
+            State::Failed { reason: problem.detail.clone() }
+        }
+        Err(problem) => return Err(problem),
+    };
+    if let State::Failed { reason } = &state {
+        tracing::warn!(key = %item.key, reason, "an effect failed");
+    }
+    let executor = executor();
+    app.store().record(executor, item.job_id.clone(), item.key.clone(), state, app.now()).await?;
+    Ok(())
+}
+
+enum Granted {
+    Yes,
+    Settled,
+    LookFirst(String),
+}
+
+async fn grant(app: &AppState, item: &OutboxItem, looked: bool) -> Result<Granted, Problem> {
+    let (job_id, key) = (item.job_id.clone(), item.key.clone());
+    let answer = app.store().grant(executor(), job_id, key, GRANT, looked, app.now()).await?;
+    Ok(match answer {
+        GrantAnswer::Effect(State::Granted { .. }) => Granted::Yes,
+        GrantAnswer::Effect(_) => Granted::Settled,
+        GrantAnswer::Refused(why) => Granted::LookFirst(why),
+        GrantAnswer::Lost => Granted::Settled,
+    })
+}
+
+fn executor() -> Executor {
+    Executor::Server { name: "effects".to_owned() }
+}
+
+/// What is there already of an effect that may have happened.
+async fn look(
+    app: &AppState,
+    item: &OutboxItem,
+    project: &Project,
+) -> Result<Option<Outcome>, Problem> {
+    let Request::PullRequest { head, commit, .. } = &item.request else { return Ok(None) };
+    if project.forge == local::FORGE {
+        let wanted = wanted(app, item).await?;
+        let found = open::find(app, project, &wanted).await?;
+        return Ok(found.map(|number| outcome(app, project, number)));
+    }
+    let (host, name) = remote::host(app, project).await?;
+    let open = host.open_pull_requests(&name, Some(head), 10).await.map_err(remote::problem)?;
+    let found = open.into_iter().find(|pull| pull.head_commit.as_str() == commit);
+    Ok(found.map(|pull| Outcome::PullRequest { number: pull.number, url: pull.url }))
+}
+
+async fn execute(
+    app: &AppState,
+    item: &OutboxItem,
+    project: &Project,
+) -> Result<Outcome, Problem> {
+    let Request::PullRequest { base, head, title, body, draft, .. } = &item.request else {
+        return Err(Problem::new(Code::Conflict, "a push is executed by the job's runner"));
+    };
+    if project.archived_at.is_some() {
+        return Err(Problem::new(Code::NotFound, "the project was removed"));
+    }
+    if project.forge == local::FORGE {
+        let number = open::open(app, project, wanted(app, item).await?).await?;
+        return Ok(outcome(app, project, number));
+    }
+    let (host, name) = remote::host(app, project).await?;
+    let new = NewPullRequest {
+        base: base.clone(),
+        head: head.clone(),
+        title: title.clone(),
+        body: body.clone(),
+        draft: *draft,
+        labels: Vec::new(),
+    };
+    let opened = host.open_or_find(&name, &new).await.map_err(remote::problem)?;
+    let mut pull = opened.pull_request;
+    if !opened.created && (pull.title != *title || pull.body != *body) {
+        let update =
+            Update { title: Some(title.clone()), body: Some(body.clone()), base: None };
+        pull = host.update(&name, pull.number, &update).await.map_err(remote::problem)?;
+    }
+    Ok(Outcome::PullRequest { number: pull.number, url: pull.url })
+}
+
+async fn wanted(app: &AppState, item: &OutboxItem) -> Result<open::Wanted, Problem> {
+    let Request::PullRequest { base, head, commit, title, body, draft: _ } = &item.request else {
+        return Err(Problem::new(Code::Conflict, "a push is executed by the job's runner"));
+    };
+    let job = app.store().job(&item.organisation_id, &item.job_id).await?;
+    Ok(open::Wanted {
+        organisation_id: item.organisation_id.clone(),
+        by: job.state.by.clone(),
+        job_id: item.job_id.clone(),
+        base: base.clone(),
+        head: head.clone(),
+        commit: commit.clone(),
+        title: title.clone(),
+        body: body.clone(),
+    })
+}
+
+fn outcome(app: &AppState, project: &Project, number: u64) -> Outcome {
+    let url = format!("{}{}", app.base_url(), links::change(&project.name, number));
+    Outcome::PullRequest { number, url }
+}
+
+/// True if the same again would end the same.
+fn is_final(problem: &Problem) -> bool {
+    match problem.code {
+        Code::Busy
+        | Code::Internal
+        | Code::RateLimited
+        | Code::ForgeUnavailable
+        | Code::CredentialRefused => false,
+        _ => true,
+    }
+}
+
+async fn put_off(app: &AppState, item: OutboxItem, problem: Problem) -> Result<(), Problem> {
+    let backoff = Span::from_secs(1).times_capped(1 << item.tries.min(8), Span::from_secs(300));
+    let wait = problem.retry_after.map_or(backoff, |seconds| {
+        Span::from_secs(i64::try_from(seconds).unwrap_or(300)).max(backoff)
+    });
+    tracing::info!(key = %item.key, %problem, "an effect is put off");
+    app.store().put_off(item.key, problem.detail, app.now() + wait).await?;
+    Ok(())
+}

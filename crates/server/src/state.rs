@@ -1,0 +1,226 @@
+//! What every handler and reconciler of one server shares.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use windlass_git::{Git, smart_http::Backend};
+use windlass_policy::permission::Role;
+use windlass_run::{Duration, OrganisationId, Time, TokenId, UserId, actor::Actor};
+use windlass_store::{Store, feed::Hint, identity::SecretHash};
+use windlass_wire::api::Who;
+
+use crate::{
+    auth::{self, Principal, Via},
+    clock::Clock,
+    problem::{Code, Problem},
+    secret::{self, Sealer},
+};
+
+/// What every handler and reconciler of one server shares. Cheap to clone.
+#[derive(Clone)]
+pub struct AppState {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) store: Store,
+    pub(crate) clock: Clock,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) base_url: String,
+    pub(crate) is_secure: bool,
+    pub(crate) organisation_id: OrganisationId,
+    pub(crate) git: Git,
+    pub(crate) git_backend: Backend,
+    pub(crate) sealer: Sealer,
+    pub(crate) lease_ttl: Duration,
+    pub(crate) stop: CancellationToken,
+    pub(crate) nudge: Notify,
+    pub(crate) names: Mutex<HashMap<String, String>>,
+    pub(crate) under_way: crate::idempotency::UnderWay,
+    pub(crate) repositories: crate::local::Locks,
+}
+
+impl AppState {
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// The time now, by the server's clock.
+    pub fn now(&self) -> Time {
+        (self.inner.clock)()
+    }
+
+    /// The server's own directory.
+    pub fn data_dir(&self) -> &Path {
+        &self.inner.data_dir
+    }
+
+    /// Where the server is reached, as in `http://127.0.0.1:4242`: no slash at the end.
+    pub fn base_url(&self) -> &str {
+        &self.inner.base_url
+    }
+
+    /// True if connections are under TLS.
+    pub fn is_secure(&self) -> bool {
+        self.inner.is_secure
+    }
+
+    /// The organisation that this server works for.
+    pub fn organisation_id(&self) -> &OrganisationId {
+        &self.inner.organisation_id
+    }
+
+    pub(crate) fn git(&self) -> &Git {
+        &self.inner.git
+    }
+
+    pub(crate) fn git_backend(&self) -> &Backend {
+        &self.inner.git_backend
+    }
+
+    pub(crate) fn sealer(&self) -> &Sealer {
+        &self.inner.sealer
+    }
+
+    pub(crate) fn lease_ttl(&self) -> Duration {
+        self.inner.lease_ttl
+    }
+
+    pub(crate) fn under_way(&self) -> &crate::idempotency::UnderWay {
+        &self.inner.under_way
+    }
+
+    pub(crate) fn repositories(&self) -> &crate::local::Locks {
+        &self.inner.repositories
+    }
+
+    /// Random bits for an id.
+    pub(crate) fn random(&self) -> u128 {
+        secret::random_bits()
+    }
+
+    /// Cancelled when the server stops: long polls and streams end then.
+    pub(crate) fn stopping(&self) -> CancellationToken {
+        self.inner.stop.clone()
+    }
+
+    /// Wakes the reconcilers now instead of at their next round.
+    pub(crate) fn nudge(&self) {
+        self.inner.nudge.notify_one();
+    }
+
+    pub(crate) async fn nudged(&self) {
+        self.inner.nudge.notified().await;
+    }
+
+    /// Wakes a stream whenever the store has committed something.
+    pub(crate) fn hints(&self) -> Hints {
+        Hints { receiver: self.inner.store.subscribe() }
+    }
+
+    /// The principal of a service token.
+    pub(crate) async fn principal_of_token(&self, token: &str) -> Result<Principal, Problem> {
+        let found = self.store().token(SecretHash::of(token), self.now()).await?;
+        let token = found.ok_or_else(|| {
+            Problem::new(Code::NotSignedIn, "the service token is unknown, expired or revoked")
+        })?;
+        Ok(Principal {
+            role: auth::role::from_store(token.role),
+            actor: Actor::Token(token.id),
+            name: token.name,
+            organisation_id: token.organisation_id,
+            via: Via::Token,
+        })
+    }
+
+    /// The principal of a browser's session.
+    pub(crate) async fn principal_of_session(&self, session: &str) -> Result<Principal, Problem> {
+        let hash = SecretHash::of(session);
+        let user = self.store().session_user(hash, self.now()).await?.ok_or_else(|| {
+            Problem::new(Code::NotSignedIn, "the session is over; open a sign-in link again")
+        })?;
+        let role = auth::role::from_store(user.role);
+        if role == Role::Runner {
+            return Err(Problem::new(Code::NotSignedIn, "a runner has no session"));
+        }
+        Ok(Principal {
+            role,
+            actor: Actor::User(user.id),
+            name: user.name,
+            organisation_id: user.organisation_id,
+            via: Via::Session { csrf: auth::csrf_of(session) },
+        })
+    }
+
+    /// An actor as a person reads it.
+    pub async fn who(&self, actor: &Actor) -> Who {
+        let (kind, id) = match actor {
+            Actor::User(id) => ("user", id.to_string()),
+            Actor::Token(id) => ("token", id.to_string()),
+            Actor::Runner(id) => ("runner", id.to_string()),
+            Actor::System(name) => ("system", name.clone()),
+        };
+        let name = self.name_of(actor, &id).await;
+        Who { kind: kind.to_owned(), id, name }
+    }
+
+    async fn name_of(&self, actor: &Actor, id: &str) -> String {
+        if let Some(name) = self.names().get(id) {
+            return name.clone();
+        }
+        let found = match actor {
+            Actor::User(user_id) => self.user_name(user_id).await,
+            Actor::Token(token_id) => self.token_name(token_id).await,
+            Actor::Runner(_) | Actor::System(_) => None,
+        };
+        match found {
+            Some(name) => {
+                self.names().insert(id.to_owned(), name.clone());
+                name
+            }
+            None => id.to_owned(),
+        }
+    }
+
+    async fn user_name(&self, user_id: &UserId) -> Option<String> {
+        self.store().user(user_id).await.ok().map(|user| user.name)
+    }
+
+    async fn token_name(&self, token_id: &TokenId) -> Option<String> {
+        let tokens = self.store().tokens(self.organisation_id()).await.ok()?;
+        tokens.into_iter().find(|token| token.id == *token_id).map(|token| token.name)
+    }
+
+    pub(crate) fn names(&self) -> std::sync::MutexGuard<'_, HashMap<String, String>> {
+        self.inner.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells a stream that there may be more to read.
+pub(crate) struct Hints {
+    receiver: watch::Receiver<Hint>,
+}
+
+impl Hints {
+    /// Call before reading: what is committed from now on wakes [`Hints::next`].
+    pub(crate) fn mark_seen(&mut self) -> Hint {
+        *self.receiver.borrow_and_update()
+    }
+
+    /// Ends when something was committed since [`Hints::mark_seen`]; never, once the store is closed.
+    pub(crate) async fn next(&mut self) {
+        if self.receiver.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
