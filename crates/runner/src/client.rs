@@ -4,12 +4,6 @@
 use std::{sync::Arc, time::Duration};
 
 use reqwest::{Method, StatusCode, header};
-use rustls::{
-    DigitallySignedStruct, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
-};
 use serde::{Serialize, de::DeserializeOwned};
 use windlass_gateway::Secret;
 use windlass_run::{JobId, StepId};
@@ -47,32 +41,18 @@ pub(crate) enum Error {
     Refused(String),
 }
 
-/// How the server's identity is checked where its address is `https`.
-pub(crate) enum Trust<'a> {
-    /// It must show exactly this certificate (DER), as pinned when the runner joined.
-    Pinned(&'a [u8]),
-    /// It must show a certificate for its name by one of these authorities (PEM).
-    Authorities(&'a [u8]),
-    /// Its address is not `https`.
-    Plain,
-}
-
 impl Client {
     /// Prepares a client; nothing is sent.
-    pub(crate) fn new(base: &str, token: Secret, trust: &Trust) -> Result<Self, Error> {
-        let refused = |why: String| Error::Refused(why);
-        let mut builder = reqwest::Client::builder()
+    pub(crate) fn new(base: &str, token: Secret, tls: rustls::ClientConfig) -> Result<Self, Error> {
+        let http = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .tcp_nodelay(true)
             .connect_timeout(Duration::from_secs(10))
-            .pool_idle_timeout(Duration::from_secs(60));
-        if let Some(config) = tls(trust).map_err(refused)? {
-            builder = builder.tls_backend_preconfigured(config);
-        } else {
-            builder = builder.tls_backend_preconfigured(nothing_trusted());
-        }
-        let http = builder.build().map_err(|error| Error::Refused(chain(&error)))?;
+            .pool_idle_timeout(Duration::from_secs(60))
+            .tls_backend_preconfigured(tls)
+            .build()
+            .map_err(|error| Error::Refused(chain(&error)))?;
         Ok(Self { http, base: base.trim_end_matches('/').into(), token })
     }
 
@@ -219,90 +199,4 @@ fn chain(error: &reqwest::Error) -> String {
         source = cause.source();
     }
     text
-}
-
-fn tls(trust: &Trust) -> Result<Option<rustls::ClientConfig>, String> {
-    let provider = Arc::new(ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| format!("no TLS version is usable: {error}"))?;
-    match trust {
-        Trust::Plain => Ok(None),
-        Trust::Pinned(certificate) => {
-            let pinned = Arc::new(Pinned { certificate: certificate.to_vec(), provider });
-            let builder = builder.dangerous().with_custom_certificate_verifier(pinned);
-            Ok(Some(builder.with_no_client_auth()))
-        }
-        Trust::Authorities(pem) => {
-            let mut roots = rustls::RootCertStore::empty();
-            for certificate in CertificateDer::pem_slice_iter(pem) {
-                let certificate = certificate.map_err(|error| format!("the CA bundle can't be read: {error}"))?;
-                // Bundles of systems hold a few old certificates that are not usable.
-                let _ = roots.add(certificate);
-            }
-            if roots.is_empty() {
-                return Err("the CA bundle holds no usable certificate".to_owned());
-            }
-            Ok(Some(builder.with_root_certificates(roots).with_no_client_auth()))
-        }
-    }
-}
-
-/// For an `http` address: should anything redirect to TLS after all, nothing is trusted.
-fn nothing_trusted() -> rustls::ClientConfig {
-    rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("the provider's own versions are safe defaults")
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth()
-}
-
-/// Accepts exactly one certificate. The handshake's signature still proves that the server has its key.
-#[derive(Debug)]
-struct Pinned {
-    certificate: Vec<u8>,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        if end_entity.as_ref() == self.certificate.as_slice() {
-            Ok(ServerCertVerified::assertion())
-        } else {
-            Err(rustls::Error::General(
-                "the server shows another certificate than the one pinned when this runner joined; \
-                 if it was renewed on purpose, join again"
-                    .to_owned(),
-            ))
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
 }

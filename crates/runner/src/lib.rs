@@ -16,6 +16,7 @@
 
 pub mod options;
 pub mod runner;
+pub mod tls;
 
 mod driver;
 mod executor;
@@ -28,8 +29,9 @@ mod journal;
 mod link;
 mod stream;
 
-pub use options::{Options, Providers};
+pub use options::{Clock, Options, Provider, Providers};
 pub use runner::{Error, Runner};
+pub use windlass_gateway::Secret;
 
 #[cfg(test)]
 mod tests;

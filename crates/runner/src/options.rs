@@ -18,9 +18,9 @@ pub struct Options {
     pub server_url: String,
     /// A service token of the role `runner`.
     pub token: Secret,
-    /// The server's certificate (DER) as pinned when the runner joined. Without it an `https` server
-    /// must show a certificate that the CA bundle vouches for.
-    pub server_certificate: Option<Vec<u8>>,
+    /// The SHA-256 of the server's certificate (hexadecimal digits), pinned. Without it an `https`
+    /// server must show a certificate that the CA bundle vouches for.
+    pub server_certificate: Option<String>,
     /// The folder that this runner owns: journal, mirrors, work trees, environments. Absolute. One
     /// runner at a time; it should be on a file system with room for a work tree per job.
     pub state_dir: PathBuf,

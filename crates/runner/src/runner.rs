@@ -16,7 +16,7 @@ use windlass_run::{RunnerId, job::Phase};
 use windlass_wire::runner::{self as wire, JobStatus, LeaseRequest, PROTOCOL, Register, Registered};
 
 use crate::{
-    client::{self, Client, Trust},
+    client::{self, Client},
     driver,
     executor::Executor,
     held::Held,
@@ -25,6 +25,7 @@ use crate::{
     link::{self, Backoff, Link},
     null::Null,
     options::Options,
+    tls::{self, Pinned},
 };
 
 /// How long one question for jobs waits for an answer.
@@ -103,7 +104,7 @@ impl Runner {
         let lock = lock(&options.state_dir)?;
         let journal_path = options.state_dir.join("journal");
         let (journal, left) = Journal::open(&journal_path).map_err(state("open the journal in"))?;
-        let client = connect(&options)?;
+        let (client, _pin) = connect(&options)?;
         let identity_path = options.state_dir.join("runner.json");
         let previous = remembered(&identity_path, &options.server_url);
         let register = Register {
@@ -363,22 +364,25 @@ fn folder(state_dir: &Path, id: &LeaseId) -> PathBuf {
     state_dir.join("leases").join(id.folder())
 }
 
-fn connect(options: &Options) -> Result<Client, Error> {
-    let bundle;
-    let trust = match (&options.server_certificate, options.server_url.starts_with("https://")) {
-        (Some(certificate), _) => Trust::Pinned(certificate),
-        (None, false) => Trust::Plain,
-        (None, true) => {
-            let Some(path) = &options.ca_bundle else {
-                let why = "an `https` server needs a pinned certificate (join again) or a CA bundle";
-                return Err(Error::Refused(why.to_owned()));
-            };
+/// The client, and the pin where there is one.
+fn connect(options: &Options) -> Result<(Client, Option<Pinned>), Error> {
+    let tls = |error: tls::Error| Error::Refused(error.to_string());
+    let pin = options.server_certificate.as_deref().map(Pinned::parse).transpose().map_err(tls)?;
+    let config = match (&pin, options.server_url.starts_with("https://"), &options.ca_bundle) {
+        (Some(pin), _, _) => pin.config(),
+        (None, false, _) => tls::nobody(),
+        (None, true, Some(path)) => {
             let doing = format!("read the CA bundle {}", path.display());
-            bundle = std::fs::read(path).map_err(|error| Error::State { doing, error })?;
-            Trust::Authorities(&bundle)
+            let bundle = std::fs::read(path).map_err(|error| Error::State { doing, error })?;
+            tls::authorities(&bundle).map_err(tls)?
+        }
+        (None, true, None) => {
+            let why = "an `https` server needs the fingerprint of its certificate, or a CA bundle";
+            return Err(Error::Refused(why.to_owned()));
         }
     };
-    Client::new(&options.server_url, options.token.clone(), &trust).map_err(|error| Error::Refused(error.to_string()))
+    let client = Client::new(&options.server_url, options.token.clone(), config);
+    Ok((client.map_err(|error| Error::Refused(error.to_string()))?, pin))
 }
 
 async fn register_patiently(client: &Client, register: &Register) -> Result<Registered, Error> {
