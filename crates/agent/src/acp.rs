@@ -58,6 +58,8 @@ pub struct Options {
     pub limits: Limits,
     /// A sign of life from elsewhere, such as traffic at the model door; see [`Progress`].
     pub progress: Progress,
+    /// What the model door knows; see [`ModelWatch`].
+    pub model_watch: Option<Arc<dyn ModelWatch>>,
 }
 
 impl Options {
@@ -74,8 +76,17 @@ impl Options {
             attempts: 1,
             limits: Limits::default(),
             progress: Progress::default(),
+            model_watch: None,
         }
     }
+}
+
+/// What whoever owns the model door knows about the agent's calls. Some agents end a turn as done
+/// although their last call failed, so the door is asked, not the agent.
+pub trait ModelWatch: Send + Sync {
+    /// What went wrong with the last call that ended, if it went wrong: one line for a person.
+    /// `None` if it ended well, or if there was none.
+    fn last_failure(&self) -> Option<String>;
 }
 
 /// How an agent learns which model to use.
@@ -338,6 +349,9 @@ pub enum Error {
         /// The agent's message and data, escaped and shortened.
         message: String,
     },
+    /// The agent ended its turn as if all was well, but its last call of a model had failed.
+    #[error("the model could not be reached: {0}")]
+    ModelFailed(String),
     /// The caller cancelled the step.
     #[error("cancelled{}", if *.clean { "" } else { "; the agent did not end its turn in time" })]
     Cancelled {

@@ -294,6 +294,9 @@ async fn step<V: Verifier>(
         let turn = turns.turn();
         wires.sender.send(Event::Prompt { text: prompt.clone(), turn }).await?;
         let said = take_turn(wires, connection, &session, prompt, turn, &mut stop).await?;
+        if let Some(failure) = options.model_watch.as_ref().and_then(|watch| watch.last_failure()) {
+            return Err(Error::ModelFailed(clip::printable(failure.as_bytes(), QUOTE)));
+        }
         let mut next = turns.ended(&said.end);
         if next == Next::Verify {
             let verifying = verify(wires, verifier, turn);

@@ -83,6 +83,23 @@ async fn an_answer_with_an_error_is_the_error_of_the_step() {
 }
 
 #[tokio::test]
+async fn an_end_after_a_failed_call_of_the_model_is_no_end() {
+    struct Door;
+    impl windlass_agent::acp::ModelWatch for Door {
+        fn last_failure(&self) -> Option<String> {
+            Some("the last call was answered with 500".to_owned())
+        }
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = options(directory.path());
+    options.model_watch = Some(std::sync::Arc::new(Door));
+    let script = Script::turns(vec![vec![say("We're currently experiencing high demand.")]]);
+    let played = play_on(agent(script, ""), options, &mut NothingToVerify, std::future::pending()).await;
+    assert!(played.events.contains(&Event::TurnEnded { stop_reason: "end_turn".to_owned() }));
+    assert_eq!(played.error(), "the model could not be reached: the last call was answered with 500");
+}
+
+#[tokio::test]
 async fn an_agent_that_wants_a_sign_in_says_so() {
     let script = Script { sign_in: true, ..Script::default() };
     let played = play_script(script, "").await;
