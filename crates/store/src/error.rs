@@ -1,7 +1,7 @@
 //! What can go wrong with a database, as far as a caller can do something about it.
 
 /// Why a command or a query failed. Each reads well after "failed to ...:".
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// There is no such thing in this organisation.
     #[error("there is no {what} `{id}`")]

@@ -3,7 +3,7 @@
 use tokio::sync::watch;
 use windlass_run::{OrganisationId, Time};
 
-use crate::{Error, Store};
+use crate::{Error, Store, database::Row};
 
 /// What a subscriber learns. It is only a hint: look, don't trust.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct FeedItem {
 impl Store {
     /// Wakes after each commit that changed something. The value is the newest [`Hint`].
     pub fn subscribe(&self) -> watch::Receiver<Hint> {
-        watch::channel(Hint::default()).1
+        self.inner.hint.clone()
     }
 
     /// The feed of an organisation after `after`, oldest first, at most `limit`.
@@ -49,7 +49,20 @@ impl Store {
         after: u64,
         limit: u32,
     ) -> Result<Vec<FeedItem>, Error> {
-        let _ = (organisation_id, after, limit);
-        self.unfinished()
+        let sql = "SELECT seq, at, subject, id, what FROM feed WHERE organisation_id = $1 \
+                   AND seq > $2 ORDER BY seq LIMIT $3";
+        let limit = limit.clamp(1, 10_000);
+        let values = vec![organisation_id.to_string().into(), after.into(), limit.into()];
+        let rows = self.query(sql, values).await?;
+        let item = |mut row: Row| {
+            Ok(FeedItem {
+                seq: row.natural(0)?,
+                at: row.time(1)?,
+                subject: row.text(2)?,
+                id: row.text(3)?,
+                what: row.text(4)?,
+            })
+        };
+        rows.into_iter().map(item).collect()
     }
 }

@@ -1,11 +1,18 @@
 //! Who may do what: organisations, users, sign-in sessions, one-time links, service tokens; and the
 //! audit log of what they did. Only hashes of secrets come here. What a role may do is the server's.
 
+mod audit;
+mod sign_in;
+mod tokens;
+mod users;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use windlass_run::{OrganisationId, Time, TokenId, UserId, actor::By};
 
-use crate::{Error, Store};
+pub(crate) use tokens::Known;
+
+use crate::{Error, Store, writer::tx::who};
 
 /// The SHA-256 hash of a secret with at least 128 bits of chance in it (a token, a session cookie, a
 /// one-time link). Never for a password: those are hashed by argon2id before they come here.
@@ -13,6 +20,10 @@ use crate::{Error, Store};
 pub struct SecretHash(pub [u8; 32]);
 
 impl SecretHash {
+    fn hex(&self) -> String {
+        crate::hex(&self.0)
+    }
+
     /// The hash of a secret.
     pub fn of(secret: &str) -> Self {
         Self(Sha256::digest(secret.as_bytes()).into())
@@ -39,6 +50,33 @@ pub enum Role {
     Admin,
     /// Only the runner protocol.
     Runner,
+}
+
+impl Role {
+    /// The word that the database and the API use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Reviewer => "reviewer",
+            Self::Admin => "admin",
+            Self::Runner => "runner",
+        }
+    }
+}
+
+impl std::str::FromStr for Role {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "viewer" => Self::Viewer,
+            "operator" => Self::Operator,
+            "reviewer" => Self::Reviewer,
+            "admin" => Self::Admin,
+            "runner" => Self::Runner,
+            other => return Err(format!("`{other}` is not a role")),
+        })
+    }
 }
 
 /// An organisation.
@@ -92,6 +130,13 @@ pub struct Token {
     pub revoked_at: Option<Time>,
 }
 
+impl Token {
+    /// True if it is neither expired nor taken back.
+    pub fn is_good(&self, now: Time) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|at| now < at)
+    }
+}
+
 /// An entry of the audit log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEntry {
@@ -119,8 +164,8 @@ impl Store {
         by: By,
         organisation: Organisation,
     ) -> Result<(), Error> {
-        let _ = (by, organisation);
-        self.unfinished()
+        let who = who(&by);
+        self.command(move |tx| users::create_organisation(tx, &who, &organisation)).await
     }
 
     /// All organisations, oldest first.
@@ -128,7 +173,9 @@ impl Store {
     /// # Errors
     /// [`Error::Unavailable`] or [`Error::Database`].
     pub async fn organisations(&self) -> Result<Vec<Organisation>, Error> {
-        self.unfinished()
+        let sql = "SELECT id, name, created_at FROM organisations ORDER BY id LIMIT 1000";
+        let rows = self.query(sql, vec![]).await?;
+        rows.into_iter().map(users::organisation).collect()
     }
 
     /// Makes a user.
@@ -136,8 +183,8 @@ impl Store {
     /// # Errors
     /// [`Error::Conflict`] if the name is taken.
     pub async fn create_user(&self, by: By, user: User) -> Result<(), Error> {
-        let _ = (by, user);
-        self.unfinished()
+        let who = who(&by);
+        self.command(move |tx| users::create(tx, &who, &user)).await
     }
 
     /// Changes a user's role, password or ban: everything but id, organisation and name. Shutting a
@@ -146,8 +193,8 @@ impl Store {
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Conflict`] if the organisation would be left without an admin.
     pub async fn update_user(&self, by: By, user: User, now: Time) -> Result<(), Error> {
-        let _ = (by, user, now);
-        self.unfinished()
+        let who = who(&by);
+        self.command(move |tx| users::update(tx, &who, &user, now)).await
     }
 
     /// All users of an organisation, oldest first.
@@ -155,8 +202,10 @@ impl Store {
     /// # Errors
     /// [`Error::Unavailable`] or [`Error::Database`].
     pub async fn users(&self, organisation_id: &OrganisationId) -> Result<Vec<User>, Error> {
-        let _ = organisation_id;
-        self.unfinished()
+        let columns = users::COLUMNS;
+        let sql = format!("SELECT {columns} FROM users WHERE organisation_id = $1 ORDER BY id");
+        let rows = self.query(&sql, vec![organisation_id.to_string().into()]).await?;
+        rows.into_iter().map(users::user).collect()
     }
 
     /// One user by its id, of whatever organisation.
@@ -164,8 +213,10 @@ impl Store {
     /// # Errors
     /// [`Error::NotFound`].
     pub async fn user(&self, user_id: &UserId) -> Result<User, Error> {
-        let _ = user_id;
-        self.unfinished()
+        let sql = format!("SELECT {} FROM users WHERE id = $1", users::COLUMNS);
+        let row = self.query(&sql, vec![user_id.to_string().into()]).await?.into_iter().next();
+        let not_found = || Error::NotFound { what: "user", id: user_id.to_string() };
+        users::user(row.ok_or_else(not_found)?)
     }
 
     /// One user by its name.
@@ -177,8 +228,11 @@ impl Store {
         organisation_id: &OrganisationId,
         name: &str,
     ) -> Result<User, Error> {
-        let _ = (organisation_id, name);
-        self.unfinished()
+        let columns = users::COLUMNS;
+        let sql = format!("SELECT {columns} FROM users WHERE organisation_id = $1 AND name = $2");
+        let values = vec![organisation_id.to_string().into(), name.to_owned().into()];
+        let row = self.query(&sql, values).await?.into_iter().next();
+        users::user(row.ok_or_else(|| Error::NotFound { what: "user", id: name.to_owned() })?)
     }
 
     /// Makes a link that signs a user in once.
@@ -193,8 +247,9 @@ impl Store {
         expires_at: Time,
         now: Time,
     ) -> Result<(), Error> {
-        let _ = (by, user_id, link, expires_at, now);
-        self.unfinished()
+        let who = who(&by);
+        self.command(move |tx| sign_in::create_link(tx, &who, &user_id, link, expires_at, now))
+            .await
     }
 
     /// Uses up a link and begins a sign-in session. Absent if the link is unknown, used or expired,
@@ -209,8 +264,7 @@ impl Store {
         session_expires_at: Time,
         now: Time,
     ) -> Result<Option<User>, Error> {
-        let _ = (link, session, session_expires_at, now);
-        self.unfinished()
+        self.command(move |tx| sign_in::use_link(tx, link, session, session_expires_at, now)).await
     }
 
     /// Begins a sign-in session of a user (who has shown a password).
@@ -225,8 +279,12 @@ impl Store {
         expires_at: Time,
         now: Time,
     ) -> Result<(), Error> {
-        let _ = (by, user_id, session, expires_at, now);
-        self.unfinished()
+        let who = who(&by);
+        self.command(move |tx| {
+            let user = users::find(tx, &user_id)?;
+            sign_in::begin(tx, &who, &user, session, expires_at, now)
+        })
+        .await
     }
 
     /// The user of a sign-in session; absent if it is unknown or over, or its user is shut out.
@@ -238,8 +296,13 @@ impl Store {
         session: SecretHash,
         now: Time,
     ) -> Result<Option<User>, Error> {
-        let _ = (session, now);
-        self.unfinished()
+        let columns = users::prefixed("u.");
+        let sql = format!(
+            "SELECT {columns} FROM sign_in_sessions s JOIN users u ON u.id = s.user_id \
+             WHERE s.hash = $1 AND s.expires_at > $2 AND u.disabled_at IS NULL"
+        );
+        let rows = self.query(&sql, vec![session.hex().into(), now.into()]).await?;
+        rows.into_iter().next().map(users::user).transpose()
     }
 
     /// Ends a sign-in session. Safe to repeat.
@@ -247,8 +310,8 @@ impl Store {
     /// # Errors
     /// [`Error::Unavailable`] or [`Error::Database`].
     pub async fn end_session(&self, by: By, session: SecretHash, now: Time) -> Result<(), Error> {
-        let _ = (by, session, now);
-        self.unfinished()
+        let who = who(&by);
+        self.command(move |tx| sign_in::end(tx, &who, session, now)).await
     }
 
     /// Makes a service token.
@@ -261,8 +324,8 @@ impl Store {
         token: Token,
         secret: SecretHash,
     ) -> Result<(), Error> {
-        let _ = (by, token, secret);
-        self.unfinished()
+        let who = who(&by);
+        self.command(move |tx| tokens::create(tx, &who, &token, secret)).await
     }
 
     /// The token with that secret; absent if it is unknown, expired or taken back. Answered from
@@ -271,8 +334,17 @@ impl Store {
     /// # Errors
     /// [`Error::Unavailable`] or [`Error::Database`].
     pub async fn token(&self, secret: SecretHash, now: Time) -> Result<Option<Token>, Error> {
-        let _ = (secret, now);
-        self.unfinished()
+        if let Some(token) = self.inner.tokens.get(&secret) {
+            return Ok(token.is_good(now).then_some(token));
+        }
+        let generation = self.inner.tokens.generation();
+        let sql = format!("SELECT {} FROM service_tokens WHERE hash = $1", tokens::COLUMNS);
+        let rows = self.query(&sql, vec![secret.hex().into()]).await?;
+        let Some(token) = rows.into_iter().next().map(tokens::token).transpose()? else {
+            return Ok(None);
+        };
+        self.inner.tokens.put(secret, &token, generation);
+        Ok(token.is_good(now).then_some(token))
     }
 
     /// All tokens of an organisation, oldest first, also those taken back.
@@ -280,8 +352,11 @@ impl Store {
     /// # Errors
     /// [`Error::Unavailable`] or [`Error::Database`].
     pub async fn tokens(&self, organisation_id: &OrganisationId) -> Result<Vec<Token>, Error> {
-        let _ = organisation_id;
-        self.unfinished()
+        let columns = tokens::COLUMNS;
+        let sql =
+            format!("SELECT {columns} FROM service_tokens WHERE organisation_id = $1 ORDER BY id");
+        let rows = self.query(&sql, vec![organisation_id.to_string().into()]).await?;
+        rows.into_iter().map(tokens::token).collect()
     }
 
     /// Takes a token back. Safe to repeat.
@@ -295,8 +370,12 @@ impl Store {
         token_id: TokenId,
         now: Time,
     ) -> Result<(), Error> {
-        let _ = (by, organisation_id, token_id, now);
-        self.unfinished()
+        let who = who(&by);
+        let revoked = self
+            .command(move |tx| tokens::revoke(tx, &who, &organisation_id, &token_id, now))
+            .await;
+        self.inner.tokens.forget();
+        revoked
     }
 
     /// Writes an entry of the audit log for something that is no command of this crate.
@@ -312,8 +391,12 @@ impl Store {
         detail: serde_json::Value,
         now: Time,
     ) -> Result<(), Error> {
-        let _ = (by, organisation_id, command, subject, detail, now);
-        self.unfinished()
+        let (who, detail) = (who(&by), detail.to_string());
+        self.command(move |tx| {
+            tx.audit(&who, &organisation_id, command, &*subject, &*detail, now);
+            Ok(())
+        })
+        .await
     }
 
     /// The audit log, newest first, before entry `before` where given.
@@ -326,7 +409,10 @@ impl Store {
         before: Option<u64>,
         limit: u32,
     ) -> Result<Vec<AuditEntry>, Error> {
-        let _ = (organisation_id, before, limit);
-        self.unfinished()
+        let before = before.map_or(i64::MAX, |n| i64::try_from(n).unwrap_or(i64::MAX));
+        let limit = limit.clamp(1, 1_000);
+        let values = vec![organisation_id.to_string().into(), before.into(), limit.into()];
+        let rows = self.query(audit::PAGE, values).await?;
+        rows.into_iter().map(audit::entry).collect()
     }
 }

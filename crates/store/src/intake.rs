@@ -2,7 +2,11 @@
 
 use windlass_run::{OrganisationId, Time, actor::By};
 
-use crate::{Error, Store};
+use crate::{
+    Error, Store,
+    database::Row,
+    writer::tx::{Tx, who},
+};
 
 /// A webhook delivery or another event from outside.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,8 +38,7 @@ impl Store {
     /// # Errors
     /// [`Error::Unavailable`] or [`Error::Database`].
     pub async fn receive(&self, delivery: Delivery, now: Time) -> Result<bool, Error> {
-        let _ = (delivery, now);
-        self.unfinished()
+        self.command(move |tx| receive(tx, &delivery, now)).await
     }
 
     /// Deliveries that nobody has handled yet, oldest first, each with its number.
@@ -43,8 +46,19 @@ impl Store {
     /// # Errors
     /// [`Error::Unavailable`] or [`Error::Database`].
     pub async fn unhandled(&self, limit: u32) -> Result<Vec<(u64, Delivery)>, Error> {
-        let _ = limit;
-        self.unfinished()
+        let sql = "SELECT number, organisation_id, source, delivery_id, event FROM deliveries \
+                   WHERE handled_at IS NULL ORDER BY number LIMIT $1";
+        let rows = self.query(sql, vec![limit.clamp(1, 1_000).into()]).await?;
+        let delivery = |mut row: Row| {
+            let delivery = Delivery {
+                organisation_id: row.parsed(1)?,
+                source: row.text(2)?,
+                delivery_id: row.text(3)?,
+                event: row.json(4)?,
+            };
+            Ok((row.natural(0)?, delivery))
+        };
+        rows.into_iter().map(delivery).collect()
     }
 
     /// Says that a delivery was handled.
@@ -52,8 +66,13 @@ impl Store {
     /// # Errors
     /// [`Error::Unavailable`] or [`Error::Database`].
     pub async fn handled(&self, number: u64, outcome: String, now: Time) -> Result<(), Error> {
-        let _ = (number, outcome, now);
-        self.unfinished()
+        self.command(move |tx| {
+            tx.write(
+                "UPDATE deliveries SET handled_at = $1, outcome = $2 WHERE number = $3",
+                &[now.into(), (&outcome).into(), number.into()],
+            )
+        })
+        .await
     }
 
     /// Keeps the answer to an API call under its idempotency key, unless there is one; gives the one
@@ -69,8 +88,8 @@ impl Store {
         answer: Answer,
         now: Time,
     ) -> Result<Answer, Error> {
-        let _ = (by, organisation_id, key, answer, now);
-        self.unfinished()
+        let actor = who(&by);
+        self.command(move |tx| remember(tx, &actor, &organisation_id, &key, &answer, now)).await
     }
 
     /// The answer under an idempotency key; absent if there is none.
@@ -84,7 +103,78 @@ impl Store {
         key: &str,
         request: &str,
     ) -> Result<Option<Answer>, Error> {
-        let _ = (by, organisation_id, key, request);
-        self.unfinished()
+        let sql = format!("SELECT {ANSWER} FROM answers WHERE {ANSWER_KEY}");
+        let actor = who(by).to_string();
+        let values = vec![organisation_id.to_string().into(), actor.into(), key.to_owned().into()];
+        let row = self.query(&sql, values).await?.into_iter().next();
+        row.map(|row| same_request(row, request)).transpose()
     }
+}
+
+const ANSWER: &str = "request, status, body";
+const ANSWER_KEY: &str = "organisation_id = $1 AND actor = $2 AND name = $3";
+
+fn receive(tx: &mut Tx<'_>, delivery: &Delivery, now: Time) -> Result<bool, Error> {
+    let sql = "SELECT number FROM deliveries WHERE source = $1 AND delivery_id = $2";
+    let known = tx.read(sql, &[(&delivery.source).into(), (&delivery.delivery_id).into()])?;
+    if !known.is_empty() {
+        return Ok(false);
+    }
+    let number = tx.number();
+    tx.write(
+        "INSERT INTO deliveries (number, organisation_id, source, delivery_id, event, received_at) \
+         VALUES ($1, $2, $3, $4, $5, $6)",
+        &[
+            number.into(),
+            delivery.organisation_id.as_str().into(),
+            (&delivery.source).into(),
+            (&delivery.delivery_id).into(),
+            delivery.event.to_string().into(),
+            now.into(),
+        ],
+    )?;
+    Ok(true)
+}
+
+fn remember(
+    tx: &mut Tx<'_>,
+    actor: &str,
+    organisation_id: &OrganisationId,
+    key: &str,
+    answer: &Answer,
+    now: Time,
+) -> Result<Answer, Error> {
+    let sql = format!("SELECT {ANSWER} FROM answers WHERE {ANSWER_KEY}");
+    let known = tx.read(&sql, &[organisation_id.as_str().into(), actor.into(), key.into()])?;
+    if let Some(row) = known.into_iter().next() {
+        return same_request(row, &answer.request);
+    }
+    tx.write(
+        "INSERT INTO answers (organisation_id, actor, name, request, status, body, at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        &[
+            organisation_id.as_str().into(),
+            actor.into(),
+            key.into(),
+            (&answer.request).into(),
+            u32::from(answer.status).into(),
+            (&answer.body).into(),
+            now.into(),
+        ],
+    )?;
+    Ok(answer.clone())
+}
+
+fn same_request(mut row: Row, request: &str) -> Result<Answer, Error> {
+    let known = Answer {
+        request: row.text(0)?,
+        status: u16::try_from(row.int(1)?).unwrap_or(0),
+        body: row.text(2)?,
+    };
+    if known.request == request {
+        return Ok(known);
+    }
+    Err(Error::Conflict {
+        why: "this idempotency key was used for another request: use a fresh one".to_owned(),
+    })
 }

@@ -4,7 +4,7 @@
 
 use windlass_run::{EffectKey, JobId, OrganisationId, ProjectId, RunId, StepId, Time, effect};
 
-use crate::{Error, Store};
+use crate::{Error, Store, database::Row};
 
 /// An effect that waits for the server.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,8 +54,13 @@ impl Store {
     /// # Errors
     /// [`Error::Unavailable`] or [`Error::Database`].
     pub async fn outbox(&self, now: Time, limit: u32) -> Result<Vec<OutboxItem>, Error> {
-        let _ = (now, limit);
-        self.unfinished()
+        let sql = "SELECT o.effect_key, o.organisation_id, e.project_id, e.run_id, o.job_id, \
+                   j.title, e.step_id, e.request, o.tries, o.problem FROM outbox o \
+                   JOIN effects e ON e.effect_key = o.effect_key \
+                   JOIN jobs j ON j.id = o.job_id \
+                   WHERE o.due <= $1 ORDER BY o.due LIMIT $2";
+        let rows = self.query(sql, vec![now.into(), limit.clamp(1, 1_000).into()]).await?;
+        rows.into_iter().map(item).collect()
     }
 
     /// Puts an effect off: it is due again at `until`.
@@ -63,8 +68,13 @@ impl Store {
     /// # Errors
     /// [`Error::Unavailable`] or [`Error::Database`].
     pub async fn put_off(&self, key: EffectKey, problem: String, until: Time) -> Result<(), Error> {
-        let _ = (key, problem, until);
-        self.unfinished()
+        self.command(move |tx| {
+            tx.write(
+                "UPDATE outbox SET due = $1, tries = tries + 1, problem = $2 WHERE effect_key = $3",
+                &[until.into(), (&problem).into(), key.as_str().into()],
+            )
+        })
+        .await
     }
 
     /// The effects of a job, in the order in which they were staged.
@@ -76,7 +86,51 @@ impl Store {
         organisation_id: &OrganisationId,
         job_id: &JobId,
     ) -> Result<Vec<LedgerRow>, Error> {
-        let _ = (organisation_id, job_id);
-        self.unfinished()
+        self.job_row(organisation_id, job_id).await?;
+        let sql = "SELECT project_id, run_id, effect_key, step_id, request, state, staged_at, \
+                   changed_at FROM effects WHERE job_id = $1 ORDER BY place";
+        let rows = self.query(sql, vec![job_id.to_string().into()]).await?;
+        rows.into_iter().map(|row| ledger_row(job_id, row)).collect()
     }
+}
+
+fn step_id(text: &str) -> Result<StepId, Error> {
+    StepId::parse(text).map_err(|why| Error::Database { context: why.to_string() })
+}
+
+/// An effect's key as it was stored.
+fn key(text: String) -> Result<EffectKey, Error> {
+    serde_json::from_value(serde_json::Value::String(text))
+        .map_err(|why| Error::Database { context: why.to_string() })
+}
+
+fn item(mut row: Row) -> Result<OutboxItem, Error> {
+    Ok(OutboxItem {
+        key: key(row.text(0)?)?,
+        organisation_id: row.parsed(1)?,
+        project_id: row.parsed(2)?,
+        run_id: row.parsed(3)?,
+        job_id: row.parsed(4)?,
+        title: row.text(5)?,
+        step_id: step_id(&row.text(6)?)?,
+        request: row.json(7)?,
+        tries: row.small(8)?,
+        last_problem: row.maybe_text(9)?,
+    })
+}
+
+fn ledger_row(job_id: &JobId, mut row: Row) -> Result<LedgerRow, Error> {
+    Ok(LedgerRow {
+        project_id: row.parsed(0)?,
+        run_id: row.parsed(1)?,
+        job_id: job_id.clone(),
+        effect: effect::Effect {
+            key: key(row.text(2)?)?,
+            step_id: step_id(&row.text(3)?)?,
+            request: row.json(4)?,
+            state: row.json(5)?,
+        },
+        staged_at: row.time(6)?,
+        changed_at: row.time(7)?,
+    })
 }

@@ -1,9 +1,12 @@
 //! Pull requests of the local forge: a journal of events per pull request, the whole state as JSON,
 //! and the columns that lists need. The rules are `forge::local`'s; here is only memory.
 
+mod change;
+mod rows;
+
 use windlass_run::{JobId, OrganisationId, ProjectId, Time, actor::By};
 
-use crate::{Error, Store};
+use crate::{Error, Store, writer::tx::who};
 
 /// A pull request as it is kept.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,8 +95,8 @@ impl Store {
     where
         F: Fn(u64) -> (PullColumns, Vec<serde_json::Value>) + Send + 'static,
     {
-        let _ = (by, organisation_id, project_id, now, make);
-        self.unfinished()
+        let place = change::Place { who: who(&by), organisation_id, project_id, now };
+        self.command(move |tx| change::open(tx, &place, &make)).await
     }
 
     /// Appends events to a pull request and replaces its columns. Gives the new version.
@@ -113,8 +116,9 @@ impl Store {
         events: Vec<serde_json::Value>,
         now: Time,
     ) -> Result<u64, Error> {
-        let _ = (by, organisation_id, project_id, number, version, columns, events, now);
-        self.unfinished()
+        let place = change::Place { who: who(&by), organisation_id, project_id, now };
+        self.command(move |tx| change::change(tx, &place, (number, version), &columns, &events))
+            .await
     }
 
     /// One pull request.
@@ -127,8 +131,15 @@ impl Store {
         project_id: &ProjectId,
         number: u64,
     ) -> Result<PullRow, Error> {
-        let _ = (organisation_id, project_id, number);
-        self.unfinished()
+        let columns = rows::COLUMNS;
+        let sql = format!(
+            "SELECT {columns} FROM pulls WHERE project_id = $1 AND number = $2 \
+             AND organisation_id = $3"
+        );
+        let values =
+            vec![project_id.to_string().into(), number.into(), organisation_id.to_string().into()];
+        let row = self.query(&sql, values).await?.into_iter().next();
+        rows::pull(row.ok_or_else(|| change::not_found(number))?)
     }
 
     /// The open pull request of a project with this head, where there is one.
@@ -141,8 +152,17 @@ impl Store {
         project_id: &ProjectId,
         head: &str,
     ) -> Result<Option<PullRow>, Error> {
-        let _ = (organisation_id, project_id, head);
-        self.unfinished()
+        let columns = rows::COLUMNS;
+        let sql = format!(
+            "SELECT {columns} FROM pulls WHERE project_id = $1 AND head = $2 AND state = 'open' \
+             AND organisation_id = $3 ORDER BY number DESC LIMIT 1"
+        );
+        let values = vec![
+            project_id.to_string().into(),
+            head.to_owned().into(),
+            organisation_id.to_string().into(),
+        ];
+        self.query(&sql, values).await?.into_iter().next().map(rows::pull).transpose()
     }
 
     /// Pull requests, newest change first.
@@ -155,8 +175,9 @@ impl Store {
         filter: PullFilter,
         limit: u32,
     ) -> Result<Vec<PullRow>, Error> {
-        let _ = (organisation_id, filter, limit);
-        self.unfinished()
+        let list = rows::list(self.inner.dialect, organisation_id, filter, limit);
+        let Some((sql, values)) = list else { return Ok(vec![]) };
+        self.query(&sql, values).await?.into_iter().map(rows::pull).collect()
     }
 
     /// The journal of a pull request after `after`, oldest first, at most `limit`.
@@ -171,7 +192,11 @@ impl Store {
         after: u64,
         limit: u32,
     ) -> Result<Vec<PullEvent>, Error> {
-        let _ = (organisation_id, project_id, number, after, limit);
-        self.unfinished()
+        self.pull(organisation_id, project_id, number).await?;
+        let sql = "SELECT seq, at, who, event FROM pull_events WHERE project_id = $1 \
+                   AND number = $2 AND seq > $3 ORDER BY seq LIMIT $4";
+        let limit = limit.clamp(1, 10_000);
+        let values = vec![project_id.to_string().into(), number.into(), after.into(), limit.into()];
+        self.query(sql, values).await?.into_iter().map(rows::event).collect()
     }
 }

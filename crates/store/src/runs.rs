@@ -1,5 +1,11 @@
 //! Runs and jobs: start, stop, list, look.
 
+mod cancel;
+mod create;
+mod rows;
+
+pub(crate) use rows::{JOB_COLUMNS, RUN_COLUMNS, job as job_of, run as run_of};
+
 use serde::{Deserialize, Serialize};
 use windlass_run::{
     JobId, OrganisationId, ProjectId, RunId, RunnerId, Time,
@@ -195,6 +201,37 @@ pub struct Counts {
     pub skipped: u64,
 }
 
+impl Standing {
+    /// The word that the database and lists use.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Ended(Outcome::Succeeded) => "succeeded",
+            Self::Ended(Outcome::GaveUp) => "gave_up",
+            Self::Ended(Outcome::Failed) => "failed",
+            Self::Ended(Outcome::Cancelled) => "cancelled",
+            Self::Ended(Outcome::Skipped) => "skipped",
+        }
+    }
+}
+
+impl std::str::FromStr for Standing {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "queued" => Self::Queued,
+            "running" => Self::Running,
+            "succeeded" => Self::Ended(Outcome::Succeeded),
+            "gave_up" => Self::Ended(Outcome::GaveUp),
+            "failed" => Self::Ended(Outcome::Failed),
+            "cancelled" => Self::Ended(Outcome::Cancelled),
+            "skipped" => Self::Ended(Outcome::Skipped),
+            other => return Err(format!("`{other}` is not a state of runs and jobs")),
+        })
+    }
+}
+
 impl Store {
     /// Starts a run: all of its jobs are queued.
     ///
@@ -202,8 +239,23 @@ impl Store {
     /// [`Error::Invalid`] for a spec that does not hold, [`Error::NotFound`] for a project that is
     /// not there, [`Error::Conflict`] for an id or idempotency key that was used for something else.
     pub async fn create_run(&self, by: By, new: NewRun, now: Time) -> Result<Started, Error> {
-        let _ = (by, new, now);
-        self.unfinished()
+        let (organisation_id, run_id) = (new.organisation_id.clone(), new.id.clone());
+        let job_ids: Vec<JobId> = new.jobs.iter().map(|job| job.id.clone()).collect();
+        let prepared = create::prepare(by, new)?;
+        match self.command(move |tx| create::create(tx, &prepared, now)).await {
+            // Its rows are there already: the same command, come twice.
+            Err(Error::Database { context }) => {
+                let (_, jobs) = match self.run(&organisation_id, &run_id).await {
+                    Ok(found) => found,
+                    Err(_) => return Err(Error::Database { context }),
+                };
+                if jobs.iter().map(|job| &job.id).eq(&job_ids) {
+                    return Ok(Started { run_id, job_ids, fresh: false });
+                }
+                Err(Error::Conflict { why: format!("the id {run_id} belongs to another run") })
+            }
+            other => other,
+        }
     }
 
     /// Asks a job to stop. A queued job ends at once. Safe to repeat.
@@ -218,8 +270,8 @@ impl Store {
         reason: String,
         now: Time,
     ) -> Result<(), Error> {
-        let _ = (by, organisation_id, job_id, reason, now);
-        self.unfinished()
+        let cancel = cancel::Cancel::new(by, reason, now);
+        self.command(move |tx| cancel::job(tx, &cancel, &organisation_id, &job_id)).await
     }
 
     /// Asks all jobs of a run that have not ended to stop. Gives those jobs.
@@ -234,8 +286,8 @@ impl Store {
         reason: String,
         now: Time,
     ) -> Result<Vec<JobId>, Error> {
-        let _ = (by, organisation_id, run_id, reason, now);
-        self.unfinished()
+        let cancel = cancel::Cancel::new(by, reason, now);
+        self.command(move |tx| cancel::run(tx, &cancel, &organisation_id, &run_id)).await
     }
 
     /// Runs, newest first.
@@ -248,8 +300,12 @@ impl Store {
         filter: Filter,
         slice: Slice,
     ) -> Result<Vec<RunRow>, Error> {
-        let _ = (organisation_id, filter, slice);
-        self.unfinished()
+        let (sql, values) =
+            match rows::list(self.inner.dialect, "runs", organisation_id, filter, slice) {
+                Some(list) => list,
+                None => return Ok(vec![]),
+            };
+        self.query(&sql, values).await?.into_iter().map(rows::run).collect()
     }
 
     /// One run with its jobs, oldest first.
@@ -261,8 +317,16 @@ impl Store {
         organisation_id: &OrganisationId,
         run_id: &RunId,
     ) -> Result<(RunRow, Vec<JobRow>), Error> {
-        let _ = (organisation_id, run_id);
-        self.unfinished()
+        let sql =
+            format!("SELECT {} FROM runs WHERE id = $1 AND organisation_id = $2", RUN_COLUMNS);
+        let values = vec![run_id.to_string().into(), organisation_id.to_string().into()];
+        let run = self.query(&sql, values).await?.into_iter().next();
+        let not_found = || Error::NotFound { what: "run", id: run_id.to_string() };
+        let run = rows::run(run.ok_or_else(not_found)?)?;
+        let sql = format!("SELECT {} FROM jobs WHERE run_number = $1 ORDER BY number", JOB_COLUMNS);
+        let jobs = self.query(&sql, vec![run.number.into()]).await?;
+        let jobs = jobs.into_iter().map(rows::job).collect::<Result<_, _>>()?;
+        Ok((run, jobs))
     }
 
     /// Jobs, newest first.
@@ -275,8 +339,12 @@ impl Store {
         filter: Filter,
         slice: Slice,
     ) -> Result<Vec<JobRow>, Error> {
-        let _ = (organisation_id, filter, slice);
-        self.unfinished()
+        let (sql, values) =
+            match rows::list(self.inner.dialect, "jobs", organisation_id, filter, slice) {
+                Some(list) => list,
+                None => return Ok(vec![]),
+            };
+        self.query(&sql, values).await?.into_iter().map(rows::job).collect()
     }
 
     /// One job with everything that is known of it.
@@ -288,8 +356,12 @@ impl Store {
         organisation_id: &OrganisationId,
         job_id: &JobId,
     ) -> Result<JobDetail, Error> {
-        let _ = (organisation_id, job_id);
-        self.unfinished()
+        let row = self.job_row(organisation_id, job_id).await?;
+        let sql = "SELECT at, events FROM job_events WHERE job_id = $1 AND seq <= $2 ORDER BY seq";
+        let values = vec![job_id.to_string().into(), row.seq.into()];
+        let journal = self.query(sql, values).await?;
+        let (state, step_times) = rows::fold(job_id, journal)?;
+        Ok(JobDetail { row, state, step_times })
     }
 
     /// Entries of a job's journal after `after`, oldest first, at most `limit`.
@@ -303,8 +375,12 @@ impl Store {
         after: u64,
         limit: u32,
     ) -> Result<Vec<JournalEntry>, Error> {
-        let _ = (organisation_id, job_id, after, limit);
-        self.unfinished()
+        self.job_row(organisation_id, job_id).await?;
+        let sql = "SELECT seq, at, who, events FROM job_events WHERE job_id = $1 AND seq > $2 \
+                   ORDER BY seq LIMIT $3";
+        let values = vec![job_id.to_string().into(), after.into(), limit.into()];
+        let decisions = self.query(sql, values).await?;
+        rows::journal(decisions, after, limit)
     }
 
     /// How many jobs stand how, in the organisation or in one project of it.
@@ -316,7 +392,27 @@ impl Store {
         organisation_id: &OrganisationId,
         project_id: Option<&ProjectId>,
     ) -> Result<Counts, Error> {
-        let _ = (organisation_id, project_id);
-        self.unfinished()
+        let sql = "SELECT name, n FROM counters WHERE organisation_id = $1 AND scope = $2";
+        let scope = project_id.map(ToString::to_string).unwrap_or_default();
+        let values = vec![organisation_id.to_string().into(), scope.into()];
+        rows::counts(self.query(sql, values).await?)
     }
+
+    /// One job as lists show it.
+    pub(crate) async fn job_row(
+        &self,
+        organisation_id: &OrganisationId,
+        job_id: &JobId,
+    ) -> Result<JobRow, Error> {
+        let sql =
+            format!("SELECT {} FROM jobs WHERE id = $1 AND organisation_id = $2", JOB_COLUMNS);
+        let values = vec![job_id.to_string().into(), organisation_id.to_string().into()];
+        let row = self.query(&sql, values).await?.into_iter().next();
+        rows::job(row.ok_or_else(|| Error::NotFound { what: "job", id: job_id.to_string() })?)
+    }
+}
+
+/// All entries of a journal.
+pub(crate) fn journal_of(decisions: Vec<crate::database::Row>) -> Result<Vec<JournalEntry>, Error> {
+    rows::journal(decisions, 0, u32::MAX)
 }

@@ -1,8 +1,12 @@
 //! Logs and sessions of steps: streams that only grow, cut into content-addressed chunks.
 
+mod append;
+mod compact;
+mod read;
+
 use windlass_run::{JobId, OrganisationId, RunnerId, StepId, Time};
 
-use crate::{Error, Store};
+use crate::{Error, Store, writer::tx::Tx};
 
 /// Which stream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -24,6 +28,15 @@ pub enum Kind {
     Log,
     /// Session entries, one JSON text each; places are their numbers, from 1.
     Session,
+}
+
+impl Kind {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Log => "log",
+            Self::Session => "session",
+        }
+    }
 }
 
 /// A piece to append.
@@ -102,8 +115,21 @@ impl Store {
         pieces: Vec<Append>,
         now: Time,
     ) -> Result<Vec<Appended>, Error> {
-        let _ = (runner_id, pieces, now);
-        self.unfinished()
+        let pieces = pieces.into_iter().map(|piece| {
+            let runner_id = runner_id.clone();
+            move |tx: &mut Tx<'_>| append::append(tx, &runner_id, &piece, now)
+        });
+        let answers = self.commands(pieces).await?;
+        let mut appended = Vec::with_capacity(answers.len());
+        for (answer, heavy) in answers {
+            if let Some(stream_id) = heavy
+                && let Err(error) = self.compact(stream_id).await
+            {
+                tracing::warn!(%error, stream_id, "a stream stays in rows: it could not be compacted");
+            }
+            appended.push(answer);
+        }
+        Ok(appended)
     }
 
     /// The streams of a job, in the order in which they began.
@@ -115,8 +141,11 @@ impl Store {
         organisation_id: &OrganisationId,
         job_id: &JobId,
     ) -> Result<Vec<StreamRow>, Error> {
-        let _ = (organisation_id, job_id);
-        self.unfinished()
+        self.job_row(organisation_id, job_id).await?;
+        let sql = "SELECT step_id, attempt, kind, length, updated_at FROM streams \
+                   WHERE job_id = $1 ORDER BY id";
+        let rows = self.query(sql, vec![job_id.to_string().into()]).await?;
+        rows.into_iter().map(|row| read::stream(job_id, row)).collect()
     }
 
     /// Bytes of a log from `offset` on, at most `max`. A log that has not begun is empty.
@@ -130,8 +159,13 @@ impl Store {
         offset: u64,
         max: usize,
     ) -> Result<LogSlice, Error> {
-        let _ = (organisation_id, stream, offset, max);
-        self.unfinished()
+        let Some((id, length)) = self.find_stream(organisation_id, stream).await? else {
+            return Ok(LogSlice { offset, bytes: vec![], length: 0 });
+        };
+        let bytes = self.read_log(id, offset, max).await?;
+        // It may have grown since its length was read.
+        let length = length.max(offset + bytes.len() as u64);
+        Ok(LogSlice { offset, bytes, length })
     }
 
     /// Entries of a session after number `after`, at most `max`, each with its number.
@@ -145,7 +179,9 @@ impl Store {
         after: u64,
         max: usize,
     ) -> Result<Vec<(u64, String)>, Error> {
-        let _ = (organisation_id, stream, after, max);
-        self.unfinished()
+        let Some((id, _)) = self.find_stream(organisation_id, stream).await? else {
+            return Ok(vec![]);
+        };
+        self.read_entries(id, after, max).await
     }
 }

@@ -1,6 +1,13 @@
 //! What runners and reconcilers do to jobs: register, lease, report, act on effects, give back; and
 //! the watchdog.
 
+mod effects;
+mod lease;
+mod report;
+mod runners;
+mod watch;
+
+pub(crate) use report::speaks_for;
 use windlass_run::{
     Duration, EffectKey, JobId, OrganisationId, ProjectId, RunId, RunnerId, Time,
     actor::By,
@@ -8,7 +15,10 @@ use windlass_run::{
     job::{self, Report},
 };
 
-use crate::{Error, Store};
+use crate::{
+    Error, Store,
+    writer::tx::{Tx, who},
+};
 
 /// A runner process says that it is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,8 +176,8 @@ impl Store {
     /// # Errors
     /// [`Error::Conflict`] if the id belongs to another organisation.
     pub async fn register_runner(&self, by: By, runner: NewRunner, now: Time) -> Result<(), Error> {
-        let _ = (by, runner, now);
-        self.unfinished()
+        let who = who(&by);
+        self.command(move |tx| runners::register(tx, &who, &runner, now)).await
     }
 
     /// Runners that were heard of at or after `since`.
@@ -179,8 +189,8 @@ impl Store {
         organisation_id: &OrganisationId,
         since: Time,
     ) -> Result<Vec<RunnerRow>, Error> {
-        let _ = (organisation_id, since);
-        self.unfinished()
+        let organisation_id = organisation_id.clone();
+        self.command(move |tx| runners::list(tx, &organisation_id, since)).await
     }
 
     /// Leases jobs that are due, oldest first. Empty if there is none: wait for [`Store::subscribe`]
@@ -189,14 +199,13 @@ impl Store {
     /// # Errors
     /// [`Error::NotFound`] for a runner that never registered.
     pub async fn lease(&self, ask: LeaseAsk, now: Time) -> Result<Vec<Leased>, Error> {
-        let _ = (ask, now);
-        self.unfinished()
+        self.command(move |tx| lease::lease(tx, &ask, now)).await
     }
 
     /// When the next queued job becomes due; absent if none waits.
     pub async fn next_due(&self, organisation_id: &OrganisationId) -> Result<Option<Time>, Error> {
-        let _ = organisation_id;
-        self.unfinished()
+        let organisation_id = organisation_id.clone();
+        self.command(move |tx| lease::next_due(tx, &organisation_id)).await
     }
 
     /// Reports and heartbeats of many jobs, each one a command of its own. The answers are in the
@@ -211,8 +220,11 @@ impl Store {
         ttl: Duration,
         now: Time,
     ) -> Result<Vec<JobAnswer>, Error> {
-        let _ = (runner_id, jobs, ttl, now);
-        self.unfinished()
+        let reports = jobs.into_iter().map(|reports| {
+            let runner_id = runner_id.clone();
+            move |tx: &mut Tx<'_>| report::report(tx, &runner_id, &reports, ttl, now)
+        });
+        self.commands(reports).await
     }
 
     /// A runner gives a job back unharmed.
@@ -227,8 +239,7 @@ impl Store {
         reason: String,
         now: Time,
     ) -> Result<(), Error> {
-        let _ = (runner_id, job_id, epoch, reason, now);
-        self.unfinished()
+        self.command(move |tx| report::release(tx, &runner_id, &job_id, epoch, &reason, now)).await
     }
 
     /// Asks to act on an effect. `looked` says that the executor looked at the far side since the
@@ -245,8 +256,8 @@ impl Store {
         looked: bool,
         now: Time,
     ) -> Result<GrantAnswer, Error> {
-        let _ = (executor, job_id, key, ttl, looked, now);
-        self.unfinished()
+        let grant = effects::Grant { key, ttl, looked };
+        self.command(move |tx| effects::grant(tx, &executor, &job_id, &grant, now)).await
     }
 
     /// Records what came of an effect, or what was found when looking: `Done`, `Failed` or
@@ -262,8 +273,7 @@ impl Store {
         state: effect::State,
         now: Time,
     ) -> Result<GrantAnswer, Error> {
-        let _ = (executor, job_id, key, state, now);
-        self.unfinished()
+        self.command(move |tx| effects::record(tx, &executor, &job_id, &key, &state, now)).await
     }
 
     /// The watchdog looks at everything whose time has come: expired leases, passed limits, requests
@@ -272,12 +282,11 @@ impl Store {
     /// # Errors
     /// [`Error::Unavailable`] or [`Error::Database`].
     pub async fn watch(&self, now: Time) -> Result<Watched, Error> {
-        let _ = now;
-        self.unfinished()
+        self.command(move |tx| watch::watch(tx, now)).await
     }
 
     /// The server's own generation: grows by one each time the database is opened for writing.
     pub fn generation(&self) -> u64 {
-        0
+        self.inner.generation
     }
 }
