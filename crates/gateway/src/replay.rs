@@ -14,8 +14,8 @@
 //! ```
 //!
 //! Turns are answered in order. A turn that is an `aside` answers any request that the next turn
-//! does not expect, as often as it comes. A request that repeats the last one gets the last answer
-//! again, as after a broken connection. Any other request is an error that says which turn was next
+//! does not expect, as often as it comes. A request that repeats the last one, and that the next turn
+//! does not expect, gets the last answer again, as after a broken connection. Any other request is an error that says which turn was next
 //! and what it expected. `${{ name }}` in any text stands for a variable given at the start.
 
 mod file;
