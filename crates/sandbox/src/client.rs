@@ -12,7 +12,7 @@ use std::{
     net::TcpListener,
     os::{
         fd::{AsFd, OwnedFd},
-        unix::{net::UnixStream, process::CommandExt},
+        unix::net::UnixStream,
     },
     path::{Path, PathBuf},
     pin::Pin,
@@ -136,7 +136,8 @@ impl Client {
     /// [`crate::supervisor::serve`] with the same folder) and connects to it. Of several callers at once
     /// one supervisor comes out.
     ///
-    /// The supervisor is its own session and outlives this process; what it has to say goes to
+    /// The program should be named by its absolute path. The supervisor is its own session, gets no
+    /// variables, and outlives this process; what it has to say goes to
     /// `supervisor.log` in `state_dir`.
     ///
     /// # Errors
@@ -157,10 +158,12 @@ impl Client {
         };
         let mut child = Command::new(program)
             .args(arguments)
+            // It outlives this process and is copied into every environment's first one: what this
+            // process was told in its variables is none of their business.
+            .env_clear()
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
-            .process_group(0)
             .spawn()
             .map_err(|error| {
                 Error::io(format!("start the supervisor {}", program.to_string_lossy()), error)

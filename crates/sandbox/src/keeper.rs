@@ -487,3 +487,17 @@ impl Keeper {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_that_the_disk_refuses_is_counted_and_not_an_end() {
+        let file = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut spool = Spool { file, length: 0, left: 100, dropped: 0 };
+        spool.add(Stream::Output, b"lost");
+        spool.add(Stream::Errors, b"too");
+        assert_eq!((spool.length, spool.left, spool.dropped), (0, 100, 7));
+    }
+}

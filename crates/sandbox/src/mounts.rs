@@ -5,21 +5,20 @@
 //! of it lies in a mount namespace of its own: the host never sees a mount of ours. Mount points are
 //! looked up without following links, since some of them lie in folders that programs wrote earlier.
 
+mod place;
+
 use std::{
     ffi::OsStr,
     io,
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
     path::{Component, Path, PathBuf},
 };
 
 use rustix::{
-    fs::{
-        AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chownat, mkdirat, open, openat, statat,
-        symlinkat,
-    },
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, open, openat, statat, symlinkat},
     io::Errno,
     mount::{
         MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount,
@@ -425,119 +424,6 @@ impl Root {
             None => Ok(0),
             Some((uid, gid)) => crate::tree::give(work_tree.mount.as_fd(), uid, gid)
                 .map_err(|error| Error::build("give the work tree to its user", error)),
-        }
-    }
-
-    /// Makes a folder with its parents.
-    fn folder(&self, inside: &Path) -> Result<()> {
-        self.reach(inside, true).map(drop)
-    }
-
-    /// Finds a path's parent folder inside, following no link; `None` when it does not exist.
-    fn find<'a>(&self, inside: &'a Path) -> Result<Option<(OwnedFd, &'a OsStr)>> {
-        self.descend(inside, None)
-    }
-
-    /// Finds a path's parent folder inside, making what is missing, the path itself included.
-    fn reach<'a>(&self, inside: &'a Path, is_folder: bool) -> Result<(OwnedFd, &'a OsStr)> {
-        self.descend(inside, Some(is_folder))?
-            .ok_or_else(|| Error::build(format!("reach {}", inside.display()), "it does not exist"))
-    }
-
-    fn descend<'a>(
-        &self,
-        inside: &'a Path,
-        make: Option<bool>,
-    ) -> Result<Option<(OwnedFd, &'a OsStr)>> {
-        let failed = |error: Errno| {
-            let hint = match error {
-                Errno::ROFS | Errno::ACCESS | Errno::PERM => {
-                    "; it does not exist in a read-only folder of the host: choose another path inside"
-                }
-                Errno::LOOP | Errno::NOTDIR => {
-                    "; a part of it is a link or a file: choose another path inside"
-                }
-                _ => "",
-            };
-            Error::build(format!("reach {} inside", inside.display()), format!("{error}{hint}"))
-        };
-        let mut names = inside.components().filter_map(|part| match part {
-            Component::Normal(name) => Some(name),
-            Component::RootDir
-            | Component::CurDir
-            | Component::ParentDir
-            | Component::Prefix(_) => None,
-        });
-        let Some(mut name) = names.next() else {
-            return Err(Error::build("reach a path inside", "it is empty"));
-        };
-        let mut folder =
-            self.top.try_clone().map_err(|error| Error::build("copy a descriptor", error))?;
-        let below_home = inside.strip_prefix("/").unwrap_or(inside).starts_with("home/agent");
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        for next in names {
-            if make.is_some() {
-                self.make_folder(folder.as_fd(), name, below_home).map_err(failed)?;
-            }
-            folder = match openat(&folder, name, flags, Mode::empty()) {
-                Ok(folder) => folder,
-                Err(Errno::NOENT) if make.is_none() => return Ok(None),
-                Err(error) => return Err(failed(error)),
-            };
-            name = next;
-        }
-        match make {
-            Some(true) => self.make_folder(folder.as_fd(), name, below_home).map_err(failed)?,
-            Some(false) => self.make_file(folder.as_fd(), name, below_home).map_err(failed)?,
-            None => {}
-        }
-        Ok(Some((folder, name)))
-    }
-
-    fn make_folder(
-        &self,
-        folder: BorrowedFd<'_>,
-        name: &OsStr,
-        give: bool,
-    ) -> std::result::Result<(), Errno> {
-        match mkdirat(folder, name, Mode::from_raw_mode(0o755)) {
-            Ok(()) if give => self.give(folder, name),
-            Ok(()) | Err(Errno::EXIST) => Ok(()),
-            // A read-only folder answers so even where the name exists already.
-            Err(error) => match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(_) => Ok(()),
-                Err(_) => Err(error),
-            },
-        }
-    }
-
-    fn make_file(
-        &self,
-        folder: BorrowedFd<'_>,
-        name: &OsStr,
-        give: bool,
-    ) -> std::result::Result<(), Errno> {
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-        match openat(folder, name, flags, Mode::from_raw_mode(0o644)) {
-            Ok(_) if give => self.give(folder, name),
-            Ok(_) | Err(Errno::EXIST) => Ok(()),
-            Err(error) => match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(_) => Ok(()),
-                Err(_) => Err(error),
-            },
-        }
-    }
-
-    fn give(&self, folder: BorrowedFd<'_>, name: &OsStr) -> std::result::Result<(), Errno> {
-        match self.owner {
-            None => Ok(()),
-            Some((uid, gid)) => chownat(
-                folder,
-                name,
-                Some(Uid::from_raw(uid)),
-                Some(Gid::from_raw(gid)),
-                AtFlags::SYMLINK_NOFOLLOW,
-            ),
         }
     }
 

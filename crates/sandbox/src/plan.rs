@@ -223,6 +223,8 @@ pub const USER_NAME: &str = "agent";
 pub const HOME: &str = "/home/agent";
 /// The user and group id inside, wherever a user namespace is in force.
 pub const INSIDE_ID: u32 = 1000;
+/// The most doors that an environment can have.
+pub const MAX_DOORS: usize = 32;
 /// A search path that finds the host's system programs inside.
 pub const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -260,6 +262,9 @@ impl Plan {
         }
         for mask in &self.masks {
             inside_path(mask)?;
+        }
+        if self.doors.len() > MAX_DOORS {
+            return Err(Error::invalid(format!("there are more than {MAX_DOORS} doors")));
         }
         for (index, door) in self.doors.iter().enumerate() {
             if self.doors[..index].iter().any(|other| other.name == door.name) {

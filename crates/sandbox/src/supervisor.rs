@@ -9,6 +9,7 @@
 
 mod environment;
 mod operation;
+mod requests;
 mod state;
 
 use std::{
@@ -23,7 +24,7 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    net::{AddressFamily, SocketFlags, SocketType, socketpair, sockopt::socket_peercred},
+    net::sockopt::socket_peercred,
 };
 
 use self::{
@@ -32,13 +33,12 @@ use self::{
     state::StateDir,
 };
 use crate::{
-    canary::{Canary, Outcome},
+    canary::Outcome,
     error::{Error, Result},
     frame::{Fill, Frame, Inbox, Outbox},
     kernel::{self, Forked},
-    operation::Exec,
-    plan::{EnvironmentId, OperationId, Plan},
-    protocol::{Answered, Asked, FromInit, Listed, Reply, Request, ToInit, ToKeeper, VERSION},
+    plan::{EnvironmentId, OperationId},
+    protocol::{Answered, Asked, FromInit, Reply, ToKeeper},
     tree,
 };
 
@@ -70,8 +70,8 @@ impl Options {
 /// # Errors
 /// [`Error::Io`] when the state folder cannot be used.
 pub fn serve(options: &Options) -> Result<()> {
-    // A session of its own: the terminal's signals are for the runner. A process group's leader cannot
-    // have one, but then it has no terminal signals to fear either.
+    // A session of its own: the terminal and its signals are for the runner. A leader of a process group
+    // is refused one; then ignoring the signals below has to do.
     let _session = rustix::process::setsid();
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     kernel::ignore_signal(libc::SIGHUP);
@@ -82,6 +82,8 @@ pub fn serve(options: &Options) -> Result<()> {
     let Some(state) = StateDir::take_over(&options.state_dir)? else {
         return say_ready();
     };
+    // No file system is kept busy by where this process happened to be started.
+    rustix::process::chdir(c"/").map_err(|error| Error::io("enter /", error))?;
     let hierarchies = state.hierarchies();
     state.sweep(&hierarchies)?;
     let socket = state.socket();
@@ -435,212 +437,6 @@ impl Supervisor {
         }
     }
 
-    fn take_request(&mut self, ticket: Ticket, request: Request) {
-        let result = match request {
-            Request::Hello { .. } => {
-                Ok(Some(Reply::Hello { version: VERSION, pid: std::process::id() }))
-            }
-            Request::Create { plan } => self.create(ticket, &plan),
-            Request::Adopt { id } => self.adopt(ticket, &id),
-            Request::Exec { id, exec } => self.exec(ticket, &id, *exec),
-            Request::Wait { id, operation } => self.await_end(ticket, &id, &operation),
-            Request::Output { id, operation, after } => {
-                self.await_output(ticket, &id, &operation, after)
-            }
-            Request::Status { id, operation } => self
-                .operation(&id, &operation)
-                .map(|operation| Some(Reply::Status(operation.status.clone()))),
-            Request::Signal { id, operation, signal } => {
-                self.operation(&id, &operation).map(|operation| {
-                    operation.order(&ToKeeper::Signal(signal));
-                    Some(Reply::Done)
-                })
-            }
-            Request::Kill { id, operation } => self.kill(ticket, &id, &operation),
-            Request::Forget { id, operation } => self.forget(&id, &operation),
-            Request::Destroy { id } => self.destroy(ticket, &id),
-            Request::List => Ok(Some(Reply::List(self.list()))),
-            Request::Probe { id, canary } => self.probe(ticket, &id, canary),
-            Request::Shutdown => {
-                self.stop(Some(ticket));
-                Ok(None)
-            }
-        };
-        match result {
-            Ok(Some(reply)) => self.answer(ticket, Ok(reply), Vec::new()),
-            Ok(None) => {}
-            Err(error) => self.answer(ticket, Err(error), Vec::new()),
-        }
-    }
-
-    fn create(&mut self, ticket: Ticket, plan: &Plan) -> Result<Option<Reply>> {
-        if self.stopping.is_some() {
-            return Err(Error::Disconnected { why: "the supervisor is ending".to_owned() });
-        }
-        if let Some(environment) = self.environments.get_mut(&plan.id) {
-            let conflict =
-                |why: &str| Err(Error::Conflict { why: format!("environment {} {why}", plan.id) });
-            return match environment.stage {
-                _ if environment.plan != *plan => conflict("exists with another plan"),
-                Stage::Ready => {
-                    let (reply, sockets) = environment.describe()?;
-                    self.answer(ticket, Ok(reply), sockets);
-                    Ok(None)
-                }
-                Stage::Building => {
-                    environment.creating.push(ticket);
-                    Ok(None)
-                }
-                Stage::Dead => conflict("ended by itself; destroy it first"),
-                Stage::Dying | Stage::Removing => conflict("is being destroyed; wait for that"),
-            };
-        }
-        plan.check(self.state.path())?;
-        let taken =
-            |id: u32| self.environments.values().any(|other| other.identity.outside_uid == id);
-        let identity = self.host.power.identity(plan.id.as_str(), taken);
-        let folder = self.state.environment(&plan.id);
-        let mut environment = Environment::start(&self.host, plan, folder, identity)?;
-        environment.creating.push(ticket);
-        self.environments.insert(plan.id.clone(), environment);
-        Ok(None)
-    }
-
-    fn adopt(&mut self, ticket: Ticket, id: &EnvironmentId) -> Result<Option<Reply>> {
-        let (reply, sockets) = self.ready(id)?.describe()?;
-        self.answer(ticket, Ok(reply), sockets);
-        Ok(None)
-    }
-
-    fn exec(&mut self, ticket: Ticket, id: &EnvironmentId, exec: Exec) -> Result<Option<Reply>> {
-        let spool = self.state.spool(id, &exec.operation);
-        if let Ok(known) = self.operation(id, &exec.operation) {
-            return if known.is_same(&exec) {
-                Ok(Some(Reply::Started { fresh: false, spool: known.spool.clone() }))
-            } else {
-                Err(Error::Conflict {
-                    why: format!("operation {} was used for another program", exec.operation),
-                })
-            };
-        }
-        let environment = self.ready(id)?;
-        let ends = Operation::open(&exec, spool, ticket.connection)?;
-        let reply = Reply::Started { fresh: true, spool: ends.operation.spool.clone() };
-        environment.operations.insert(exec.operation.clone(), ends.operation);
-        environment.order(&ToInit::Exec(Box::new(exec)), ends.inside);
-        self.answer(ticket, Ok(reply), ends.outside);
-        Ok(None)
-    }
-
-    fn await_end(
-        &mut self,
-        ticket: Ticket,
-        id: &EnvironmentId,
-        name: &OperationId,
-    ) -> Result<Option<Reply>> {
-        let operation = self.operation(id, name)?;
-        if operation.status.state.has_ended() {
-            return Ok(Some(Reply::Status(operation.status.clone())));
-        }
-        operation.waiting.push(ticket);
-        Ok(None)
-    }
-
-    fn await_output(
-        &mut self,
-        ticket: Ticket,
-        id: &EnvironmentId,
-        name: &OperationId,
-        after: u64,
-    ) -> Result<Option<Reply>> {
-        let operation = self.operation(id, name)?;
-        if operation.status.state.has_ended() || operation.status.spool_bytes > after {
-            return Ok(Some(Reply::Status(operation.status.clone())));
-        }
-        operation.following.push((ticket, after));
-        Ok(None)
-    }
-
-    fn kill(
-        &mut self,
-        ticket: Ticket,
-        id: &EnvironmentId,
-        name: &OperationId,
-    ) -> Result<Option<Reply>> {
-        let operation = self.operation(id, name)?;
-        if operation.channel.is_none() {
-            return Ok(Some(Reply::Done));
-        }
-        operation.killing.push(ticket);
-        operation.order(&ToKeeper::Kill);
-        Ok(None)
-    }
-
-    fn forget(&mut self, id: &EnvironmentId, name: &OperationId) -> Result<Option<Reply>> {
-        let operation = self.operation(id, name)?;
-        if !operation.status.state.has_ended() {
-            return Err(Error::Conflict {
-                why: format!("operation {name} still runs; kill it or wait for it first"),
-            });
-        }
-        if let Some(spool) = &operation.spool {
-            // Without the file nothing is left to remove.
-            let _removed = std::fs::remove_file(spool);
-        }
-        if let Some(environment) = self.environments.get_mut(id)
-            && let Some(operation) = environment.operations.remove(name)
-            && operation.channel.is_some()
-        {
-            environment.background.push(operation);
-        }
-        Ok(Some(Reply::Done))
-    }
-
-    fn destroy(&mut self, ticket: Ticket, id: &EnvironmentId) -> Result<Option<Reply>> {
-        let Some(environment) = self.environments.get_mut(id) else {
-            return Ok(Some(Reply::Done));
-        };
-        environment.destroying.push(ticket);
-        match environment.stage {
-            Stage::Building | Stage::Ready => environment.kill(),
-            Stage::Dead => self.remove_files(id),
-            Stage::Dying | Stage::Removing => {}
-        }
-        Ok(None)
-    }
-
-    fn list(&self) -> Vec<Listed> {
-        self.environments
-            .iter()
-            .map(|(id, environment)| Listed {
-                id: id.clone(),
-                ready: environment.stage == Stage::Ready,
-                report: environment.report.clone(),
-                operations: environment
-                    .operations
-                    .iter()
-                    .map(|(name, operation)| (name.clone(), operation.status.clone()))
-                    .collect(),
-                pid: u32::try_from(environment.pid).unwrap_or(0),
-            })
-            .collect()
-    }
-
-    fn probe(
-        &mut self,
-        ticket: Ticket,
-        id: &EnvironmentId,
-        canary: Canary,
-    ) -> Result<Option<Reply>> {
-        let environment = self.ready(id)?;
-        let (socket, theirs) =
-            socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-                .map_err(|error| Error::io("make a channel", error))?;
-        environment.order(&ToInit::Probe(canary), vec![theirs]);
-        self.probes.push(Probe { ticket, socket, inbox: Inbox::default() });
-        Ok(None)
-    }
-
     fn hear_probe(&mut self, index: usize) {
         let Some(probe) = self.probes.get_mut(index) else { return };
         let ended = !matches!(probe.inbox.fill(probe.socket.as_fd()), Ok(Fill::Some));
@@ -758,33 +554,6 @@ impl Supervisor {
         for ticket in self.stopping.take().unwrap_or_default() {
             self.answer(ticket, Ok(Reply::Done), Vec::new());
         }
-    }
-
-    fn ready(&mut self, id: &EnvironmentId) -> Result<&mut Environment> {
-        match self.environments.get_mut(id) {
-            Some(environment) if environment.stage == Stage::Ready => Ok(environment),
-            Some(environment) => Err(Error::NotFound {
-                what: format!(
-                    "ready environment {id}: it {}",
-                    match environment.stage {
-                        Stage::Building => "is being built",
-                        Stage::Dead => "ended by itself",
-                        Stage::Ready | Stage::Dying | Stage::Removing => "is being destroyed",
-                    }
-                ),
-            }),
-            None => Err(Error::NotFound { what: format!("environment {id}") }),
-        }
-    }
-
-    fn operation(&mut self, id: &EnvironmentId, name: &OperationId) -> Result<&mut Operation> {
-        let environment = self
-            .environments
-            .get_mut(id)
-            .ok_or_else(|| Error::NotFound { what: format!("environment {id}") })?;
-        environment.operations.get_mut(name).ok_or_else(|| Error::NotFound {
-            what: format!("operation {name} in environment {id}"),
-        })
     }
 
     fn answer_all(&mut self, answers: Vec<(Ticket, Result<Reply>)>) {

@@ -6,7 +6,10 @@ use std::{
     path::PathBuf,
 };
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::{
+    net::{AddressFamily, SocketFlags, SocketType, socketpair},
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+};
 
 use super::{Ticket, operation::Operation};
 use crate::{
@@ -33,6 +36,8 @@ pub(super) struct Host {
     filters_with_ptrace: std::result::Result<Filters, String>,
     /// Whether the kernel counts processes per user namespace (since 5.14).
     counts_per_namespace: bool,
+    /// How many files this process might open before it raised that for itself.
+    open_files: Rlimit,
 }
 
 /// One environment.
@@ -84,6 +89,7 @@ impl Host {
             filters: Filters::compile(false),
             filters_with_ptrace: Filters::compile(true),
             counts_per_namespace: kernel_is_at_least(5, 14),
+            open_files: raise_open_files(),
         }
     }
 }
@@ -380,6 +386,8 @@ fn fork_init(
         match kernel::clone_into(namespaces) {
             Ok(Forked::Child) => {
                 drop(ours);
+                // Programs get what they would have got outside; it is no more than now, so it is allowed.
+                let _lowered = setrlimit(Resource::Nofile, host.open_files);
                 // What the process may count on is decided before it starts.
                 let mut plan = plan.clone();
                 if !counts_processes(host, identity) {
@@ -435,6 +443,16 @@ fn without_refused(plan: &Plan, namespaces: i32, error: &std::io::Error) -> Resu
         });
     }
     Err(Error::build("fork the first process", error))
+}
+
+/// Each environment costs a few descriptors here: allows as many as the host does. Answers what was
+/// allowed before.
+fn raise_open_files() -> Rlimit {
+    let before = getrlimit(Resource::Nofile);
+    let all = Rlimit { current: before.maximum, maximum: before.maximum };
+    // Without it there is room for fewer environments, which is noticed when it matters.
+    let _raised = setrlimit(Resource::Nofile, all);
+    before
 }
 
 fn kernel_is_at_least(major: u32, minor: u32) -> bool {

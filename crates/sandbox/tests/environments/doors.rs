@@ -11,7 +11,7 @@ use windlass_sandbox::{Door, Error, Exec};
 use super::support::{World, id, operation};
 
 fn with_doors(world: &World, name: &str, doors: &[(&str, u16)]) -> windlass_sandbox::Plan {
-    let mut plan = world.plan(name);
+    let mut plan = world.plan_apart(name);
     plan.doors =
         doors.iter().map(|(name, port)| Door { name: (*name).to_owned(), port: *port }).collect();
     plan

@@ -93,7 +93,7 @@ fn a_killed_supervisor_takes_everything_along_and_the_next_one_sweeps() {
     let mut plan = world.plan(&orphan);
     plan.limits.processes = Some(200);
     world.client.create(&plan).block().unwrap();
-    world.environment("second");
+    world.client.create(&world.plan_apart("second")).block().unwrap();
     start_daemons(&world, &orphan, &mark);
     let processes = processes_with(&mark);
     let firsts: Vec<u32> =

@@ -1,14 +1,14 @@
 //! What an environment must not see, reach or become.
 
-use std::{net::TcpListener, path::PathBuf};
+use std::{net::TcpListener, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use windlass_sandbox::{
-    Bind, Error, Scratch,
+    Bind, Error, Exec, Scratch,
     canary::{Canary, refused_calls},
-    doctor,
+    doctor, toolchains,
 };
 
-use super::support::{World, id, tool};
+use super::support::{World, id, operation, tool};
 
 #[test]
 fn the_doctor_sees_every_attack_stopped_and_leaves_nothing_behind() {
@@ -109,10 +109,7 @@ fn the_host_is_not_reached_over_any_address() {
 fn two_environments_do_not_see_each_other() {
     let world = World::new();
     world.environment("one");
-    let mut plan = world.plan("two");
-    plan.work_tree.host = world.base.path().join("other");
-    std::fs::create_dir(&plan.work_tree.host).unwrap();
-    world.client.create(&plan).block().unwrap();
+    world.client.create(&world.plan_apart("two")).block().unwrap();
     world
         .shell("one", "write", "echo one > /tmp/mark; echo one > /home/agent/mark")
         .expect_success();
@@ -148,6 +145,30 @@ fn binds_are_read_only_and_masks_hide_what_lies_in_them() {
 }
 
 #[test]
+fn a_toolchain_in_a_home_works_inside_and_its_credentials_stay_outside() {
+    let world = World::new();
+    let home = world.base.path().join("home");
+    std::fs::create_dir_all(home.join(".cargo/bin")).unwrap();
+    std::fs::create_dir_all(home.join(".rustup/toolchains")).unwrap();
+    let program = home.join(".cargo/bin/cargo");
+    std::fs::write(&program, "#!/bin/sh\necho cargo of $RUSTUP_HOME\n").unwrap();
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::write(home.join(".cargo/credentials.toml"), "secret").unwrap();
+    let found = toolchains::below(&home);
+    let mut plan = world.plan("toolchain");
+    plan.binds = found.binds;
+    world.client.create(&plan).block().unwrap();
+    let path = format!("{}:/usr/bin:/bin", found.path[0].display());
+    let mut exec = Exec::capture(operation("cargo"), ["cargo"]).with_env("PATH", path);
+    exec.env.extend(found.env.into_iter().map(|(name, value)| (name.into(), value.into())));
+    let expected = format!("cargo of {}\n", home.join(".rustup").display());
+    assert_eq!(world.run_exec("toolchain", &exec).expect_success(), expected);
+    let credentials = Canary::Read(home.join(".cargo/credentials.toml"));
+    let outcome = world.client.probe(&id("toolchain"), &credentials).block().unwrap();
+    assert!(outcome.stopped, "{}", outcome.detail);
+}
+
+#[test]
 fn scratch_can_be_on_disk_and_is_bounded_in_memory() {
     let world = World::new();
     let mut plan = world.plan("disk");
@@ -156,7 +177,7 @@ fn scratch_can_be_on_disk_and_is_bounded_in_memory() {
     let ran =
         world.shell("disk", "write", "echo x > /tmp/a; echo y > /var/tmp/b; cat /tmp/a /var/tmp/b");
     assert_eq!(ran.expect_success(), "x\ny\n");
-    let mut plan = world.plan("memory");
+    let mut plan = world.plan_apart("memory");
     plan.scratch = Scratch::Memory { bytes: 4 << 20 };
     world.client.create(&plan).block().unwrap();
     let ran = world.shell("memory", "fill", "head -c 8000000 /dev/zero > /tmp/big || echo full");

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use windlass_sandbox::{Client, Demand, Error, Exec, Layer, Limits, State};
+use windlass_sandbox::{Client, Demand, Error, Exec, Layer, Limits, Plan, State};
 
 use super::support::{World, id, is_root, operation, skip, tool};
 
@@ -60,7 +60,7 @@ fn a_host_without_user_namespaces_is_refused_with_the_command_that_allows_them()
         state.clone().into_os_string(),
     ];
     let client = Client::spawn_or_connect(&state, &argv).unwrap();
-    let plan = windlass_sandbox::Plan::new(id("none"), &tree, "/workspace/tree");
+    let plan = Plan::new(id("none"), &tree, "/workspace/tree");
     let error = client.create(&plan).block().unwrap_err();
     let listed = client.list().block().unwrap();
     client.shutdown().block().unwrap();
@@ -111,7 +111,7 @@ fn tracing_is_allowed_only_where_the_plan_says_so() {
     let world = World::new();
     let call = windlass_sandbox::canary::Canary::Trace;
     world.environment("closed");
-    let mut plan = world.plan("open");
+    let mut plan = world.plan_apart("open");
     plan.allow_ptrace = true;
     world.client.create(&plan).block().unwrap();
     // The first process cannot be traced either way: programs must not see into it.
@@ -145,7 +145,7 @@ fn memory_beyond_the_limit_is_reported_as_such_where_it_is_enforced() {
     let row = report.layer(Layer::MemoryLimit).unwrap();
     if !row.in_force {
         assert!(row.remedy.is_some(), "{row:?}");
-        plan.id = id("required");
+        plan = Plan { limits: plan.limits, ..world.plan_apart("required") };
         plan.layers = plan.layers.with(Layer::MemoryLimit, Demand::Required);
         let error = world.client.create(&plan).block().unwrap_err();
         assert!(matches!(error, Error::LayerMissing { .. }), "{error}");

@@ -84,6 +84,13 @@ impl World {
         Plan::new(id(name), &self.tree, "/workspace/tree")
     }
 
+    /// A plan with a work tree of its own, for tests with several environments.
+    pub(crate) fn plan_apart(&self, name: &str) -> Plan {
+        let tree = self.base.path().join(format!("tree-of-{name}"));
+        std::fs::create_dir_all(&tree).unwrap();
+        Plan::new(id(name), tree, "/workspace/tree")
+    }
+
     /// An environment with the default plan.
     pub(crate) fn environment(&self, name: &str) -> Created {
         self.client.create(&self.plan(name)).block().unwrap()

@@ -113,6 +113,20 @@ fn a_tree_can_be_had_again_after_its_environment() {
 }
 
 #[test]
+fn two_environments_never_share_a_tree() {
+    let world = World::new();
+    world.environment("holder");
+    std::fs::create_dir(world.tree.join("below")).unwrap();
+    let mut below = world.plan("below");
+    below.work_tree.host = world.tree.join("below");
+    for plan in [world.plan("same"), below] {
+        let error = world.client.create(&plan).block().unwrap_err();
+        assert!(matches!(error, Error::Conflict { .. }), "{error}");
+        assert!(error.to_string().contains("environment holder"), "{error}");
+    }
+}
+
+#[test]
 fn a_tree_that_is_no_folder_or_missing_is_refused_and_nothing_is_left() {
     let world = World::new();
     let mut missing = world.plan("missing");
