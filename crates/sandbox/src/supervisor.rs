@@ -68,8 +68,9 @@ impl Options {
 /// supervisor already serves the folder), then lets go of it.
 ///
 /// # Errors
-/// [`Error::Io`] when the state folder cannot be used.
+/// [`Error::Io`] when the state folder cannot be used, or this process has a second thread already.
 pub fn serve(options: &Options) -> Result<()> {
+    refuse_threads()?;
     // A session of its own: the terminal and its signals are for the runner. A leader of a process group
     // is refused one; then ignoring the signals below has to do.
     let _session = rustix::process::setsid();
@@ -114,6 +115,19 @@ pub fn serve(options: &Options) -> Result<()> {
         stopping: None,
     };
     supervisor.run()
+}
+
+/// A copy of a process with threads may hold locks that nobody will ever release.
+fn refuse_threads() -> Result<()> {
+    let threads = std::fs::read_dir("/proc/self/task").map(Iterator::count).unwrap_or(1);
+    if threads == 1 {
+        Ok(())
+    } else {
+        Err(Error::io(
+            "start the supervisor",
+            format!("this process has {threads} threads; call it before anything starts one"),
+        ))
+    }
 }
 
 fn say_ready() -> Result<()> {
