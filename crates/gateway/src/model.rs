@@ -49,20 +49,24 @@ pub struct Provider {
     pub credential: Credential,
 }
 
+/// Model providers, by the API that they speak.
+#[derive(Clone, Debug)]
+pub struct Providers {
+    /// The client to reach them with, from [`upstream::client`](crate::upstream::client).
+    pub client: reqwest::Client,
+    /// Who speaks the Anthropic API.
+    pub anthropic: Option<Provider>,
+    /// Who speaks the OpenAI APIs.
+    pub openai: Option<Provider>,
+    /// Who speaks the Gemini API.
+    pub gemini: Option<Provider>,
+}
+
 /// Who answers.
 #[derive(Clone, Debug)]
 pub enum Source {
     /// Model providers.
-    Providers {
-        /// The client to reach them with, from [`upstream::client`](crate::upstream::client).
-        client: reqwest::Client,
-        /// Who speaks the Anthropic API.
-        anthropic: Option<Provider>,
-        /// Who speaks the OpenAI APIs.
-        openai: Option<Provider>,
-        /// Who speaks the Gemini API.
-        gemini: Option<Provider>,
-    },
+    Providers(Box<Providers>),
     /// A session file. No model is called, and whoever shows the session must say so.
     Replay(Arc<Replay>),
 }

@@ -1,5 +1,11 @@
 //! The git door between the real `git` client and a real `git http-backend`, over loopback sockets.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "helpers of tests fail loudly; git is found by the PATH of the test"
+)]
+
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -54,7 +60,8 @@ impl Forge {
 
 async fn backend(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let header = |name: &str| parts.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+    let header =
+        |name: &str| parts.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
     let line = format!("{} {} {:?}", parts.method, parts.uri, parts.headers);
     shared.requests.lock().unwrap().push(line);
     let expected = format!("Basic {}", STANDARD.encode(format!("x-access-token:{TOKEN}")));
@@ -129,13 +136,16 @@ async fn world_of(repository: &str, token: &str) -> World {
     let seed = directory.path().join("seed");
     git(directory.path(), &["init", "-q", "-b", "main", "seed"]).await;
     commit(&seed, "README", "hello").await;
-    git(&seed, &["push", "-q", bare.to_str().expect("a path"), "main", "main:refs/heads/other"]).await;
+    git(&seed, &["push", "-q", bare.to_str().expect("a path"), "main", "main:refs/heads/other"])
+        .await;
 
     let forge = Forge::start(&root).await;
     let (sender, records) = mpsc::unbounded_channel();
     let options = Options {
         client: upstream::client(&upstream::Options::default()).expect("a client"),
-        repository: format!("http://ignored:user@{}/{repository}", forge.address).parse().expect("a URL"),
+        repository: format!("http://ignored:user@{}/{repository}", forge.address)
+            .parse()
+            .expect("a URL"),
         credential: Some(("x-access-token".to_owned(), Secret::new(token))),
         push: RefRules {
             allowed: vec![RefPattern::parse("refs/heads/windlass/job-1/*").expect("a pattern")],
@@ -233,7 +243,10 @@ async fn the_jobs_own_branch_is_pushed_and_the_token_stays_outside() {
     assert!(!config.contains(TOKEN));
     let requests = world.forge.requests();
     assert!(requests.iter().all(|line| line.contains("/acme/api.git/")), "{requests:?}");
-    assert!(requests.iter().any(|line| line.contains("\"git-protocol\": \"version=2\"")), "{requests:?}");
+    assert!(
+        requests.iter().any(|line| line.contains("\"git-protocol\": \"version=2\"")),
+        "{requests:?}"
+    );
 }
 
 #[tokio::test]
@@ -256,7 +269,10 @@ async fn every_other_push_is_rejected_with_the_reason_and_never_reaches_the_forg
     for attempt in attempts {
         let (well, text) = try_git(&work, attempt).await;
         assert!(!well, "{attempt:?} passed: {text}");
-        assert!(text.contains("only refs/heads/windlass/job-1/* may be pushed here"), "{attempt:?}: {text}");
+        assert!(
+            text.contains("only refs/heads/windlass/job-1/* may be pushed here"),
+            "{attempt:?}: {text}"
+        );
     }
     assert_eq!(world.refs().await, BASE);
     let asked = world.forge.requests().split_off(before);
@@ -286,7 +302,9 @@ async fn large_packs_pass_in_both_directions() {
     let mut state = 1u64;
     let noise: Vec<u8> = (0..6_000_000)
         .map(|_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (state >> 56) as u8
         })
         .collect();
@@ -325,7 +343,10 @@ async fn a_large_negotiation_is_sent_compressed_and_understood() {
         .status();
     assert!(traced.await.expect("git").success());
     let trace = String::from_utf8_lossy(&std::fs::read(trace).expect("read")).to_lowercase();
-    assert!(trace.contains("content-encoding: gzip"), "git did not compress, so this test shows nothing");
+    assert!(
+        trace.contains("content-encoding: gzip"),
+        "git did not compress, so this test shows nothing"
+    );
     let refs = git(&world.directory.path().join("work"), &["branch", "-r"]).await;
     assert_eq!(refs.lines().filter(|line| line.contains("many/")).count(), 60);
 }
@@ -344,10 +365,21 @@ async fn a_push_that_was_compressed_is_read_before_it_is_passed() {
     let client = reqwest::Client::new();
     let post = |body: Vec<u8>, encoding: &'static str| {
         let request = client.post(format!("{}/git-receive-pack", world.url())).body(body);
-        request.header("content-type", "application/x-git-receive-pack-request").header("content-encoding", encoding)
+        request
+            .header("content-type", "application/x-git-receive-pack-request")
+            .header("content-encoding", encoding)
     };
-    let answer = post(encoder.into_inner(), "gzip").send().await.expect("an answer").text().await.expect("text");
-    assert!(answer.contains("ng refs/heads/main only refs/heads/windlass/job-1/* may be pushed here"), "{answer}");
+    let answer = post(encoder.into_inner(), "gzip")
+        .send()
+        .await
+        .expect("an answer")
+        .text()
+        .await
+        .expect("text");
+    assert!(
+        answer.contains("ng refs/heads/main only refs/heads/windlass/job-1/* may be pushed here"),
+        "{answer}"
+    );
     let answer = post(plain.clone().into_bytes(), "br").send().await.expect("an answer");
     assert_eq!(answer.status(), 415);
     let answer = post(b"zzzz".to_vec(), "identity").send().await.expect("an answer");
@@ -365,7 +397,13 @@ async fn a_push_that_was_compressed_is_read_before_it_is_passed() {
 async fn only_gits_own_endpoints_are_served() {
     let world = world().await;
     let client = reqwest::Client::new();
-    for path in ["/", "/git/x.git/HEAD", "/git/x.git/info/refs", "/git/x.git/info/lfs/objects/batch", "/git/x.git/objects/info/packs"] {
+    for path in [
+        "/",
+        "/git/x.git/HEAD",
+        "/git/x.git/info/refs",
+        "/git/x.git/info/lfs/objects/batch",
+        "/git/x.git/objects/info/packs",
+    ] {
         let url = format!("http://{}{path}", world.door.address());
         assert_eq!(client.get(url).send().await.expect("an answer").status(), 404, "{path}");
     }
@@ -375,7 +413,8 @@ async fn only_gits_own_endpoints_are_served() {
 #[tokio::test]
 async fn a_forge_that_refuses_or_breaks_is_reported_without_the_token() {
     let wrong = world_of("acme/api.git", "ghp_wrongtoken").await;
-    let (well, text) = try_git(wrong.directory.path(), &["clone", "-q", &wrong.url(), "work"]).await;
+    let (well, text) =
+        try_git(wrong.directory.path(), &["clone", "-q", &wrong.url(), "work"]).await;
     assert!(!well && text.contains("403"), "{text}");
     let refs = format!("{}/info/refs?service=git-upload-pack", wrong.url());
     let answer = reqwest::get(refs).await.expect("an answer");

@@ -1,5 +1,7 @@
 //! The model door between a real HTTP client and the scripted model server, over loopback sockets.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail loudly")]
+
 use std::{
     net::TcpListener,
     sync::{Arc, Mutex},
@@ -10,7 +12,10 @@ use reqwest::{Client, Response, Url};
 use serde_json::{Value, json};
 use windlass_gateway::{
     Door, Secret,
-    model::{self, Allotment, Credential, Ended, Meter, Options, Provider, Record, Source, Usage, Wire},
+    model::{
+        self, Allotment, Credential, Ended, Meter, Options, Provider, Providers, Record, Source,
+        Usage, Wire,
+    },
     upstream,
 };
 use windlass_testkit::model_server::{Answer, Fault, ModelServer, Reply, Script, calls, says};
@@ -70,12 +75,12 @@ async fn world_with(script: Script, tokens: u64) -> World {
     install_tls();
     let server = ModelServer::start(script).await.expect("a server");
     let client = upstream::client(&upstream::Options::default()).expect("a client");
-    let source = Source::Providers {
+    let source = Source::Providers(Box::new(Providers {
         client: client.clone(),
         anthropic: provider(&server.url()),
         openai: provider(&format!("{}/v1", server.url())),
         gemini: provider(&server.url()),
-    };
+    }));
     let records = Records::new();
     let meter = Arc::new(Allotment::new(tokens));
     let options = Options::new(source, meter.clone(), records.sink(), "job-1".to_owned());
@@ -93,7 +98,11 @@ impl World {
     }
 
     async fn post(&self, path: &str, body: &Value) -> Response {
-        let request = self.client.post(self.url(path)).json(body).header("authorization", "Bearer from-inside");
+        let request = self
+            .client
+            .post(self.url(path))
+            .json(body)
+            .header("authorization", "Bearer from-inside");
         request.header("x-api-key", "from-inside").send().await.expect("an answer")
     }
 }
@@ -138,7 +147,11 @@ const USAGE: Usage = Usage { input: 120, output: 17, cached: 40 };
 async fn tokens_are_counted_exactly_in_every_format_streamed_or_not() {
     for stream in [false, true] {
         for (wire, path, body) in requests(stream) {
-            let reply = calls("I look at the file first, and then I say more.", "read", json!({ "path": "a.py" }));
+            let reply = calls(
+                "I look at the file first, and then I say more.",
+                "read",
+                json!({ "path": "a.py" }),
+            );
             let world = world([reply.into()]).await;
             let response = world.post(path, &body).await;
             assert_eq!(response.status(), 200, "{path}");
@@ -196,7 +209,12 @@ async fn what_comes_from_inside_is_dropped_and_the_real_key_is_added() {
 
 #[tokio::test]
 async fn clients_that_take_no_path_find_the_same_calls_at_the_root() {
-    let paths = ["/v1/messages", "/v1/chat/completions", "/v1/responses", "/v1beta/models/gemini:generateContent"];
+    let paths = [
+        "/v1/messages",
+        "/v1/chat/completions",
+        "/v1/responses",
+        "/v1beta/models/gemini:generateContent",
+    ];
     for (path, (_, _, body)) in paths.into_iter().zip(requests(false)) {
         let world = world([says("hi").into()]).await;
         assert_eq!(world.post(path, &body).await.status(), 200);
@@ -247,12 +265,18 @@ async fn errors_of_the_provider_pass_as_they_are_and_cost_nothing() {
             let world = world([fault.into()]).await;
             let response = world.post(path, &body).await;
             assert_eq!(response.status(), status);
-            let header = response.headers().get("retry-after").map(|value| value.to_str().unwrap().to_owned());
+            let header = response
+                .headers()
+                .get("retry-after")
+                .map(|value| value.to_str().unwrap().to_owned());
             assert_eq!(header, retry_after.map(|seconds| seconds.to_string()));
             let value: Value = response.json().await.expect("JSON");
             assert_eq!(value["error"]["message"], "no, sorry");
             let record = world.records.next().await;
-            assert_eq!((record.status, record.ended, record.usage), (status, Ended::Failed, Usage::default()));
+            assert_eq!(
+                (record.status, record.ended, record.usage),
+                (status, Ended::Failed, Usage::default())
+            );
             assert_eq!(world.meter.remaining(), 1_000_000);
         }
     }
@@ -262,9 +286,10 @@ async fn errors_of_the_provider_pass_as_they_are_and_cost_nothing() {
 async fn a_cut_or_short_stream_is_noted_and_paid_for_by_estimate() {
     for (_, path, body) in requests(true) {
         let reply = says(&"words that never end ".repeat(40));
-        for (fault, breaks) in
-            [(Fault::Cut { reply: reply.clone(), after: 4 }, true), (Fault::Short { reply, after: 4 }, false)]
-        {
+        for (fault, breaks) in [
+            (Fault::Cut { reply: reply.clone(), after: 4 }, true),
+            (Fault::Short { reply, after: 4 }, false),
+        ] {
             let world = world([fault.into()]).await;
             let text = world.post(path, &body).await.text().await;
             assert_eq!(text.is_err(), breaks, "{path}: {text:?}");
@@ -305,13 +330,18 @@ async fn without_budget_nothing_is_sent_and_the_error_has_the_apis_form() {
     for (wire, path, body) in requests(true) {
         let world = world_with(Script::sequence([says("never")]), 50).await;
         let response = world.post(path, &body).await;
-        assert_eq!((response.status().as_u16(), &response.headers()["x-should-retry"]), (402, &"false".parse().unwrap()));
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["x-should-retry"]),
+            (402, &"false".parse().unwrap())
+        );
         let value: Value = response.json().await.expect("JSON");
         let message = value["error"]["message"].as_str().expect("a message");
         assert!(message.contains("token budget") && message.contains("limits.tokens"), "{message}");
         match wire {
             Wire::AnthropicMessages => assert_eq!(value["error"]["type"], "billing_error"),
-            Wire::OpenaiChat | Wire::OpenaiResponses => assert_eq!(value["error"]["code"], "insufficient_quota"),
+            Wire::OpenaiChat | Wire::OpenaiResponses => {
+                assert_eq!(value["error"]["code"], "insufficient_quota")
+            }
             Wire::GeminiContent => assert_eq!(value["error"]["status"], "RESOURCE_EXHAUSTED"),
         }
         assert_eq!(world.records.next().await.ended, Ended::OverBudget);
@@ -340,7 +370,9 @@ async fn calls_in_flight_count_against_the_budget_and_settling_twice_counts_once
 #[tokio::test]
 async fn only_the_calls_that_agents_need_pass() {
     let world = world([]).await;
-    for path in ["/openai/v1/files", "/anthropic/v1/messages/batches", "/gemini/v1beta/files", "/other"] {
+    for path in
+        ["/openai/v1/files", "/anthropic/v1/messages/batches", "/gemini/v1beta/files", "/other"]
+    {
         let response = world.post(path, &json!({})).await;
         assert_eq!(response.status(), 404, "{path}");
         assert!(response.text().await.expect("a body").contains("not one of the calls"), "{path}");
@@ -373,19 +405,26 @@ async fn a_provider_that_is_away_or_not_configured_is_an_error_without_secrets()
     let client = upstream::client(&upstream::Options::default()).expect("a client");
     let base_url: Url = format!("http://user:{KEY}@{address}/?token={KEY}").parse().expect("a URL");
     let credential = Credential::Bearer(Secret::new(KEY));
-    let source = Source::Providers {
+    let source = Source::Providers(Box::new(Providers {
         client: client.clone(),
         anthropic: Some(Provider { base_url, credential }),
         openai: None,
         gemini: None,
-    };
+    }));
     let records = Records::new();
     let meter = Arc::new(Allotment::new(10_000));
     let options = Options::new(source, meter.clone(), records.sink(), "job".to_owned());
     let door = model::serve(socket(), options).expect("a door");
-    for (index, status, word) in [(0, 502, "cannot be reached"), (1, 404, "no provider for the OpenAI API")] {
+    for (index, status, word) in
+        [(0, 502, "cannot be reached"), (1, 404, "no provider for the OpenAI API")]
+    {
         let (_, path, body) = requests(false)[index].clone();
-        let response = client.post(format!("http://{}{path}", door.address())).json(&body).send().await.unwrap();
+        let response = client
+            .post(format!("http://{}{path}", door.address()))
+            .json(&body)
+            .send()
+            .await
+            .unwrap();
         assert_eq!(response.status(), status);
         let text = response.text().await.expect("a body");
         assert!(text.contains(word) && !text.contains(KEY), "{text}");
@@ -406,7 +445,8 @@ async fn an_answer_that_repeats_the_key_is_redacted() {
             assert!(text.contains("[redacted:credential]"), "{text}");
             assert_eq!(world.records.next().await.usage, USAGE);
         }
-        let fault = Fault::Status { status: 401, message: format!("bad key {KEY}"), retry_after: None };
+        let fault =
+            Fault::Status { status: 401, message: format!("bad key {KEY}"), retry_after: None };
         let world = world([fault.into()]).await;
         let (_, path, body) = requests(stream)[0].clone();
         assert!(!world.post(path, &body).await.text().await.expect("a body").contains(KEY));
@@ -448,16 +488,19 @@ async fn a_recorded_session_answers_as_the_model_did() {
         for (wire, path, body) in requests(stream) {
             let mut reply = calls("I read it.", "read", json!({ "path": "ä.py", "lines": [1, 2] }));
             reply.tools.push(reply.tools[0].clone());
-            let server = ModelServer::start(Script::sequence([reply.clone(), says("Done.")])).await.expect("a server");
+            let server = ModelServer::start(Script::sequence([reply.clone(), says("Done.")]))
+                .await
+                .expect("a server");
             let client = upstream::client(&upstream::Options::default()).expect("a client");
-            let source = Source::Providers {
+            let source = Source::Providers(Box::new(Providers {
                 client: client.clone(),
                 anthropic: provider(&server.url()),
                 openai: provider(&format!("{}/v1", server.url())),
                 gemini: provider(&server.url()),
-            };
+            }));
             let file = Shared::default();
-            let recorder = Arc::new(Recorder::new(Box::new(file.clone()), "a recording").expect("written"));
+            let recorder =
+                Arc::new(Recorder::new(Box::new(file.clone()), "a recording").expect("written"));
             let records = Records::new();
             let meter = Arc::new(Allotment::new(10_000));
             let mut options = Options::new(source, meter, records.sink(), "job".to_owned());
@@ -466,7 +509,9 @@ async fn a_recorded_session_answers_as_the_model_did() {
             let url = format!("http://{}{path}", door.address());
             let mut answers = Vec::new();
             for _ in 0..2 {
-                answers.push(client.post(&url).json(&body).send().await.unwrap().text().await.unwrap());
+                answers.push(
+                    client.post(&url).json(&body).send().await.unwrap().text().await.unwrap(),
+                );
                 records.next().await;
             }
             assert_eq!(recorder.finish().expect("all written"), 2, "{wire:?}");

@@ -1,5 +1,7 @@
 //! The web door under attack from inside, over real sockets on loopback.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail loudly")]
+
 use std::{
     collections::HashMap,
     io,
@@ -89,7 +91,10 @@ impl World {
 
     async fn get(&self, url: &str) -> String {
         let host = url.trim_start_matches("http://").split('/').next().unwrap_or("");
-        self.send(format!("GET {url} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes()).await
+        self.send(
+            format!("GET {url} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes(),
+        )
+        .await
     }
 
     async fn connect(&self, target: &str) -> (TcpStream, String) {
@@ -162,7 +167,8 @@ fn client_hello(server_name: &str) -> Vec<u8> {
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_no_client_auth();
     let name = server_name.to_owned().try_into().expect("a name");
-    let mut connection = rustls::ClientConnection::new(Arc::new(config), name).expect("a connection");
+    let mut connection =
+        rustls::ClientConnection::new(Arc::new(config), name).expect("a connection");
     let mut hello = Vec::new();
     connection.write_tls(&mut hello).expect("written");
     hello
@@ -184,10 +190,19 @@ async fn an_allowed_host_is_reached_and_the_record_says_everything() {
     );
     let answer = world.send(request.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("hello"), "{answer}");
-    assert!(!answer.to_lowercase().contains("proxy-authenticate") && !answer.contains("timeout=5"), "{answer}");
+    assert!(
+        !answer.to_lowercase().contains("proxy-authenticate") && !answer.contains("timeout=5"),
+        "{answer}"
+    );
     let seen = seen.recv().await.expect("a request").to_lowercase();
-    assert!(seen.starts_with("post /a?b=c http/1.1\r\n") && seen.ends_with("\r\n\r\nabc"), "{seen}");
-    assert!(seen.contains(&format!("host: mirror.example:{port}\r\n")) && seen.contains("x-kept: yes"), "{seen}");
+    assert!(
+        seen.starts_with("post /a?b=c http/1.1\r\n") && seen.ends_with("\r\n\r\nabc"),
+        "{seen}"
+    );
+    assert!(
+        seen.contains(&format!("host: mirror.example:{port}\r\n")) && seen.contains("x-kept: yes"),
+        "{seen}"
+    );
     for gone in ["x-hop", "proxy-", "te: ", "upgrade", "c2vjcmv0"] {
         assert!(!seen.contains(gone), "{gone} in {seen}");
     }
@@ -219,7 +234,10 @@ async fn a_refusal_says_why_and_how_to_allow_it_and_the_name_is_never_looked_up(
          be allowed by adding `evil.example:80` there\n"
     ), "{answer}");
     let record = world.record().await;
-    assert_eq!((record.effect, record.outcome, record.bytes_down), (Effect::Deny, Outcome::Refused, 0));
+    assert_eq!(
+        (record.effect, record.outcome, record.bytes_down),
+        (Effect::Deny, Outcome::Refused, 0)
+    );
     assert!(!format!("{record:?}").contains("secret-path"));
     let (_, head) = world.connect("registry.example:22").await;
     assert!(head.starts_with("HTTP/1.1 403 "), "{head}");
@@ -238,20 +256,54 @@ async fn no_spelling_of_a_private_address_gets_through() {
     world.names.add("metadata.example", &[&["169.254.169.254"]]);
     world.names.add("localhost", &[&["::1"]]);
     let hosts = [
-        "127.0.0.1", "127.1", "2130706433", "0x7f000001", "0x7f.0.0.1", "0177.0.0.1", "017700000001", "127.0.0.1.",
-        "[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]", "0", "0.0.0.0", "[::]", "[64:ff9b::7f00:1]",
-        "[2002:7f00:1::]", "169.254.169.254", "localhost", "LOCALHOST.", "rebound.example", "rebound.example.",
-        "mapped.example", "mixed.example", "nat64.example", "metadata.example", "user@127.0.0.1",
-        "registry.example@127.0.0.1", "127.0.0.1%2f.example", "%31%32%37.0.0.1", "①②⑦.0.0.1", "[fe80::1%25lo]",
+        "127.0.0.1",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "0x7f.0.0.1",
+        "0177.0.0.1",
+        "017700000001",
+        "127.0.0.1.",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "[::127.0.0.1]",
+        "0",
+        "0.0.0.0",
+        "[::]",
+        "[64:ff9b::7f00:1]",
+        "[2002:7f00:1::]",
+        "169.254.169.254",
+        "localhost",
+        "LOCALHOST.",
+        "rebound.example",
+        "rebound.example.",
+        "mapped.example",
+        "mixed.example",
+        "nat64.example",
+        "metadata.example",
+        "user@127.0.0.1",
+        "registry.example@127.0.0.1",
+        "127.0.0.1%2f.example",
+        "%31%32%37.0.0.1",
+        "①②⑦.0.0.1",
+        "[fe80::1%25lo]",
         "127.0.0.1%00.example",
     ];
     for host in hosts {
         for request in [
-            format!("GET http://{host}:{port}/ HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n"),
-            format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n"),
+            format!(
+                "GET http://{host}:{port}/ HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n"
+            ),
+            format!(
+                "CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n"
+            ),
         ] {
             let answer = world.send(request.as_bytes()).await;
-            assert!(answer.starts_with("HTTP/1.1 403 ") || answer.starts_with("HTTP/1.1 400 "), "{request}: {answer}");
+            assert!(
+                answer.starts_with("HTTP/1.1 403 ") || answer.starts_with("HTTP/1.1 400 "),
+                "{request}: {answer}"
+            );
             assert!(!answer.contains("hello"));
         }
     }
@@ -293,9 +345,13 @@ async fn requests_that_two_programs_read_differently_are_refused_or_written_anew
         format!("POST {url} HTTP/1.1\r\n{host}Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"),
         format!("POST {url} HTTP/1.1\r\n{host}Content-Length: +3\r\n\r\nabc"),
         format!("POST {url} HTTP/1.1\r\n{host}Content-Length: 0x3\r\n\r\nabc"),
-        format!("POST {url} HTTP/1.1\r\n{host}Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n"),
+        format!(
+            "POST {url} HTTP/1.1\r\n{host}Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n"
+        ),
         format!("POST {url} HTTP/1.1\r\n{host}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"),
-        format!("POST {url} HTTP/1.1\r\n{host}Transfer-Encoding : chunked\r\nConnection: close\r\n\r\n0\r\n\r\n"),
+        format!(
+            "POST {url} HTTP/1.1\r\n{host}Transfer-Encoding : chunked\r\nConnection: close\r\n\r\n0\r\n\r\n"
+        ),
         format!("GET {url} HTTP/1.1\r\n{host}Bad\u{0}Name: x\r\n\r\n"),
         format!("GET {url} HTTP/1.1\r\n{host}Host: other.example\r\nConnection: close\r\n\r\n"),
         format!("GET {url} HTTP/1.1\r\nHost: other.example\r\nConnection: close\r\n\r\n"),
@@ -306,7 +362,9 @@ async fn requests_that_two_programs_read_differently_are_refused_or_written_anew
         format!("CONNECT m.example HTTP/1.1\r\n{host}Connection: close\r\n\r\n"),
         format!("CONNECT http://m.example:{port}/ HTTP/1.1\r\n{host}Connection: close\r\n\r\n"),
         format!("CONNECT m.example:0 HTTP/1.1\r\n{host}Connection: close\r\n\r\n"),
-        format!("CONNECT m.example:{port}@evil.example:443 HTTP/1.1\r\n{host}Connection: close\r\n\r\n"),
+        format!(
+            "CONNECT m.example:{port}@evil.example:443 HTTP/1.1\r\n{host}Connection: close\r\n\r\n"
+        ),
     ];
     for request in refused {
         let answer = world.send(request.as_bytes()).await;
@@ -316,13 +374,17 @@ async fn requests_that_two_programs_read_differently_are_refused_or_written_anew
 
     // Both lengths: the chunks count, the length is dropped, and what was smuggled behind is a
     // request of its own, judged on its own.
-    let smuggled = "GET http://evil.example/ HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
+    let smuggled =
+        "GET http://evil.example/ HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
     let both = format!(
         "POST {url} HTTP/1.1\r\n{host}Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n{smuggled}"
     );
     let answer = world.send(both.as_bytes()).await;
     let passed = seen.recv().await.expect("one request").to_lowercase();
-    assert!(!passed.contains("content-length") && passed.contains("transfer-encoding: chunked"), "{passed}");
+    assert!(
+        !passed.contains("content-length") && passed.contains("transfer-encoding: chunked"),
+        "{passed}"
+    );
     assert!(!passed.contains("evil"), "{passed}");
     assert_eq!(answer.matches("HTTP/1.1 200").count(), 1, "{answer}");
     assert!(!answer.contains("HTTP/1.1 200 OK\r\nHTTP"), "{answer}");
@@ -341,10 +403,20 @@ async fn requests_that_two_programs_read_differently_are_refused_or_written_anew
 #[tokio::test]
 async fn heads_that_are_too_large_or_never_end_are_cut_off() {
     let world = world_with(&["*:*".to_owned()], |options| {
-        options.limits = Limits { head_time: Duration::from_millis(200), head_bytes: 16 * 1024, ..Limits::default() };
+        options.limits = Limits {
+            head_time: Duration::from_millis(200),
+            head_bytes: 16 * 1024,
+            ..Limits::default()
+        };
     });
-    let long = format!("GET http://a.example/ HTTP/1.1\r\nHost: a.example\r\nX: {}\r\n\r\n", "x".repeat(100_000));
-    let many = format!("GET http://a.example/ HTTP/1.1\r\nHost: a.example\r\n{}\r\n", "X: y\r\n".repeat(1000));
+    let long = format!(
+        "GET http://a.example/ HTTP/1.1\r\nHost: a.example\r\nX: {}\r\n\r\n",
+        "x".repeat(100_000)
+    );
+    let many = format!(
+        "GET http://a.example/ HTTP/1.1\r\nHost: a.example\r\n{}\r\n",
+        "X: y\r\n".repeat(1000)
+    );
     for bomb in [long, many] {
         let answer = world.send(bomb.as_bytes()).await;
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
@@ -368,7 +440,9 @@ async fn a_body_or_tunnel_that_stands_still_is_ended() {
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
     assert_eq!(stream.read(&mut [0; 16]).await.expect("closed in order"), 0);
     assert_eq!(world.record().await.outcome, Outcome::TimedOut);
-    let half = format!("POST http://m.example:{port}/ HTTP/1.1\r\nHost: m.example:{port}\r\nContent-Length: 9\r\n\r\nabc");
+    let half = format!(
+        "POST http://m.example:{port}/ HTTP/1.1\r\nHost: m.example:{port}\r\nContent-Length: 9\r\n\r\nabc"
+    );
     let answer = world.send(half.as_bytes()).await;
     assert!(!answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert_ne!(world.record().await.outcome, Outcome::Done);
@@ -421,10 +495,16 @@ async fn a_tunnel_carries_tls_for_its_own_host_and_nothing_else() {
     assert_eq!(rest, b"more");
     let record = world.record().await;
     let length = hello.len() as u64 + 4;
-    assert_eq!((record.outcome, record.bytes_up, record.bytes_down), (Outcome::Done, length, length));
+    assert_eq!(
+        (record.outcome, record.bytes_up, record.bytes_down),
+        (Outcome::Done, length, length)
+    );
 
     for (first, why) in [
-        (client_hello("evil.example"), "the TLS handshake names `evil.example` in a tunnel to `m.example`"),
+        (
+            client_hello("evil.example"),
+            "the TLS handshake names `evil.example` in a tunnel to `m.example`",
+        ),
         (client_hello("1.1.1.1"), "the TLS handshake names no host"),
         (b"SSH-2.0-OpenSSH_9\r\n".to_vec(), "the tunnel does not begin with a TLS handshake"),
         (b"GET / HTTP/1.1\r\n\r\n".to_vec(), "the tunnel does not begin with a TLS handshake"),
@@ -436,7 +516,10 @@ async fn a_tunnel_carries_tls_for_its_own_host_and_nothing_else() {
         let _ = stream.read_to_end(&mut rest).await;
         assert_eq!(rest, b"", "{why}");
         let record = world.record().await;
-        assert_eq!((record.effect, record.outcome, record.bytes_up), (Effect::Deny, Outcome::Refused, 0));
+        assert_eq!(
+            (record.effect, record.outcome, record.bytes_up),
+            (Effect::Deny, Outcome::Refused, 0)
+        );
         assert!(record.why.starts_with(why), "{}", record.why);
     }
 }
@@ -466,8 +549,11 @@ async fn an_operators_proxy_is_used_for_the_outside_and_not_for_the_inside() {
     });
     let (inside, _inside_seen) = origin(OK).await;
     let inside_port = inside.port();
-    let rules =
-        ["*.acme.example:443".to_owned(), "*.acme.example:80".to_owned(), format!("mirror.corp:{inside_port} in 127.0.0.1")];
+    let rules = [
+        "*.acme.example:443".to_owned(),
+        "*.acme.example:80".to_owned(),
+        format!("mirror.corp:{inside_port} in 127.0.0.1"),
+    ];
     let mut world = world_with(&rules, |options| {
         let text = format!("http://me:p%40ss@{proxy_address}");
         options.proxy = Some(Proxy::parse(&text).expect("a proxy"));
@@ -506,7 +592,14 @@ async fn an_operators_proxy_is_used_for_the_outside_and_not_for_the_inside() {
 
 #[test]
 fn a_proxy_address_that_is_none_is_refused_without_repeating_it() {
-    for text in ["", "proxy:3128", "https://proxy:3128", "http://u:pa%zz@proxy", "http://proxy/path", "socks5://u:secret@p"] {
+    for text in [
+        "",
+        "proxy:3128",
+        "https://proxy:3128",
+        "http://u:pa%zz@proxy",
+        "http://proxy/path",
+        "socks5://u:secret@p",
+    ] {
         let error = Proxy::parse(text).expect_err(text).to_string();
         assert!(!error.contains("secret") && error.contains("http://"), "{error}");
     }
@@ -516,7 +609,9 @@ fn a_proxy_address_that_is_none_is_refused_without_repeating_it() {
 async fn stopping_the_door_ends_its_tunnels() {
     let address = echo().await;
     let port = address.port();
-    let mut world = world_with(&[format!("m.example:{port} in 127.0.0.1")], |options| options.raw_ports = vec![port]);
+    let mut world = world_with(&[format!("m.example:{port} in 127.0.0.1")], |options| {
+        options.raw_ports = vec![port]
+    });
     world.names.add("m.example", &[&["127.0.0.1"]]);
     let (mut stream, head) = world.connect(&format!("m.example:{port}")).await;
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");

@@ -3,6 +3,7 @@
 use windlass_policy::permission::{Action, Role, allows, render};
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the way to accept a new table")]
 fn the_table_is_the_golden_file() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/permissions.golden");
     let golden = std::fs::read_to_string(path).unwrap_or_default();

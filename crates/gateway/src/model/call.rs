@@ -54,7 +54,7 @@ pub(super) async fn answer(state: &Arc<State>, request: Request<Incoming>) -> Re
         }
         Purpose::CountTokens | Purpose::Models | Purpose::Alive => match &state.options.source {
             Source::Replay(replay) => replay.aside(asked.route.api, &asked.body),
-            Source::Providers { .. } => pass::send(state, asked, None).await,
+            Source::Providers(_) => pass::send(state, asked, None).await,
         },
     }
 }
@@ -124,7 +124,7 @@ async fn generate(
                 failure(wire.api(), StatusCode::BAD_REQUEST, &message)
             }
         },
-        Source::Providers { .. } => {
+        Source::Providers(_) => {
             if asked.lacks_stream_usage(wire)
                 && let Some(wished) = usage_chunk::ask(&asking.body)
             {

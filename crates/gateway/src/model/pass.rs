@@ -85,13 +85,13 @@ pub(super) fn watch(response: Response<Body>, mut closing: Closing) -> Response<
 
 fn provider(source: &Source, api: Api) -> Option<(&reqwest::Client, &Provider)> {
     match source {
-        Source::Providers { client, anthropic, openai, gemini } => {
+        Source::Providers(providers) => {
             let provider = match api {
-                Api::Anthropic => anthropic,
-                Api::Openai => openai,
-                Api::Gemini => gemini,
+                Api::Anthropic => &providers.anthropic,
+                Api::Openai => &providers.openai,
+                Api::Gemini => &providers.gemini,
             };
-            provider.as_ref().map(|provider| (client, provider))
+            provider.as_ref().map(|provider| (&providers.client, provider))
         }
         Source::Replay(_) => None,
     }

@@ -5,7 +5,10 @@ use serde_json::{Value, json};
 use super::*;
 
 fn session(lines: &[&str]) -> Session {
-    let text = format!("{{\"windlass_session\":1,\"about\":\"a test\",\"scripted\":true}}\n{}", lines.join("\n"));
+    let text = format!(
+        "{{\"windlass_session\":1,\"about\":\"a test\",\"scripted\":true}}\n{}",
+        lines.join("\n")
+    );
     Session::parse(&text, &[("place".to_owned(), "src".to_owned())].into()).expect("a session")
 }
 
@@ -81,7 +84,9 @@ fn every_expectation_is_checked() {
     });
     let prompt = Prompt::read(Wire::AnthropicMessages, &body);
     assert_eq!((prompt.answers, prompt.last.as_str()), (1, "result\ngo on"));
-    let problem = |expect: Value| serde_json::from_value::<Expect>(expect).expect("an expectation").problem(&prompt);
+    let problem = |expect: Value| {
+        serde_json::from_value::<Expect>(expect).expect("an expectation").problem(&prompt)
+    };
     for met in [
         json!({ "last": ["result", "go on"], "absent": ["the task"], "anywhere": ["the task", "deep"] }),
         json!({ "system": ["careful"], "tools": ["read"], "model": "sonnet" }),
@@ -93,7 +98,10 @@ fn every_expectation_is_checked() {
         (json!({ "absent": ["result"] }), "newest part not to contain"),
         (json!({ "anywhere": ["elsewhere"] }), "conversation to contain"),
         (json!({ "system": ["careless"] }), "system prompt to contain"),
-        (json!({ "tools": ["exec"] }), "expected the tool `exec` to be offered, but these are: read"),
+        (
+            json!({ "tools": ["exec"] }),
+            "expected the tool `exec` to be offered, but these are: read",
+        ),
         (json!({ "model": "opus" }), "expected a model with \"opus\""),
     ] {
         assert!(problem(unmet).expect("a problem").contains(words), "{words}");
@@ -150,11 +158,23 @@ fn variables_are_put_in_also_deep_inside() {
 fn a_bad_file_is_an_error_with_its_line() {
     let header = "{\"windlass_session\":1,\"about\":\"a\",\"scripted\":true}";
     let cases = [
-        ("", "line 1 of the session file: the file is empty; its first line must be like {\"windlass_session\":1,\"about\":\"...\",\"scripted\":true}"),
-        ("{\"windlass_session\":2,\"about\":\"a\",\"scripted\":true}", "line 1 of the session file: version 2 of the format is not known here, only 1"),
+        (
+            "",
+            "line 1 of the session file: the file is empty; its first line must be like {\"windlass_session\":1,\"about\":\"...\",\"scripted\":true}",
+        ),
+        (
+            "{\"windlass_session\":2,\"about\":\"a\",\"scripted\":true}",
+            "line 1 of the session file: version 2 of the format is not known here, only 1",
+        ),
         ("{}", "line 1 of the session file: missing field `windlass_session`"),
-        ("H\n\n{\"reply\":{}}", "line 3 of the session file: a reply needs `text`, `tools` or `error`"),
-        ("H\n{\"reply\":{\"text\":\"${{ who }}\"}}", "line 2 of the session file: the variable `who` is not known; known are: "),
+        (
+            "H\n\n{\"reply\":{}}",
+            "line 3 of the session file: a reply needs `text`, `tools` or `error`",
+        ),
+        (
+            "H\n{\"reply\":{\"text\":\"${{ who }}\"}}",
+            "line 2 of the session file: the variable `who` is not known; known are: ",
+        ),
         ("H\n{\"reply\":{\"text\":\"${{ who\"}}", "line 2 of the session file: `${{` without `}}`"),
         (
             "H\n{\"reply\":{\"error\":{\"status\":200,\"message\":\"\"}}}",
@@ -166,12 +186,16 @@ fn a_bad_file_is_an_error_with_its_line() {
         ),
     ];
     for (text, message) in cases {
-        let error = Session::parse(&text.replace('H', header), &Default::default()).expect_err(text);
+        let error =
+            Session::parse(&text.replace('H', header), &Default::default()).expect_err(text);
         assert_eq!(error.to_string(), message);
     }
     let unknown = Session::parse(&format!("{header}\n{{\"replay\":{{}}}}"), &Default::default());
     let message = unknown.expect_err("an unknown key").to_string();
-    assert!(message.starts_with("line 2 of the session file: unknown field `replay`, expected one of"), "{message}");
+    assert!(
+        message.starts_with("line 2 of the session file: unknown field `replay`, expected one of"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -188,7 +212,9 @@ fn what_is_written_in_any_format_is_read_back_the_same() {
     let truncated = Reply { tools: Vec::new(), truncated: true, ..reply.clone() };
     let prompt = Prompt { stream_usage: true, ..Prompt::default() };
     for reply in [reply, truncated] {
-        for wire in [Wire::AnthropicMessages, Wire::OpenaiChat, Wire::OpenaiResponses, Wire::GeminiContent] {
+        for wire in
+            [Wire::AnthropicMessages, Wire::OpenaiChat, Wire::OpenaiResponses, Wire::GeminiContent]
+        {
             for (stream, array) in [(false, false), (true, false), (true, true)] {
                 if array && wire != Wire::GeminiContent {
                     continue;

@@ -41,7 +41,7 @@ fn the_usual_encodings_are_found() {
     for before in ["", "u", "us", "user:"] {
         let joined = [before.as_bytes(), bytes, b":more"].concat();
         texts.push(base64::engine::general_purpose::STANDARD.encode(&joined));
-        texts.push(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&joined));
+        texts.push(URL_SAFE_NO_PAD.encode(&joined));
     }
     for text in texts {
         assert!(redactor.redact_text(&text).contains("[redacted:KEY]"), "not found in {text}");
