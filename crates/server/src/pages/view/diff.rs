@@ -339,10 +339,28 @@ fn differing(old: &str, new: &str) -> Option<(Range<usize>, Range<usize>)> {
         .take_while(|(a, b)| a == b)
         .map(|(a, _)| a.len_utf8())
         .sum();
+    let (prefix, suffix) = whole_words(old, new, prefix, suffix);
     let (before, after) = (prefix..old.len() - suffix, prefix..new.len() - suffix);
     let most = before.len().max(after.len());
     let length = old.trim_start().len().max(new.trim_start().len());
     (most * 3 <= length * 2).then_some((before, after))
+}
+
+/// Moves both edges out to where no word is cut, on either side.
+fn whole_words(old: &str, new: &str, prefix: usize, suffix: usize) -> (usize, usize) {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let cuts = |text: &str, at: usize| {
+        text[..at].chars().next_back().is_some_and(is_word) && text[at..].chars().next().is_some_and(is_word)
+    };
+    let mut prefix = prefix;
+    while cuts(old, prefix) || cuts(new, prefix) {
+        prefix -= old[..prefix].chars().next_back().map_or(0, char::len_utf8);
+    }
+    let mut suffix = suffix;
+    while cuts(old, old.len() - suffix) || cuts(new, new.len() - suffix) {
+        suffix -= old[old.len() - suffix..].chars().next().map_or(0, char::len_utf8);
+    }
+    (prefix, suffix)
 }
 
 fn split_rows(file: &File, hunk: &Hunk, cells: Vec<Cell>, talk: &mut Talk, rows: &mut Vec<Row>) {
@@ -485,6 +503,7 @@ mod tests {
     #[test]
     fn only_what_changed_within_a_line_is_emphasised() {
         assert_eq!(differing("the old one", "the new one"), Some((4..7, 4..7)));
+        assert_eq!(differing("let max = 250;", "let max = 300;"), Some((10..13, 10..13)));
         assert_eq!(differing("abc", "xyz"), None);
         assert_eq!(differing("é = 1", "é = 2"), Some((5..6, 5..6)));
     }
