@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
-use windlass_run::job::{End, StepResult};
+use windlass_run::{
+    JobId,
+    job::{End, StepResult},
+};
 
 use crate::job::Job;
 
@@ -14,6 +17,17 @@ pub(crate) trait Executor: Send + Sync + 'static {
     /// Prepares the place: repository, work tree at the last checkpoint, environment. Reports the base
     /// commit. Called before the first step of a lease and before an attempt that follows a failed one.
     fn open(&self, job: Arc<Job>) -> BoxFuture<'_, Result<Box<dyn Work>, Unopened>>;
+
+    /// The job has ended and no later lease will ask for what was kept of it.
+    fn forget(&self, job_id: JobId) -> BoxFuture<'_, ()> {
+        drop(job_id);
+        Box::pin(async {})
+    }
+
+    /// The runner ends: whatever it holds on this machine is let go.
+    fn shut(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
 }
 
 /// Why there is no place to work in.

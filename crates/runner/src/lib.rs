@@ -22,6 +22,7 @@ mod driver;
 mod executor;
 mod job;
 mod null;
+mod workshop;
 
 mod client;
 mod held;

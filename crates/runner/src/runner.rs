@@ -26,6 +26,7 @@ use crate::{
     null::Null,
     options::Options,
     tls::{self, Pinned},
+    workshop::{Worker, Workshop},
 };
 
 /// How long one question for jobs waits for an answer.
@@ -73,6 +74,7 @@ pub struct Runner {
     abandon: CancellationToken,
     jobs: TaskTracker,
     loops: Vec<JoinHandle<()>>,
+    executor: Arc<dyn Executor>,
     _lock: File,
 }
 
@@ -90,12 +92,18 @@ impl Runner {
     /// # Errors
     /// [`Error`] when it can't ever work; a server that is away is waited for.
     pub async fn start(options: Options) -> Result<Self, Error> {
-        let executor: Arc<dyn Executor> = if options.null_executor { Arc::new(Null) } else { Arc::new(Null) };
-        Self::start_with(options, executor).await
+        Self::begin(options, None).await
     }
 
     /// Starts a runner whose steps are executed by `executor`.
+    #[cfg(test)]
     pub(crate) async fn start_with(options: Options, executor: Arc<dyn Executor>) -> Result<Self, Error> {
+        Self::begin(options, Some(executor)).await
+    }
+
+    async fn begin(options: Options, executor: Option<Arc<dyn Executor>>) -> Result<Self, Error> {
+        // The doors' clients need one; whoever came first has chosen.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let state = |doing: &str| {
             let doing = format!("{doing} {}", options.state_dir.display());
             move |error| Error::State { doing, error }
@@ -104,7 +112,7 @@ impl Runner {
         let lock = lock(&options.state_dir)?;
         let journal_path = options.state_dir.join("journal");
         let (journal, left) = Journal::open(&journal_path).map_err(state("open the journal in"))?;
-        let (client, _pin) = connect(&options)?;
+        let (client, pin) = connect(&options)?;
         let identity_path = options.state_dir.join("runner.json");
         let previous = remembered(&identity_path, &options.server_url);
         let register = Register {
@@ -119,6 +127,15 @@ impl Runner {
         remember(&identity_path, &identity).map_err(state("note the runner's id in"))?;
         tracing::info!(runner_id = %registered.runner_id, server = %options.server_url, "registered");
 
+        let executor = match executor {
+            Some(executor) => executor,
+            None if options.null_executor => Arc::new(Null),
+            None => {
+                let certificate = kept_certificate(&options.state_dir, pin.as_ref())
+                    .map_err(state("keep the server's certificate in"))?;
+                Arc::new(Worker(Arc::new(Workshop::open(options.clone(), certificate).await?)))
+            }
+        };
         sweep(&options.state_dir, &left);
         let link = Arc::new(Link::new(client, Arc::new(journal), register, registered));
         Ok(Self::run(options, link, executor, left, lock))
@@ -133,6 +150,7 @@ impl Runner {
             abandon: CancellationToken::new(),
             jobs: TaskTracker::new(),
             loops: Vec::new(),
+            executor: executor.clone(),
             _lock: lock,
         };
         for (id, items) in left {
@@ -140,7 +158,8 @@ impl Runner {
             held.release("the runner was restarted");
             let link = runner.link.clone();
             let abandon = runner.abandon.clone();
-            runner.jobs.spawn(async move { abandon.run_until_cancelled(settle(&link, &held)).await; });
+            runner.jobs.spawn(async move { abandon.run_until_cancelled(settle(&link, &held)).await;
+            });
         }
         runner.loops = vec![
             tokio::spawn(link::carry_reports(runner.link.clone(), runner.end.clone())),
@@ -203,6 +222,7 @@ impl Runner {
             // A loop that panicked has said so already.
             let _ = task.await;
         }
+        self.executor.shut().await;
         let journal = self.link.journal.clone();
         let _ = tokio::task::spawn_blocking(move || journal.sync()).await;
     }
@@ -320,14 +340,16 @@ async fn see_through(leased: Leased) {
     };
     tracing::debug!(job_id = %job.job_id, epoch = job.epoch, "a job begins");
     match noted {
-        Ok(()) => driver::drive(job.clone(), executor, stop).await,
+        Ok(()) => driver::drive(job.clone(), executor.clone(), stop).await,
         Err(error) => {
             tracing::error!(%error, path = %link.journal.path().display(), "the journal can't be written; the job is given back");
             held.release(&format!("the runner's journal can't be written: {error}"));
         }
     }
     drop(place);
-    settle(&link, &held).await;
+    if settle(&link, &held).await == JobStatus::Ended {
+        executor.forget(job.job_id.clone()).await;
+    }
     job.look(|state| {
         if let Phase::Ended(end) = &state.phase {
             tracing::info!(job_id = %job.job_id, outcome = ?end.outcome, code = %end.code, "a job ended");
@@ -336,7 +358,7 @@ async fn see_through(leased: Leased) {
 }
 
 /// Waits until the server has all that a lease had to say, or wants none of it, and lets go of it.
-async fn settle(link: &Link, held: &Held) {
+async fn settle(link: &Link, held: &Held) -> JobStatus {
     let mut told = held.told();
     let mut over_since = None;
     loop {
@@ -351,7 +373,7 @@ async fn settle(link: &Link, held: &Held) {
         };
         if done {
             link.let_go(held);
-            return;
+            return status;
         }
         tokio::select! {
             _ = told.changed() => {}
@@ -403,6 +425,14 @@ async fn register_patiently(client: &Client, register: &Register) -> Result<Regi
             }
         }
     }
+}
+
+/// The pinned certificate as a file, for git, which takes only that.
+fn kept_certificate(state_dir: &Path, pin: Option<&Pinned>) -> io::Result<Option<PathBuf>> {
+    let Some(pem) = pin.and_then(Pinned::pem) else { return Ok(None) };
+    let path = state_dir.join("server.pem");
+    std::fs::write(&path, pem)?;
+    Ok(Some(path))
 }
 
 fn make_private(dir: &Path) -> io::Result<()> {

@@ -1,0 +1,144 @@
+//! The checkpoint after a step: the work tree, taken from outside into the job's own repository, and
+//! on its way to the server as a thin bundle and as a patch.
+
+use std::io;
+
+use windlass_git::{
+    Error, Oid, RefName, Signature,
+    repository::Expected,
+    snapshot::{NewCommit, Options, Reason, WorkTree},
+};
+use windlass_run::job::StepResult;
+
+use super::{
+    place::{Attempt, Place},
+    repository::with_causes,
+};
+use crate::{
+    executor::Attempted,
+    job::{Job, failed},
+    journal::Item,
+};
+
+/// The largest patch that is sent.
+const PATCH_BYTES: usize = 16 << 20;
+/// How many paths that were left out are named in the log.
+const LEFT_OUT: usize = 50;
+
+/// Takes a checkpoint and ends the step well.
+pub(super) async fn succeeded(place: &mut Place, attempt: &Attempt) -> Result<Attempted, Attempted> {
+    let checkpoint = take(place, attempt).await?;
+    let checkpoint = checkpoint.map(|commit| commit.to_string());
+    Ok(Attempted::Ended(StepResult::Succeeded { checkpoint }))
+}
+
+/// Takes a checkpoint; `None` if the tree did not change since the last one.
+pub(super) async fn take(place: &mut Place, attempt: &Attempt) -> Result<Option<Oid>, Attempted> {
+    let tip = match commit(place, attempt).await {
+        Ok(Some(tip)) => tip,
+        Ok(None) => return Ok(None),
+        Err(error) => return Err(of_git(&error)),
+    };
+    let previous = std::mem::replace(&mut place.work.tip, tip.clone());
+    send(place, attempt, &previous, &tip).await?;
+    Ok(Some(tip))
+}
+
+/// Who the platform's commits are by. The time is the job's: the same work gives the same commit, in
+/// whichever lease it is made.
+pub(super) fn platform(job: &Job) -> Signature {
+    let at = job.look(|state| state.created_at.as_micros());
+    Signature { name: "Windlass".to_owned(), email: "windlass@windlass.invalid".to_owned(), at }
+}
+
+async fn commit(place: &mut Place, attempt: &Attempt) -> windlass_git::Result<Option<Oid>> {
+    let Some(environment) = &place.environment else { return Ok(None) };
+    let tree = WorkTree { path: environment.host_tree.clone(), index: environment.index.clone() };
+    let (repository, tip) = (&place.work.repository, &place.work.tip);
+    let snapshot = repository.snapshot(&tree, tip, &Options::default()).await?;
+    let mut notes = Vec::new();
+    for left_out in &snapshot.left_out {
+        let why = match &left_out.reason {
+            Reason::TooLarge(bytes) => format!("it has {bytes} bytes, more than a change may hold in one file"),
+            Reason::Special => "it is a pipe, a socket or a device".to_owned(),
+            Reason::Submodule => "it lies in a submodule".to_owned(),
+            Reason::Refused(why) => why.clone(),
+        };
+        notes.push(format!("`{}` is not part of the change: {why}", left_out.path));
+    }
+    for nested in &snapshot.nested {
+        notes.push(format!("`{nested}` is a repository of its own: its files are taken, its history is not"));
+    }
+    let shown = notes.len().min(LEFT_OUT);
+    for note in &notes[..shown] {
+        let _ = attempt.log.append(format!("[windlass: {note}]\n").as_bytes());
+    }
+    if notes.len() > shown {
+        let more = format!("[windlass: and {} further notes of this kind]\n", notes.len() - shown);
+        let _ = attempt.log.append(more.as_bytes());
+    }
+    place.facts.notes = notes.into_iter().take(LEFT_OUT).collect();
+    if snapshot.tree == repository.tree_of(tip).await? {
+        return Ok(None);
+    }
+    let who = platform(&place.job);
+    let commit = NewCommit {
+        tree: snapshot.tree,
+        parents: vec![tip.clone()],
+        author: who.clone(),
+        committer: who,
+        message: format!("After step {}", attempt.step_id),
+    };
+    let made = repository.commit(&commit).await?;
+    let reference = RefName::checkpoint(place.job.job_id.as_str(), attempt.step_id.as_str())?;
+    repository.update_reference(&reference, &made, Expected::Anything).await?;
+    Ok(Some(made))
+}
+
+/// Queues bundle and patch for the server; both are files until it has them.
+async fn send(place: &Place, attempt: &Attempt, previous: &Oid, tip: &Oid) -> Result<(), Attempted> {
+    let folder = &place.job.held.folder;
+    tokio::fs::create_dir_all(folder).await.map_err(|error| disk_full(&error))?;
+    let repository = &place.work.repository;
+    let step_id = &attempt.step_id;
+    let reference = RefName::checkpoint(place.job.job_id.as_str(), step_id.as_str()).map_err(|error| of_git(&error))?;
+    let file = folder.join(format!("{step_id}.{}.bundle", attempt.number));
+    let without = std::slice::from_ref(previous);
+    if repository.create_bundle(&file, &reference, without).await.map_err(|error| of_git(&error))? {
+        let item = Item::Checkpoint { step_id: step_id.clone(), commit: tip.to_string(), file };
+        place.job.upload(item).map_err(|error| Attempted::JobEnded(failed("runner_disk", error.to_string())))?;
+    }
+    let patch = match repository.patch_text(&place.work.base, tip, PATCH_BYTES).await {
+        Ok(patch) => patch,
+        Err(Error::TooLarge { limit, unit, .. }) => {
+            let note = format!("[windlass: the change so far is larger than {limit} {unit}; it is kept, but not shown]\n");
+            let _ = attempt.log.append(note.as_bytes());
+            return Ok(());
+        }
+        Err(error) => return Err(of_git(&error)),
+    };
+    let file = folder.join(format!("{step_id}.{}.patch", attempt.number));
+    tokio::fs::write(&file, place.redactor.redact(&patch)).await.map_err(|error| disk_full(&error))?;
+    let item = Item::Diff { step_id: step_id.clone(), file };
+    place.job.upload(item).map_err(|error| Attempted::JobEnded(failed("runner_disk", error.to_string())))
+}
+
+/// What a step ends with when its work can't be taken.
+pub(super) fn of_git(error: &Error) -> Attempted {
+    let code = match error {
+        Error::TooLarge { .. } => "change_too_large",
+        Error::DiskFull { .. } => return Attempted::JobEnded(failed("runner_disk", disk_words(&error.to_string()))),
+        _ => "checkpoint",
+    };
+    let reason = format!("The work could not be taken from the environment: {}.", with_causes(error));
+    Attempted::Ended(StepResult::Failed { code: code.to_owned(), reason })
+}
+
+/// What a job ends with when the runner's disk does not take what must be kept.
+pub(super) fn disk_full(error: &io::Error) -> Attempted {
+    Attempted::JobEnded(failed("runner_disk", disk_words(&error.to_string())))
+}
+
+fn disk_words(error: &str) -> String {
+    format!("The runner's disk does not take the job's output: {error}. Free some space on its state folder and start the task again.")
+}

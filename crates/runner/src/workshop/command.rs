@@ -1,0 +1,98 @@
+//! A `run` step: one shell command in the environment.
+
+use std::time::Duration;
+
+use windlass_run::job::StepResult;
+use windlass_sandbox::State;
+
+use super::{
+    checkpoint,
+    environment::{Broken, Environment, Ran, broken},
+    facts::Command,
+    place::{Attempt, Place},
+};
+use crate::executor::Attempted;
+
+/// How many lines of a command's output stand in the reason of its failure.
+const LINES: usize = 12;
+
+/// Runs the command; `Err` is an end as well, for `?`.
+pub(super) async fn run(place: &mut Place, command: &str, attempt: &Attempt) -> Result<Attempted, Attempted> {
+    let workshop = place.workshop.clone();
+    let began = place.job.now();
+    let environment = place.environment().await?;
+    let exec = environment
+        .exec(attempt.step_id.as_str(), Environment::shell(command))
+        .map_err(|error| broken(&workshop, &error))?;
+    let log = attempt.log.clone();
+    let ran = environment.run(exec, attempt.timeout, &attempt.stop, |bytes| log.append(bytes)).await;
+    let ran = ran.map_err(|error| match error {
+        Broken::Environment(error) => broken(&workshop, &error),
+        Broken::Disk(error) => checkpoint::disk_full(&error),
+    })?;
+    let refusals = environment.doors.refusals();
+    let took = place.job.now().since(began).to_std();
+    place.facts.commands.push(Command { command: command.to_owned(), ended: in_words(&ran), took });
+    if ran == Ran::Ended(State::Exited { code: 0 }) {
+        return checkpoint::succeeded(place, attempt).await;
+    }
+    let (code, how) = verdict(&ran, attempt.timeout);
+    let _ = attempt.log.finish();
+    let mut reason = format!("`{}` {how}", one_line(command));
+    let last = attempt.log.last_lines(LINES);
+    if last.is_empty() {
+        reason.push_str(" It printed nothing.");
+    } else {
+        reason.push_str(&format!(" The end of its output:\n{last}"));
+    }
+    for refusal in refusals {
+        reason.push_str(&format!("\nThe web door: {refusal}"));
+    }
+    Ok(Attempted::Ended(StepResult::Failed { code: code.to_owned(), reason }))
+}
+
+/// The code and the words for a program that did not end well.
+pub(super) fn verdict(ran: &Ran, limit: Duration) -> (&'static str, String) {
+    match ran {
+        Ran::TimedOut => ("timeout", format!("did not end within its {} s and was stopped.", limit.as_secs())),
+        Ran::Stopped => ("stopped", "was stopped.".to_owned()),
+        Ran::Ended(State::Exited { code: 137 }) => {
+            ("step_failed", "exited with 137: something in it was killed, most often for want of memory.".to_owned())
+        }
+        Ran::Ended(State::Exited { code }) => ("step_failed", format!("exited with {code}.")),
+        Ran::Ended(State::Signalled { out_of_memory: true, .. }) => (
+            "out_of_memory",
+            "was killed by the kernel: the environment's memory limit was reached. Raise the limit of the runner, or \
+             let the command use less."
+                .to_owned(),
+        ),
+        Ran::Ended(State::Signalled { signal, .. }) => ("step_failed", format!("was ended by signal {signal}.")),
+        Ran::Ended(State::NotStarted { why }) => ("step_failed", format!("could not be started: {why}.")),
+        Ran::Ended(State::Lost { why }) => ("step_failed", format!("was lost: {why}.")),
+        Ran::Ended(State::Running) => ("step_failed", "was still running.".to_owned()),
+    }
+}
+
+/// How a program ended, in a few words.
+pub(super) fn in_words(ran: &Ran) -> String {
+    match ran {
+        Ran::Ended(State::Exited { code: 0 }) => "passed".to_owned(),
+        Ran::Ended(State::Exited { code }) => format!("exit {code}"),
+        Ran::Ended(State::Signalled { out_of_memory: true, .. }) => "out of memory".to_owned(),
+        Ran::Ended(State::Signalled { signal, .. }) => format!("signal {signal}"),
+        Ran::Ended(State::NotStarted { .. }) => "not started".to_owned(),
+        Ran::Ended(State::Lost { .. } | State::Running) => "lost".to_owned(),
+        Ran::TimedOut => "timed out".to_owned(),
+        Ran::Stopped => "stopped".to_owned(),
+    }
+}
+
+/// A command's first line, shortened.
+pub(super) fn one_line(command: &str) -> String {
+    let first = command.trim().lines().next().unwrap_or_default();
+    let mut line: String = first.chars().take(120).collect();
+    if line.len() < command.trim().len() {
+        line.push_str(" …");
+    }
+    line
+}

@@ -1,0 +1,339 @@
+//! One environment and what is executed in it. Thin over `sandbox`: the plan of a job, and programs
+//! with a time limit.
+
+use std::{
+    ffi::OsString,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio_util::sync::CancellationToken;
+use windlass_git::{RefName, checkout::Objects};
+use windlass_sandbox::{
+    Bind, Client, Door, EnvironmentId, Error, Exec, OperationId, Plan, State, Status,
+    plan::{HOME, SYSTEM_PATH},
+    spool,
+};
+
+use super::{
+    Workshop,
+    doors::{self, Doors},
+    repository::JobRepository,
+    trees,
+};
+use crate::{
+    executor::Attempted,
+    job::{Job, failed},
+};
+
+/// Where the programs of Windlass are inside.
+pub(super) const PROGRAM: &str = "/opt/windlass/bin/windlass";
+/// Where the mirror's objects are inside, read-only.
+const OBJECTS: &str = "/opt/windlass/objects";
+/// Where the host's certificate authorities are inside.
+const CERTIFICATES: &str = "/opt/windlass/certificates.pem";
+/// Where work trees are inside.
+const WORKSPACE: &str = "/workspace";
+/// How long a program may take to end after it was asked to.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// The most bytes of one program's output that are kept.
+const OUTPUT: u64 = 64 << 20;
+
+/// An environment that is ready.
+pub(super) struct Environment {
+    pub(super) client: Client,
+    pub(super) id: EnvironmentId,
+    /// The work tree inside.
+    pub(super) inside: PathBuf,
+    pub(super) doors: Doors,
+    tree: PathBuf,
+    /// Where the work tree is on this machine.
+    pub(super) host_tree: PathBuf,
+    /// The index that snapshots of the work tree use.
+    pub(super) index: PathBuf,
+    variables: Vec<(OsString, OsString)>,
+    operations: u64,
+}
+
+/// How a program ended.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Ran {
+    /// By itself or by a signal that we did not send.
+    Ended(State),
+    /// Its time was over.
+    TimedOut,
+    /// Somebody told us to stop.
+    Stopped,
+}
+
+/// Why nothing could be executed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Broken {
+    /// The environment or its supervisor failed us.
+    #[error(transparent)]
+    Environment(#[from] Error),
+    /// The runner's disk does not take the output.
+    #[error("the output can't be kept: {0}")]
+    Disk(#[from] io::Error),
+}
+
+impl Environment {
+    /// Makes a work tree at the job's newest checkpoint and an environment around it.
+    pub(super) async fn make(workshop: &Arc<Workshop>, job: &Arc<Job>, work: &JobRepository) -> Result<Self, Attempted> {
+        let name = format!("{}-{}-{}", job.job_id, job.epoch, workshop.serial());
+        let id = EnvironmentId::parse(&name).map_err(|error| Attempted::GiveBack(error.to_string()))?;
+        let tree = workshop.options.state_dir.join("trees").join(&name);
+        let made = Self::make_in(workshop, job, work, id, tree.clone()).await;
+        if made.is_err() {
+            trees::remove(&tree).await;
+        }
+        made
+    }
+
+    async fn make_in(
+        workshop: &Arc<Workshop>,
+        job: &Arc<Job>,
+        work: &JobRepository,
+        id: EnvironmentId,
+        tree: PathBuf,
+    ) -> Result<Self, Attempted> {
+        let name = job.repository.as_ref().map_or("work", |repository| repository.name.as_str());
+        let inside = PathBuf::from(WORKSPACE).join(folder_name(name));
+        let (host_tree, index) = (tree.join("tree"), tree.join("index"));
+        std::fs::create_dir_all(&tree)
+            .map_err(|error| Attempted::GiveBack(format!("{} can't be made: {error}", tree.display())))?;
+        let lender = check_out(job, work, &host_tree, &index).await.map_err(|error| {
+            match super::repository::of_git(error) {
+                crate::executor::Unopened::End(end) => Attempted::JobEnded(end),
+                crate::executor::Unopened::GiveBack(why) => Attempted::GiveBack(why),
+            }
+        })?;
+        let plan = plan(workshop, id.clone(), host_tree.clone(), inside.clone(), lender);
+        let client = workshop.supervisor().await.map_err(|error| broken(workshop, &error))?;
+        let created = client.create(&plan).await.map_err(|error| broken(workshop, &error))?;
+        for row in created.report.layers.iter().filter(|row| !row.in_force && row.demand != windlass_sandbox::Demand::Off) {
+            tracing::debug!(layer = %row.layer, detail = %row.detail, "a wanted layer is not in force");
+        }
+        let doors = Doors::open(workshop, job, created.doors);
+        let doors = match doors {
+            Ok(doors) => doors,
+            Err(why) => {
+                let _ = client.destroy(&id).await;
+                return Err(Attempted::GiveBack(why));
+            }
+        };
+        let variables = variables(workshop, job, &doors);
+        Ok(Self { client, id, inside, doors, tree, host_tree, index, variables, operations: 0 })
+    }
+
+    /// The exact arguments of a shell command as steps have them.
+    pub(super) fn shell(command: &str) -> Vec<OsString> {
+        let bash = ["/bin/bash", "/usr/bin/bash"].iter().any(|path| Path::new(path).exists());
+        let words: &[&str] = if bash { &["bash", "-euo", "pipefail", "-c"] } else { &["sh", "-eu", "-c"] };
+        words.iter().map(OsString::from).chain([OsString::from(command)]).collect()
+    }
+
+    /// What shall be executed, with the environment's own variables, in the work tree.
+    pub(super) fn exec(&mut self, name: &str, argv: Vec<OsString>) -> Result<Exec, Error> {
+        self.operations += 1;
+        let operation = OperationId::parse(&format!("{name}-{}", self.operations))?;
+        let mut exec = Exec::capture(operation, argv).in_folder(&self.inside);
+        exec.env = self.variables.clone();
+        exec.io = windlass_sandbox::Io::Capture { limit_bytes: OUTPUT };
+        Ok(exec)
+    }
+
+    /// Executes a program to its end, at most for `limit`; its output is handed on as it comes. When
+    /// it has ended, nothing that it started runs any more.
+    pub(super) async fn run(
+        &self,
+        exec: Exec,
+        limit: Duration,
+        stop: &CancellationToken,
+        mut output: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<Ran, Broken> {
+        let operation = exec.operation.clone();
+        let started = self.client.exec(&self.id, &exec).await?;
+        let Some(path) = started.spool else {
+            return Err(Broken::Environment(Error::Protocol { why: "a captured program has no output file".into() }));
+        };
+        let mut reader = spool::Reader::open(&path, 0)?;
+        let ended = tokio::select! {
+            ended = self.follow(&operation, &mut reader, &mut output) => Some(ended?),
+            () = tokio::time::sleep(limit) => None,
+            () = stop.cancelled() => None,
+        };
+        let ran = match ended {
+            Some(status) => Ran::Ended(status.state),
+            None => {
+                const TERM: i32 = 15;
+                self.client.signal(&self.id, &operation, TERM).await?;
+                let follow = self.follow(&operation, &mut reader, &mut output);
+                let _ = tokio::time::timeout(PATIENCE, follow).await;
+                if stop.is_cancelled() { Ran::Stopped } else { Ran::TimedOut }
+            }
+        };
+        // Daemons that it left behind would change the work tree under the snapshot.
+        self.client.kill(&self.id, &operation).await?;
+        while let Some(chunk) = reader.next_chunk()? {
+            output(&chunk.bytes)?;
+        }
+        self.client.forget(&self.id, &operation).await?;
+        Ok(ran)
+    }
+
+    async fn follow(
+        &self,
+        operation: &OperationId,
+        reader: &mut spool::Reader,
+        output: &mut impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<Status, Broken> {
+        loop {
+            let status = self.client.output(&self.id, operation, reader.offset()).await?;
+            while let Some(chunk) = reader.next_chunk()? {
+                output(&chunk.bytes)?;
+            }
+            if status.state.has_ended() {
+                return Ok(status);
+            }
+        }
+    }
+
+    /// Removes the environment with everything that runs in it, and its work tree.
+    pub(super) async fn destroy(self) {
+        self.doors.close().await;
+        if let Err(error) = self.client.destroy(&self.id).await {
+            tracing::warn!(%error, environment = %self.id, "an environment could not be removed; its supervisor does it");
+        }
+        trees::remove(&self.tree).await;
+    }
+}
+
+/// What an attempt ends with when its environment failed.
+pub(super) fn broken(workshop: &Workshop, error: &Error) -> Attempted {
+    match error {
+        Error::LayerMissing { .. } => {
+            let reason = format!("The environment was refused: {error}.");
+            Attempted::JobEnded(failed("layer_missing", reason))
+        }
+        Error::InvalidPlan { .. } => Attempted::JobEnded(failed("environment", format!("The environment was refused: {error}."))),
+        Error::Disconnected { .. } => {
+            workshop.supervisor_is_gone();
+            Attempted::GiveBack(error.to_string())
+        }
+        Error::Build { .. } => Attempted::JobEnded(failed("environment", format!("The environment can't be built: {error}."))),
+        Error::NotFound { .. } | Error::Conflict { .. } | Error::Protocol { .. } | Error::Io { .. } => {
+            Attempted::GiveBack(format!("the environment failed: {error}"))
+        }
+    }
+}
+
+/// Makes the work tree. Answers the objects directory that it borrows from, if it does.
+async fn check_out(
+    job: &Job,
+    work: &JobRepository,
+    tree: &Path,
+    index: &Path,
+) -> windlass_git::Result<Option<PathBuf>> {
+    let base = job.look(|state| state.spec.target.base.clone());
+    let branch = RefName::branch(&base)?;
+    // The mirror has no borrower's checkpoints; a tree at one of these stands by itself.
+    let borrows = work.tip == work.base;
+    let source = if borrows { &work.mirror } else { &work.repository };
+    let objects =
+        if borrows { Objects::Borrowed { place_inside: OBJECTS.into() } } else { Objects::Copied };
+    let options = windlass_git::checkout::Options {
+        commit: work.tip.clone(),
+        remote_branches: vec![(branch.clone(), work.base.clone())],
+        branch: Some(branch),
+        objects,
+        origin: Some(doors::origin()),
+        identity: Some(super::checkpoint::platform(job)),
+        index_copy: Some(index.to_owned()),
+    };
+    source.checkout(tree, &options).await?;
+    Ok(borrows.then(|| work.mirror.dir().join("objects")))
+}
+
+fn plan(workshop: &Workshop, id: EnvironmentId, tree: PathBuf, inside: PathBuf, objects: Option<PathBuf>) -> Plan {
+    let options = &workshop.options;
+    let mut plan = Plan::new(id, tree, inside);
+    plan.limits = options.limits.clone();
+    plan.doors = doors::NAMES.iter().map(|(name, port)| Door { name: (*name).to_owned(), port: *port }).collect();
+    let bind = |host: &Path, inside: &str, optional: bool| Bind {
+        host: host.to_owned(),
+        inside: PathBuf::from(inside),
+        optional,
+    };
+    plan.binds = options.binds.clone();
+    plan.binds.push(bind(&options.windlass_exe, PROGRAM, false));
+    if let Some(agents) = &options.agents_dir {
+        plan.binds.push(bind(agents, windlass_agent::known::INSTALLED_UNDER, true));
+    }
+    if let Some(bundle) = &options.ca_bundle {
+        plan.binds.push(bind(bundle, CERTIFICATES, true));
+    }
+    plan.binds.extend(objects.map(|objects| bind(&objects, OBJECTS, false)));
+    plan
+}
+
+/// The variables of every program inside. None of them is secret.
+fn variables(workshop: &Workshop, job: &Job, doors: &Doors) -> Vec<(OsString, OsString)> {
+    let options = &workshop.options;
+    let mut path: Vec<String> = options.path.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+    path.push(SYSTEM_PATH.to_owned());
+    let mut variables = vec![
+        ("PATH".to_owned(), path.join(":")),
+        ("HOME".to_owned(), HOME.to_owned()),
+        ("LANG".to_owned(), "C.UTF-8".to_owned()),
+        ("TERM".to_owned(), "xterm-256color".to_owned()),
+        ("GIT_TERMINAL_PROMPT".to_owned(), "0".to_owned()),
+        ("WINDLASS".to_owned(), "1".to_owned()),
+        ("WINDLASS_JOB_ID".to_owned(), job.job_id.to_string()),
+        ("WINDLASS_RUN_ID".to_owned(), job.run_id.to_string()),
+    ];
+    let web = doors.web_address();
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"] {
+        variables.push((name.to_owned(), web.clone()));
+    }
+    for name in ["NO_PROXY", "no_proxy"] {
+        variables.push((name.to_owned(), "127.0.0.1,localhost,::1".to_owned()));
+    }
+    if options.ca_bundle.is_some() {
+        for name in [
+            "SSL_CERT_FILE",
+            "CURL_CA_BUNDLE",
+            "REQUESTS_CA_BUNDLE",
+            "PIP_CERT",
+            "NODE_EXTRA_CA_CERTS",
+            "GIT_SSL_CAINFO",
+            "CARGO_HTTP_CAINFO",
+        ] {
+            variables.push((name.to_owned(), CERTIFICATES.to_owned()));
+        }
+    }
+    variables.extend(options.environment.clone());
+    variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+/// A project's name as one folder name.
+fn folder_name(name: &str) -> String {
+    let last = name.rsplit('/').next().unwrap_or(name);
+    let clean: String =
+        last.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' }).collect();
+    let clean = clean.trim_matches('.');
+    if clean.is_empty() { "work".to_owned() } else { clean.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_projects_name_becomes_one_plain_folder() {
+        let names = ["acme/api", "..", "a b\u{202e}c", "api.git", ""].map(folder_name);
+        assert_eq!(names, ["api", "work", "a-b-c", "api.git", "work"]);
+    }
+}

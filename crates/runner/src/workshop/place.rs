@@ -1,0 +1,91 @@
+//! One job's place on this machine, and the attempts of its steps. What a step needs is made when the
+//! first step needs it: a job that only has its pull request left needs no environment.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+use windlass_policy::redact::Redactor;
+use windlass_run::{StepId, spec::Action};
+
+use super::{
+    Workshop, agent, checkpoint, command,
+    doors::JobMeter,
+    environment::Environment,
+    facts::Facts,
+    publish,
+    repository::{self, JobRepository},
+};
+use crate::{
+    executor::{Attempted, Unopened, Work},
+    held::Writer,
+    job::Job,
+};
+
+/// One job's place.
+pub(super) struct Place {
+    pub(super) workshop: Arc<Workshop>,
+    pub(super) job: Arc<Job>,
+    pub(super) work: JobRepository,
+    pub(super) environment: Option<Environment>,
+    pub(super) redactor: Redactor,
+    pub(super) meter: Arc<JobMeter>,
+    pub(super) facts: Facts,
+}
+
+/// Which attempt of which step, and where its output goes.
+pub(super) struct Attempt {
+    pub(super) step_id: StepId,
+    pub(super) number: u32,
+    pub(super) timeout: std::time::Duration,
+    pub(super) log: Writer,
+    pub(super) stop: CancellationToken,
+}
+
+impl Place {
+    /// Gets the repository, with what earlier leases did.
+    pub(super) async fn open(workshop: Arc<Workshop>, job: Arc<Job>) -> Result<Self, Unopened> {
+        let work = repository::get(&workshop, &job).await?;
+        let redactor = workshop.redactor(&job);
+        let meter = Arc::new(JobMeter::new(job.clone()));
+        let facts = Facts::new(job.now());
+        Ok(Self { workshop, job, work, environment: None, redactor, meter, facts })
+    }
+
+    /// The environment, made now if there is none.
+    pub(super) async fn environment(&mut self) -> Result<&mut Environment, Attempted> {
+        if self.environment.is_none() {
+            self.environment = Some(Environment::make(&self.workshop, &self.job, &self.work).await?);
+        }
+        Ok(self.environment.as_mut().expect("it was made just now"))
+    }
+
+    async fn attempt_step(&mut self, action: Action, attempt: Attempt) -> Attempted {
+        let attempted = match action {
+            Action::Run { command } => command::run(self, &command, &attempt).await,
+            Action::Agent(action) => agent::run(self, &action, &attempt).await,
+            Action::PullRequest(action) => publish::run(self, &action, &attempt).await,
+        };
+        if let Err(error) = attempt.log.finish() {
+            return checkpoint::disk_full(&error);
+        }
+        attempted.unwrap_or_else(|attempted| attempted)
+    }
+}
+
+impl Work for Place {
+    fn attempt(&mut self, index: usize, attempt: u32, stop: CancellationToken) -> BoxFuture<'_, Attempted> {
+        let step = self.job.look(|state| state.spec.steps[index].clone());
+        let log = self.job.held.open_log(&step.id, attempt, &self.redactor);
+        let attempt = Attempt { step_id: step.id, number: attempt, timeout: step.timeout.to_std(), log, stop };
+        Box::pin(self.attempt_step(step.action, attempt))
+    }
+
+    fn close(mut self: Box<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            if let Some(environment) = self.environment.take() {
+                environment.destroy().await;
+            }
+        })
+    }
+}

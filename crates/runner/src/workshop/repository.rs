@@ -1,0 +1,179 @@
+//! A job's repository on this machine: the project's mirror brought up to date, and a bare repository
+//! that borrows from it and holds the job's checkpoints. No environment can reach either.
+
+use std::path::{Path, PathBuf};
+
+use windlass_git::{Address, Credential, Error, Git, Mirror, Oid, RefName, Remote, Repository};
+use windlass_run::{JobId, job::Report};
+use windlass_wire::runner as wire;
+
+use super::Workshop;
+use crate::{
+    client,
+    executor::Unopened,
+    job::{Job, failed},
+    link::Backoff,
+};
+
+/// The largest checkpoint that is taken back.
+const CHECKPOINT_BYTES: u64 = 2 << 30;
+/// How often a repository that can't be reached is tried.
+const TRIES: u32 = 8;
+
+/// A job's repository.
+pub(super) struct JobRepository {
+    pub(super) repository: Repository,
+    /// The commit that the work starts from.
+    pub(super) base: Oid,
+    /// The newest checkpoint, or the base.
+    pub(super) tip: Oid,
+    pub(super) remote: Remote,
+    /// What the repository borrows from.
+    pub(super) mirror: Repository,
+}
+
+/// Where the repository of a job lies.
+pub(super) fn dir(state_dir: &Path, job_id: &JobId) -> PathBuf {
+    state_dir.join("repositories").join(format!("{job_id}.git"))
+}
+
+/// Gets the repository with everything that earlier leases did, and reports the base commit.
+pub(super) async fn get(workshop: &Workshop, job: &Job) -> Result<JobRepository, Unopened> {
+    let Some(wanted) = &job.repository else {
+        return Err(end("repository", "The server named no repository for this job."));
+    };
+    let git = workshop.git_for(&wanted.url).clone();
+    let mut backoff = Backoff::default();
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match attempt(workshop, job, wanted, &git).await {
+            Ok(repository) => return Ok(repository),
+            Err(Trouble::Git(error)) if error.is_transient() && tries < TRIES => {
+                tracing::debug!(%error, job_id = %job.job_id, "the repository can't be reached and is tried again");
+                tokio::time::sleep(backoff.next()).await;
+            }
+            Err(Trouble::Git(error)) => return Err(of_git(error)),
+            Err(Trouble::Other(unopened)) => return Err(unopened),
+        }
+    }
+}
+
+enum Trouble {
+    Git(Error),
+    Other(Unopened),
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Self::Git(error)
+    }
+}
+
+async fn attempt(
+    workshop: &Workshop,
+    job: &Job,
+    wanted: &wire::Repository,
+    git: &Git,
+) -> Result<JobRepository, Trouble> {
+    let state_dir = &workshop.options.state_dir;
+    let credential = Credential::basic(wanted.username.clone(), wanted.credential.clone());
+    let remote = Remote::with(Address::parse(&wanted.url)?, credential);
+    let mirror_dir = state_dir.join("mirrors").join(format!("{}.git", wanted.project_id));
+    make_dirs(&mirror_dir)?;
+    let mirror = Mirror::open(git, &mirror_dir).await?;
+    let advertised = mirror.refresh(&remote).await?.advertised;
+    let known = job.look(|state| state.base_commit.clone().or_else(|| state.spec.target.commit.clone()));
+    let base = match known {
+        Some(commit) => Oid::parse(&commit)?,
+        None => {
+            let branch = job.look(|state| state.spec.target.base.clone());
+            advertised.require_branch(&branch)?.clone()
+        }
+    };
+    if !mirror.repository().contains(&base).await? {
+        mirror.repository().fetch(&remote, &[base.as_str()], false).await?;
+    }
+    let dir = dir(state_dir, &job.job_id);
+    make_dirs(&dir)?;
+    let repository = git.init_borrowing(&dir, mirror.repository()).await?;
+    repository.remove_stale_locks().await?;
+    if job.look(|state| state.base_commit.is_none()) {
+        let reported = job.report(Report::Base { commit: base.to_string() });
+        reported.map_err(|error| Trouble::Other(Unopened::GiveBack(error.to_string())))?;
+    }
+    let tip = restore(job, &repository, &dir).await?.unwrap_or_else(|| base.clone());
+    Ok(JobRepository { repository, base, tip, remote, mirror: mirror.repository().clone() })
+}
+
+/// Brings back the checkpoints of earlier steps, from this machine or from the server. The newest one.
+async fn restore(job: &Job, repository: &Repository, dir: &Path) -> Result<Option<Oid>, Trouble> {
+    let made: Vec<_> = job.look(|state| {
+        let steps = state.steps.iter().filter_map(|step| Some((step.id.clone(), step.checkpoint.clone()?)));
+        steps.collect()
+    });
+    let mut newest = None;
+    for (step_id, commit) in made {
+        let tip = Oid::parse(&commit)?;
+        let reference = RefName::checkpoint(job.job_id.as_str(), step_id.as_str())?;
+        if repository.reference(&reference).await?.as_ref() != Some(&tip) {
+            let kept = job.checkpoints.iter().any(|kept| kept.step_id == step_id && kept.commit == commit);
+            if !kept {
+                let why = format!(
+                    "The work of step `{step_id}` is lost: it was only kept on the runner that had the job before. \
+                     Start the task again."
+                );
+                return Err(Trouble::Other(end("checkpoint_lost", why)));
+            }
+            let file = dir.join(format!("{step_id}.bundle"));
+            job.fetch_checkpoint(&step_id, &file, CHECKPOINT_BYTES).await.map_err(|error| {
+                Trouble::Other(match error {
+                    client::Error::Unknown(why) | client::Error::Refused(why) => {
+                        end("checkpoint_lost", format!("The work of step `{step_id}` can't be had back: {why}"))
+                    }
+                    client::Error::Away(why) | client::Error::Token(why) => Unopened::GiveBack(why),
+                })
+            })?;
+            let applied = repository.apply_bundle(&file, &reference, &tip).await;
+            let _ = tokio::fs::remove_file(&file).await;
+            applied?;
+        }
+        newest = Some(tip);
+    }
+    Ok(newest)
+}
+
+fn make_dirs(dir: &Path) -> Result<(), Trouble> {
+    let parent = dir.parent().unwrap_or(dir);
+    std::fs::create_dir_all(parent).map_err(|error| {
+        Trouble::Other(Unopened::GiveBack(format!("{} can't be made: {error}", parent.display())))
+    })
+}
+
+/// What a job ends with when its repository can't be had.
+pub(super) fn of_git(error: Error) -> Unopened {
+    let code = match &error {
+        Error::DiskFull { .. } => "runner_disk",
+        Error::AuthFailed { .. } | Error::RemoteMissing { .. } | Error::Moved { .. } => "repository_access",
+        Error::EmptyRepository { .. } => "repository_empty",
+        Error::BranchMissing { .. } | Error::DetachedHead { .. } => "branch_missing",
+        Error::GitMissing { .. } | Error::GitTooOld { .. } => return Unopened::GiveBack(error.to_string()),
+        _ => "repository",
+    };
+    end(code, format!("The repository can't be worked on: {}", with_causes(&error)))
+}
+
+/// An error with its causes in one line.
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+fn end(code: &str, reason: impl Into<String>) -> Unopened {
+    Unopened::End(failed(code, reason))
+}
