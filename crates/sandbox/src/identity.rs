@@ -2,7 +2,7 @@
 //!
 //! Never root, and never a person's account while there is a choice: as root every environment gets a
 //! number of its own that no account has; without root there is only the caller's own number, shown as
-//! another one inside. The reasons are in `docs/decisions/environment-identity.md`.
+//! another one inside. The reasons are in `docs/decisions/0002-environment-identity.md`.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 

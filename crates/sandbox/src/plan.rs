@@ -65,7 +65,7 @@ pub struct Plan {
 /// The one host folder that an environment may write.
 ///
 /// As root the folder's content is given to the environment's own user (see
-/// `docs/decisions/environment-identity.md`); files with more than one hard link are left alone, so
+/// `docs/decisions/0002-environment-identity.md`); files with more than one hard link are left alone, so
 /// that objects borrowed from a mirror by hard link stay unwritable. The caller therefore reads the
 /// tree with a git that accepts a foreign owner (`safe.directory`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

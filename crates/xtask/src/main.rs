@@ -97,7 +97,7 @@ fn run(verb: Verb) -> Result<bool> {
         }
         Verb::Bench { name, arguments } => match name.as_str() {
             "engine" => programs::measured("windlass-bench-engine", &arguments),
-            "start" => programs::start(&arguments),
+            "start" => programs::measured("windlass-bench-start", &arguments),
             _ => anyhow::bail!("there is no benchmark `{name}` yet: `engine` and `start` are there"),
         },
         Verb::Chaos { arguments } => programs::measured("windlass-chaos", &arguments),

@@ -34,6 +34,8 @@ pub struct Tally {
     pub failed: u64,
     /// One line for each test that said it was skipped.
     pub skipped: Vec<String>,
+    /// One line for each test that runs only in a soak.
+    pub left_for_soak: Vec<String>,
 }
 
 /// Builds and runs the tests.
@@ -62,6 +64,9 @@ pub fn print(tally: &Tally) {
             println!("  {line}");
         }
         println!();
+    }
+    if !tally.left_for_soak.is_empty() {
+        println!("Left for `cargo xtask test --soak`: {} tests\n", tally.left_for_soak.len());
     }
     println!("{} passed, {} failed", tally.passed, tally.failed);
 }
@@ -141,7 +146,7 @@ impl Suite {
         let mut command = Command::new(&self.program);
         command.arg("--show-output").current_dir(&self.folder).stdin(Stdio::null());
         if extent != Extent::Usual {
-            command.env("WINDLASS_TEST_ALL", "1");
+            command.env("WINDLASS_TEST_ALL", "1").env("WINDLASS_TEST_NPM", "1");
         }
         if extent == Extent::Soak {
             command.env("WINDLASS_TEST_SOAK", "1");
@@ -158,7 +163,8 @@ impl Suite {
         let broken = !output.status.success() && failed == 0;
         tally.passed += passed;
         tally.failed += failed + u64::from(broken);
-        let skipped = skips(&text);
+        let (left_for_soak, skipped): (Vec<_>, Vec<_>) =
+            skips(&text).into_iter().partition(|line| line.contains("WINDLASS_TEST_SOAK=1"));
         if !std::io::stdout().is_terminal() {
             print!("{:<36}", self.name);
         }
@@ -173,6 +179,7 @@ impl Suite {
             println!("{} ended with {}", self.name, output.status);
         }
         tally.skipped.extend(skipped);
+        tally.left_for_soak.extend(left_for_soak);
         Ok(())
     }
 }

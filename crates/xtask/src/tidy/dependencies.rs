@@ -33,7 +33,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("libc", &["sandbox"]),
     ("nix", &["sandbox"]),
     // Safe wrappers only: file locks and no-follow opens in `git`, process groups in `agent`.
-    ("rustix", &["sandbox", "git", "agent"]),
+    ("rustix", &["sandbox", "git", "agent", "testkit"]),
     ("seccompiler", &["sandbox"]),
     ("octocrab", &["forge"]),
     ("agent-client-protocol", &["agent", "testkit"]),
@@ -119,73 +119,68 @@ struct Ban {
     wrappers: Vec<String>,
 }
 
-#[derive(Deserialize)]
-struct Metadata {
-    packages: Vec<Package>,
-}
-
-#[derive(Deserialize)]
+/// A package of another's that the build of this machine takes in.
 struct Package {
     name: String,
     version: String,
-    license: Option<String>,
-    source: Option<String>,
-    dependencies: Vec<Dependency>,
+    licence: String,
 }
 
-#[derive(Deserialize)]
-struct Dependency {
-    name: String,
-    kind: Option<String>,
-    #[serde(default)]
-    optional: bool,
-}
-
-/// Checks every package that this machine's build resolves against `deny.toml`.
+/// Checks every package that the build takes in against `deny.toml`.
 pub(super) fn bans_and_licences(root: &Path) -> Result<Vec<Finding>> {
     let deny: Deny = toml::from_str(&fs::read_to_string(root.join("deny.toml"))?)
         .context("failed to read deny.toml")?;
-    let metadata = metadata(root)?;
-    let lock = root.join("Cargo.lock");
-    let lock_file = lock.strip_prefix(root).unwrap_or(&lock).to_owned();
     let mut findings = Vec::new();
-    for package in metadata.packages.iter().filter(|package| package.source.is_some()) {
-        let finding = |what| Finding { file: lock_file.clone(), line: 0, what };
-        let licence = package.license.as_deref().unwrap_or("");
-        if !licence_is_allowed(licence, &deny.licenses.allow) {
-            findings.push(finding(format!(
-                "{} {} has the licence `{licence}`, which deny.toml doesn't allow",
-                package.name, package.version
-            )));
+    let mut finding = |what| findings.push(Finding { file: "Cargo.lock".into(), line: 0, what });
+    for package in packages(root)? {
+        if !licence_is_allowed(&package.licence, &deny.licenses.allow) {
+            finding(format!(
+                "{} {} has the licence `{}`, which deny.toml doesn't allow",
+                package.name, package.version, package.licence
+            ));
         }
         for ban in deny.bans.deny.iter().filter(|ban| ban.name == package.name) {
-            let only_wrapped = metadata.packages.iter().all(|user| {
-                ban.wrappers.contains(&user.name)
-                    || !user.dependencies.iter().any(|dependency| {
-                        dependency.name == ban.name
-                            && dependency.kind.as_deref() != Some("dev")
-                            && !dependency.optional
-                    })
-            });
-            if ban.wrappers.is_empty() || !only_wrapped {
-                findings.push(finding(format!("{} is banned: {}", package.name, ban.reason)));
+            if !only_for(root, &package, &ban.wrappers)? {
+                finding(format!("{} is banned: {}", package.name, ban.reason));
             }
         }
     }
     Ok(findings)
 }
 
-fn metadata(root: &Path) -> Result<Metadata> {
+fn packages(root: &Path) -> Result<Vec<Package>> {
+    let text = tree(root, &["--workspace", "--format", "{p}|{l}"])?;
+    let mut lines: Vec<&str> = text.lines().filter(|line| !line.contains("(/")).collect();
+    lines.sort_unstable();
+    lines.dedup();
+    let package = |line: &str| {
+        let (package, licence) = line.split_once('|')?;
+        let (name, version) = package.split_once(" v")?;
+        let version = version.split(' ').next()?.to_owned();
+        Some(Package { name: name.to_owned(), version, licence: licence.to_owned() })
+    };
+    Ok(lines.into_iter().filter_map(package).collect())
+}
+
+/// True if nothing uses the package directly but these.
+fn only_for(root: &Path, package: &Package, wrappers: &[String]) -> Result<bool> {
+    let exact = format!("{}@{}", package.name, package.version);
+    let text = tree(root, &["--invert", &exact, "--depth", "1", "--format", "{p}"])?;
+    let users = text.lines().filter_map(|line| line.split(" v").next());
+    Ok(users.filter(|user| *user != package.name).all(|user| wrappers.iter().any(|w| w == user)))
+}
+
+fn tree(root: &Path, arguments: &[&str]) -> Result<String> {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version=1", "--locked", "--filter-platform"])
-        .arg(format!("{}-unknown-linux-gnu", std::env::consts::ARCH))
+        .args(["tree", "--locked", "--prefix", "none", "--edges", "normal,build,no-proc-macro"])
+        .args(arguments)
         .current_dir(root)
         .output()
-        .context("failed to start cargo metadata")?;
+        .context("failed to start cargo tree")?;
     if !output.status.success() {
-        bail!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr));
+        bail!("cargo tree failed: {}", String::from_utf8_lossy(&output.stderr));
     }
-    serde_json::from_slice(&output.stdout).context("failed to read what cargo metadata printed")
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// An SPDX expression is allowed if one side of an `OR`, and all sides of an `AND`, are. Parentheses
