@@ -70,7 +70,7 @@ pub(crate) enum Verb {
     },
     /// The built-in agent: speaks the Agent Client Protocol on standard input and output.
     #[command(hide = true)]
-    Agent(BuiltinAgent),
+    Agent,
     /// Owns this host's environments; started by a runner.
     #[command(hide = true)]
     Supervisor(Supervisor),
@@ -518,20 +518,6 @@ pub(crate) struct Demo {
     /// The address to listen on [default: a free port on loopback].
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
     pub(crate) listen: SocketAddr,
-}
-
-/// `windlass agent`
-#[derive(Debug, Args)]
-pub(crate) struct BuiltinAgent {
-    /// The model API's base address.
-    #[arg(long, env = "WINDLASS_MODEL_URL", value_name = "URL")]
-    pub(crate) model_url: String,
-    /// Which API it is.
-    #[arg(long, env = "WINDLASS_MODEL_API", default_value = "anthropic")]
-    pub(crate) model_api: String,
-    /// The model to ask for.
-    #[arg(long, env = "WINDLASS_MODEL", default_value = "")]
-    pub(crate) model: String,
 }
 
 /// `windlass supervisor`

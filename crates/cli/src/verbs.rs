@@ -37,7 +37,7 @@ pub(crate) fn dispatch(arguments: Arguments) -> Result<Exit> {
     // standard streams, one must work without a home folder.
     match arguments.verb {
         Verb::Supervisor(verb) => return supervisor::run(verb),
-        Verb::Agent(verb) => return wait(agent::run(verb)),
+        Verb::Agent => return wait(agent::run()),
         Verb::Completion { shell } => {
             let mut command = Arguments::command();
             clap_complete::generate(shell, &mut command, "windlass", &mut std::io::stdout());
@@ -63,7 +63,7 @@ pub(crate) fn dispatch(arguments: Arguments) -> Result<Exit> {
         Verb::Doctor => doctor::run(&settings),
         Verb::Demo(verb) => wait(demo::run(&settings, verb)),
         Verb::Version => wait(version::run(&settings)),
-        Verb::Supervisor(_) | Verb::Agent(_) | Verb::Completion { .. } => Ok(Exit::Success),
+        Verb::Supervisor(_) | Verb::Agent | Verb::Completion { .. } => Ok(Exit::Success),
     }
 }
 

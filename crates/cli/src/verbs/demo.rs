@@ -117,15 +117,13 @@ async fn tour(
         let job_id = start(&client, demo, sample, &path).await?;
         started.push((sample, path, job_id));
     }
-    let quiet = Settings { json: true, ..settings.clone() };
     let mut changes = Vec::new();
     for (i, (sample, path, job_id)) in started.into_iter().enumerate() {
         say(format!("\n{} {}", style.bold(sample.name), style.dim(&terminal::one_line(sample.task, 80))));
-        let how = if settings.json { &quiet } else { settings };
         if settings.json {
             follow::silently(&client, &job_id).await?;
         } else {
-            follow::to_the_end(how, &client, &job_id).await?;
+            follow::to_the_end(settings, &client, &job_id).await?;
         }
         let ended = job::get(&client, &job_id).await?;
         changes.push(change(&client, sample, path, &ended, i == 0).await?);

@@ -62,7 +62,7 @@ impl Embedded {
     pub(crate) async fn start(settings: &Settings, options: Options) -> Result<Self> {
         let lease_ttl = Span::from_secs(i64::from(options.lease_seconds.unwrap_or(30)));
         let store = open(settings, options.database.as_deref(), lease_ttl).await?;
-        let tls = if options.tls { Tls::SelfSigned } else { Tls::Off };
+        let tls = if options.tls { Tls::SelfMade { names: Vec::new() } } else { Tls::Off };
         let server = windlass_server::Options {
             tls,
             clock: Arc::new(now),

@@ -42,6 +42,21 @@ pub(crate) async fn to_the_end(settings: &Settings, client: &Client, job_id: &st
     Ok(Exit::of_state(&job.summary.state))
 }
 
+/// Waits for a job's end without a word.
+pub(crate) async fn silently(client: &Client, job_id: &str) -> Result<()> {
+    let path = format!("/api/v1/jobs/{job_id}/events");
+    while job::get(client, job_id).await?.summary.end.is_none() {
+        let mut events = client.follow(&path, None).await?;
+        while let Some(Ok((_, data))) = events.next().await {
+            let event: JobEvent = serde_json::from_str(&data)?;
+            if event.event["event"] == "ended" {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
 async fn watch(
     settings: &Settings,
     client: &Client,

@@ -150,7 +150,10 @@ pub(super) fn bans_and_licences(root: &Path) -> Result<Vec<Finding>> {
 
 fn packages(root: &Path) -> Result<Vec<Package>> {
     let text = tree(root, &["--workspace", "--format", "{p}|{l}"])?;
-    let mut lines: Vec<&str> = text.lines().filter(|line| !line.contains("(/")).collect();
+    // Our own packages show their folder; a package that was shown before ends with a star.
+    let ours = |line: &&str| line.contains("(/");
+    let mut lines: Vec<&str> =
+        text.lines().filter(|line| !ours(line)).map(|line| line.trim_end_matches(" (*)")).collect();
     lines.sort_unstable();
     lines.dedup();
     let package = |line: &str| {
