@@ -14,6 +14,7 @@ use windlass_git::Git;
 
 mod git_backend;
 mod objects;
+pub mod published;
 mod pulls;
 mod rest;
 
@@ -80,8 +81,10 @@ struct World {
     accounts: Vec<String>,
     tokens: HashMap<String, Token>,
     repositories: HashMap<String, Repository>,
-    faults: VecDeque<Fault>,
+    /// What goes wrong with the next requests, in order; `None` is nothing.
+    faults: VecDeque<Option<Fault>>,
     exchanges: Vec<Exchange>,
+    page_cap: usize,
 }
 
 #[derive(Debug)]
@@ -144,6 +147,7 @@ impl GitHub {
             repositories: HashMap::new(),
             faults: VecDeque::new(),
             exchanges: Vec::new(),
+            page_cap: 100,
         }));
         let app = axum::Router::new().fallback(rest::handle).with_state(Arc::clone(&world));
         let task = tokio::spawn(async move {
@@ -208,6 +212,26 @@ impl GitHub {
 
     /// Lets the next requests go wrong, one each.
     pub async fn fail_next(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.world.lock().await.faults.extend(faults.into_iter().map(Some));
+    }
+
+    /// Gives at most this many entries a page, however many are asked for.
+    pub async fn cap_pages(&self, entries: usize) {
+        self.world.lock().await.page_cap = entries;
+    }
+
+    /// The names of a pull request's labels.
+    pub async fn labels(&self, full_name: &str, number: u64) -> Vec<String> {
+        let world = self.world.lock().await;
+        let pulls = &world.repositories[&full_name.to_ascii_lowercase()].pulls;
+        let pull = pulls.iter().find(|pull| pull.number == number);
+        pull.map(|pull| pull.labels.iter().map(|(_, name)| name.clone()).collect())
+            .unwrap_or_default()
+    }
+
+    /// Carries the request after the next `n` out and loses its answer.
+    pub async fn lose_answer_after(&self, n: usize) {
+        let faults = std::iter::repeat_n(None, n).chain([Some(Fault::LostAnswer)]);
         self.world.lock().await.faults.extend(faults);
     }
 

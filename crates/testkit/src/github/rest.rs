@@ -69,7 +69,7 @@ pub(super) async fn handle(State(world): State<Shared>, request: Request) -> Res
     let mut world = world.lock().await;
     let path = path.strip_prefix("/api/v3").unwrap_or(&path).to_owned();
     let query = parts.uri.query().unwrap_or_default().to_owned();
-    let fault = world.faults.pop_front();
+    let fault = world.faults.pop_front().flatten();
     let answer = match fault.and_then(refusal) {
         Some(answer) => answer,
         None => answer(&mut world, &parts.method, &path, &query, &parts.headers, &body).await,
@@ -145,7 +145,12 @@ async fn answer(
                 false => route(world, &asked).await,
             };
             if *method == Method::GET && reply.status == 200 {
-                paginate(&mut reply, &asked, &format!("{}/api/v3{path}", world.root));
+                paginate(
+                    &mut reply,
+                    &asked,
+                    &format!("{}/api/v3{path}", world.root),
+                    world.page_cap,
+                );
             }
             (reply, limits)
         }
@@ -244,7 +249,7 @@ fn rate_limit(world: &World, asked: &Asked) -> Reply {
 }
 
 /// Cuts a list to the page asked for and says where the others are.
-fn paginate(reply: &mut Reply, asked: &Asked, address: &str) {
+fn paginate(reply: &mut Reply, asked: &Asked, address: &str, cap: usize) {
     let Value::Array(items) = &mut reply.body else { return };
     let number = |key: &str, default: usize| {
         asked
@@ -253,7 +258,7 @@ fn paginate(reply: &mut Reply, asked: &Asked, address: &str) {
             .filter(|&value| value > 0)
             .unwrap_or(default)
     };
-    let (per_page, page) = (number("per_page", 30).min(100), number("page", 1));
+    let (per_page, page) = (number("per_page", 30).min(cap), number("page", 1));
     let last = items.len().div_ceil(per_page).max(1);
     let rest: String = asked
         .query

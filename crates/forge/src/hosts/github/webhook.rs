@@ -242,6 +242,7 @@ fn issue(issue: At<'_>) -> Option<Issue> {
 }
 
 fn check(check: At<'_>) -> Option<Check> {
+    check.0.as_object()?;
     let suite = check.get("check_suite");
     let outcome = match (check.get("status").text(), check.get("conclusion").text()) {
         (_, Some("success")) => Outcome::Success,
