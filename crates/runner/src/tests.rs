@@ -2,4 +2,5 @@
 //! HTTP: what is asserted is what the server's journal says in the end.
 
 mod protocol;
+mod whole;
 mod world;

@@ -20,6 +20,7 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use tokio::sync::Notify;
+use windlass_git::smart_http;
 use windlass_run::{
     JobId, ProjectId, RunId, RunnerId, StepId, Time, UserId,
     actor::{Actor, By},
@@ -45,7 +46,24 @@ struct Inner {
     serial: AtomicU64,
     repository: Mutex<Option<wire::Repository>>,
     ttl: AtomicI64,
+    origin: Mutex<Option<windlass_git::Repository>>,
+    backend: smart_http::Backend,
+    pushes: AtomicU64,
+    pull_requests: Mutex<Vec<PullRequest>>,
 }
+
+/// A pull request that the world opened.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct PullRequest {
+    pub(crate) base: String,
+    pub(crate) head: String,
+    pub(crate) commit: String,
+    pub(crate) title: String,
+    pub(crate) body: String,
+}
+
+/// What opens the world's repository.
+pub(crate) const CREDENTIAL: &str = "not-for-the-eyes-of-agents";
 
 #[derive(Clone)]
 struct Held {
@@ -96,6 +114,10 @@ impl World {
             serial: AtomicU64::new(1),
             repository: Mutex::new(None),
             ttl: AtomicI64::new(30_000),
+            origin: Mutex::new(None),
+            backend: smart_http::Backend::new(smart_http::Limits::default()),
+            pushes: AtomicU64::new(0),
+            pull_requests: Mutex::default(),
         }));
         let app = Router::new()
             .route("/api/v1/runner/register", post(register))
@@ -105,11 +127,39 @@ impl World {
             .route("/api/v1/runner/grant", post(grant))
             .route("/api/v1/runner/record", post(record))
             .route("/api/v1/runner/jobs/{job}/{kind}/{step}", put(upload).get(download))
+            .fallback(git)
             .layer(middleware::from_fn_with_state(world.clone(), faults))
             .layer(axum::extract::DefaultBodyLimit::max(64 << 20))
             .with_state(world.clone());
         tokio::spawn(async move { axum::serve(listener, app).await });
+        tokio::spawn(open_pull_requests(world.clone()));
         world
+    }
+
+    /// Serves this repository to the jobs.
+    pub(crate) fn serve(&self, origin: windlass_git::Repository) {
+        *self.0.origin.lock().expect("not poisoned") = Some(origin);
+        self.set_repository(wire::Repository {
+            project_id: ProjectId::new(now(), 77),
+            name: "acme/sums".to_owned(),
+            url: format!("{}/git/sums.git", self.url()),
+            username: "windlass".to_owned(),
+            credential: CREDENTIAL.to_owned(),
+            branches: vec![],
+        });
+    }
+
+    /// How many pushes reached the repository.
+    pub(crate) fn n_pushes(&self) -> u64 {
+        self.0.pushes.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn pull_requests(&self) -> Vec<PullRequest> {
+        self.0.pull_requests.lock().expect("not poisoned").clone()
+    }
+
+    pub(crate) fn session(&self, job_id: &JobId, step: &str, attempt: u32) -> Vec<windlass_wire::session::Event> {
+        self.streams(job_id, step, attempt).session.into_iter().map(|entry| entry.event).collect()
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -223,6 +273,21 @@ impl World {
             Ok(found) => found,
             Err(_) => panic!("it never came to this; the job is: {:#?}", self.state(job_id)),
         }
+    }
+
+    /// Waits until the log of an attempt holds the text.
+    pub(crate) async fn until_log(&self, job_id: &JobId, step: &str, attempt: u32, text: &str) {
+        self.until(job_id, |_| self.log(job_id, step, attempt).contains(text).then_some(())).await;
+    }
+
+    /// Waits until the session of a step's first attempt has such an event.
+    pub(crate) async fn until_session(
+        &self,
+        job_id: &JobId,
+        step: &str,
+        such: impl Fn(&windlass_wire::session::Event) -> bool,
+    ) {
+        self.until(job_id, |_| self.session(job_id, step, 1).iter().any(&such).then_some(())).await;
     }
 
     pub(crate) async fn ended(&self, job_id: &JobId) -> End {
@@ -359,7 +424,9 @@ async fn streams(Shared(world): Shared<World>, Json(request): Json<wire::StreamR
         };
         wire::PieceAnswer::Have { length }
     });
-    Json(wire::StreamAnswer { pieces: answers.collect() })
+    let pieces = answers.collect();
+    world.0.changed.notify_waiters();
+    Json(wire::StreamAnswer { pieces })
 }
 
 async fn grant(Shared(world): Shared<World>, Json(request): Json<wire::GrantRequest>) -> Json<wire::GrantAnswer> {
@@ -429,4 +496,54 @@ async fn download(
 ) -> Result<Vec<u8>, StatusCode> {
     let job_id = JobId::parse(&job).expect("a job's id");
     world.upload(&job_id, &format!("{kind}/{step}")).ok_or(StatusCode::NOT_FOUND)
+}
+
+/// The world's git: one repository, one credential, pushes below `windlass/` only.
+async fn git(Shared(world): Shared<World>, request: Request) -> Response {
+    let origin = world.0.origin.lock().expect("not poisoned").clone();
+    let uri = request.uri().clone();
+    let route = smart_http::route(request.method(), uri.path(), uri.query());
+    let (Some(origin), Some((_, endpoint))) = (origin, route) else { return StatusCode::NOT_FOUND.into_response() };
+    let expected = format!("Basic {}", STANDARD.encode(format!("windlass:{CREDENTIAL}")));
+    let given = request.headers().get("authorization").and_then(|value| value.to_str().ok());
+    if given != Some(&expected) {
+        let challenge = [("www-authenticate", "Basic realm=\"world\"")];
+        return (StatusCode::UNAUTHORIZED, challenge).into_response();
+    }
+    if endpoint == smart_http::Endpoint::Call(smart_http::Service::ReceivePack) {
+        world.0.pushes.fetch_add(1, Ordering::SeqCst);
+    }
+    let below = windlass_git::receive::RefPattern::parse("refs/heads/windlass/*").expect("a pattern");
+    let push = windlass_git::receive::RefRules { allowed: vec![below], deletes: false, rewrites: true };
+    let view = smart_http::View { hidden: vec![], push };
+    let answer = world.0.backend.serve(&origin, endpoint, &view, request, None).await;
+    answer.map(axum::body::Body::new)
+}
+
+/// The world's reconciler: opens the pull requests that jobs want.
+async fn open_pull_requests(world: World) {
+    loop {
+        let changed = world.0.changed.notified();
+        let jobs: Vec<(JobId, State)> =
+            world.jobs().iter().map(|(id, held)| (id.clone(), held.state.clone())).collect();
+        for (job_id, state) in jobs {
+            for wanted in state.effects {
+                let effect::Request::PullRequest { base, head, commit, title, body, .. } = wanted.request else { continue };
+                if wanted.state != effect::State::Staged {
+                    continue;
+                }
+                let number = {
+                    let mut pull_requests = world.0.pull_requests.lock().expect("not poisoned");
+                    pull_requests.push(PullRequest { base, head, commit, title, body });
+                    pull_requests.len() as u64
+                };
+                let url = format!("{}/pulls/{number}", world.url());
+                let done = effect::State::Done(effect::Outcome::PullRequest { number, url });
+                let command =
+                    Command::Record { key: wanted.key, epoch: 1, executor: effect::Executor::Server, state: done };
+                world.command(&job_id, &command).expect("legal");
+            }
+        }
+        changed.await;
+    }
 }

@@ -12,6 +12,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use windlass_agent::{
     acp::{self, Model, Outcome, Permissions, Stop, Streams, Tail, Verified, Verifier, VerifyResult},
+    instructions,
     known::{self, Agent, Harness, HomeFile, ModelDoor},
     prompt,
 };
@@ -98,7 +99,7 @@ impl Step<'_> {
         let workshop = place.workshop.clone();
         let instructions = match self.harness {
             Harness::Known(agent) if agent.reads_agents_md => String::new(),
-            Harness::Known(_) | Harness::Custom { .. } => instructions(place).await?,
+            Harness::Known(_) | Harness::Custom { .. } => self.instructions(place).await?,
         };
         let argv = command_line(self.harness, workshop.options.agents_dir.as_deref())?;
         let settings = match self.harness {
@@ -147,6 +148,18 @@ impl Step<'_> {
         let died = end_process(place, &operation).await;
         disk.map_err(|error| checkpoint::disk_full(&error))?;
         Ok((driven, died.map_err(|error| broken(&workshop, &error))?))
+    }
+
+    /// What the repository asks of agents.
+    async fn instructions(&self, place: &mut Place) -> Result<String, Attempted> {
+        let tree = place.environment().await?.host_tree.clone();
+        let gathered = tokio::task::spawn_blocking(move || instructions::gather(&tree, None)).await;
+        let gathered = gathered.map_err(|error| Attempted::GiveBack(error.to_string()))?;
+        let found = gathered.map_err(|error| Attempted::GiveBack(error.to_string()))?;
+        for text in found.problems {
+            record(self.session, place, Event::Problem { text });
+        }
+        Ok(found.text)
     }
 
     fn options(&self, inside: &Path) -> acp::Options {
@@ -433,11 +446,6 @@ async fn read_errors(stderr: OwnedFd, tail: Tail, log: Writer) {
         }
     }
     tail.close();
-}
-
-/// What the repository asks of agents.
-async fn instructions(_place: &Place) -> Result<String, Attempted> {
-    Ok(String::new())
 }
 
 fn mode(mode: Mode) -> known::Mode {
