@@ -59,11 +59,6 @@ impl Client {
         Ok(Self { http, connection })
     }
 
-    /// Where the server is.
-    pub(crate) fn url(&self) -> &str {
-        &self.connection.url
-    }
-
     /// Reads.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         let response = self.send(self.request(Method::GET, path)).await?;

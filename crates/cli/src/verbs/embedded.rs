@@ -192,12 +192,14 @@ async fn keep_running(
     mut stopped: tokio::sync::oneshot::Receiver<()>,
 ) {
     let mut child = first;
+    // Waiting for a child closes the standard input that it still has, so ours is kept apart.
+    let mut lifeline = child.stdin.take();
     let mut pause = Duration::from_millis(250);
     loop {
         tokio::select! {
             _ = &mut stopped => {
                 // Closing its standard input asks it to give its jobs back and end.
-                drop(child.stdin.take());
+                drop(lifeline.take());
                 let _ = child.wait().await;
                 return;
             }
@@ -209,7 +211,10 @@ async fn keep_running(
                 }
                 pause = (pause * 2).min(Duration::from_secs(30));
                 match start() {
-                    Ok(next) => child = next,
+                    Ok(next) => {
+                        child = next;
+                        lifeline = child.stdin.take();
+                    }
                     Err(e) => tracing::error!("{e:#}"),
                 }
             }

@@ -16,6 +16,7 @@ const MAX_WHOLE: usize = 32 * 1024 * 1024;
 
 /// Tokens. The three do not overlap: their sum is what was billed in some way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Usage {
     /// Sent, without those read from the provider's cache.
     pub input: u64,

@@ -92,7 +92,8 @@ pub(crate) async fn submit(
         organisation_id: principal.organisation_id.clone(),
         title,
         jobs: vec![job],
-        idempotency_key,
+        // The middleware keeps the answer under the key itself.
+        idempotency_key: idempotency_key.map(|key| format!("run:{key}")),
     };
     Ok(app.store().create_run(principal.by(), run, now).await?)
 }
