@@ -338,7 +338,10 @@ pub static ALL: &[Agent] = &[
         api: ModelApi::Gemini,
         needs_model: false,
         reads_agents_md: true,
-        traps: &["It runs commands where the process was started: start it in the repository."],
+        traps: &[
+            "It runs commands where the process was started: start it in the repository.",
+            "It does not report what commands printed.",
+        ],
         settings: settings::gemini,
     },
     Agent {
@@ -356,6 +359,7 @@ pub static ALL: &[Agent] = &[
         needs_model: true,
         reads_agents_md: true,
         traps: &[
+            "It starts in mode `auto`, where a model decides.",
             "The process exits badly when the connection closes, after a turn that ended well.",
             "It needs up to 2 GB.",
         ],

@@ -56,7 +56,7 @@ impl Ears {
         }
     }
 
-    /// From now on only updates of this session are recorded.
+    /// From now on updates of this session, and no other, are recorded.
     pub(super) fn session(&self, id: &acp::SessionId) {
         self.with(|heard| heard.session = Some(id.to_string()));
     }
@@ -246,8 +246,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             }
         };
         let session = notification.session_id.to_string();
-        let other = self.ears.with(|heard| heard.session.as_ref().is_some_and(|ours| *ours != session));
-        if other {
+        // Nothing that is said before the first prompt belongs to the step's history.
+        if self.ears.with(|heard| heard.session.as_ref() != Some(&session)) {
             return Ok(());
         }
         let mut desk = self.ears.desk.lock().await;

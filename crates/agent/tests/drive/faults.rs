@@ -265,3 +265,11 @@ async fn updates_that_are_not_understood_and_other_sessions_are_passed_over() {
     let played = play_script(script, "").await;
     assert_eq!((played.outcome().last_message.as_str(), played.outcome().garbage_lines), ("yes", 0));
 }
+
+#[tokio::test]
+async fn what_is_said_before_the_first_prompt_is_not_recorded() {
+    let script = Script { at_start: vec![say("[MODE_UPDATE] yolo")], turns: vec![vec![say("Done.")]], ..Script::default() };
+    let played = play_script(script, "").await;
+    assert!(matches!(played.events[0], Event::Started { .. }), "{:?}", played.events);
+    assert_eq!(played.outcome().last_message, "Done.");
+}
