@@ -284,7 +284,7 @@ pub(super) fn review(
 }
 
 pub(super) fn label(repository: &Value, id: u64, name: &str) -> Value {
-    json!({ "id": id, "node_id": node("LA", id), "url": format!("{}/labels/{id}", text(repository, "url")), "name": name, "description": null, "color": "ededed", "default": false })
+    json!({ "id": id, "node_id": node("LA", id), "url": format!("{}/labels/{id}", text(repository, "url")), "name": name, "description": "", "color": "ededed", "default": false })
 }
 
 pub(super) fn status(
