@@ -1,0 +1,25 @@
+//! The server, driven from outside: HTTP by `reqwest`, git by `git`, on a real SQLite store.
+
+#[path = "it/house.rs"]
+mod house;
+#[path = "it/scripted_runner.rs"]
+mod scripted_runner;
+
+#[path = "it/accounts.rs"]
+mod accounts;
+#[path = "it/bad_input.rs"]
+mod bad_input;
+#[path = "it/git_access.rs"]
+mod git_access;
+#[path = "it/golden.rs"]
+mod golden;
+#[path = "it/review.rs"]
+mod review;
+#[path = "it/runner_protocol.rs"]
+mod runner_protocol;
+#[path = "it/sources.rs"]
+mod sources;
+#[path = "it/streams.rs"]
+mod streams;
+#[path = "it/whole_path.rs"]
+mod whole_path;
