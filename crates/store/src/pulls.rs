@@ -99,6 +99,27 @@ impl Store {
         self.command(move |tx| change::open(tx, &place, &make)).await
     }
 
+    /// Takes in a pull request of another host under the number that it has there. Safe to repeat:
+    /// one that is here already stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if the project is not there; [`Error::Conflict`] if another open pull
+    /// request of this project has the same head and base.
+    #[expect(clippy::too_many_arguments, reason = "each one is a different thing that is needed")]
+    pub async fn adopt_pull(
+        &self,
+        by: By,
+        organisation_id: OrganisationId,
+        project_id: ProjectId,
+        number: u64,
+        columns: PullColumns,
+        events: Vec<serde_json::Value>,
+        now: Time,
+    ) -> Result<(), Error> {
+        let place = change::Place { who: who(&by), organisation_id, project_id, now };
+        self.command(move |tx| change::adopt(tx, &place, number, &columns, &events)).await
+    }
+
     /// Appends events to a pull request and replaces its columns. Gives the new version.
     ///
     /// # Errors

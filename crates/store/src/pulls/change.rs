@@ -24,22 +24,54 @@ pub(super) fn open(
     place: &Place,
     make: &impl Fn(u64) -> (PullColumns, Vec<serde_json::Value>),
 ) -> Result<u64, Error> {
-    let project_id = place.project_id.as_str();
-    if tx.project(&place.project_id)?.as_ref() != Some(&place.organisation_id) {
-        return Err(Error::NotFound { what: "project", id: project_id.to_owned() });
-    }
+    in_organisation(tx, place)?;
     let sql = "SELECT COALESCE(MAX(number), 0) FROM pulls WHERE project_id = $1";
-    let mut rows = tx.read(sql, &[project_id.into()])?;
+    let mut rows = tx.read(sql, &[place.project_id.as_str().into()])?;
     let number = rows.first_mut().map_or(Ok(0), |row| row.natural(0))? + 1;
     let (columns, events) = make(number);
-    free(tx, place, number, &columns)?;
+    insert(tx, place, number, &columns, &events)?;
+    Ok(number)
+}
+
+/// Takes in a pull request of another host under the number that it has there. One that is here
+/// already stays as it is.
+pub(super) fn adopt(
+    tx: &mut Tx<'_>,
+    place: &Place,
+    number: u64,
+    columns: &PullColumns,
+    events: &[serde_json::Value],
+) -> Result<(), Error> {
+    in_organisation(tx, place)?;
+    let sql = "SELECT 1 FROM pulls WHERE project_id = $1 AND number = $2";
+    if !tx.read(sql, &[place.project_id.as_str().into(), number.into()])?.is_empty() {
+        return Ok(());
+    }
+    insert(tx, place, number, columns, events)
+}
+
+fn in_organisation(tx: &mut Tx<'_>, place: &Place) -> Result<(), Error> {
+    if tx.project(&place.project_id)?.as_ref() == Some(&place.organisation_id) {
+        return Ok(());
+    }
+    Err(Error::NotFound { what: "project", id: place.project_id.to_string() })
+}
+
+fn insert(
+    tx: &mut Tx<'_>,
+    place: &Place,
+    number: u64,
+    columns: &PullColumns,
+    events: &[serde_json::Value],
+) -> Result<(), Error> {
+    free(tx, place, number, columns)?;
     let row = tx.number();
     tx.write(
         "INSERT INTO pulls (project_id, number, organisation_id, place, title, state, review, \
          base, head, head_commit, opened_by, job_id, state_json, version, created_at, updated_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
         &[
-            project_id.into(),
+            place.project_id.as_str().into(),
             number.into(),
             place.organisation_id.as_str().into(),
             row.into(),
@@ -57,11 +89,10 @@ pub(super) fn open(
             place.now.into(),
         ],
     )?;
-    let insert = search::insert(tx.dialect(), "pulls_search");
-    tx.write(&insert, &[row.into(), (&columns.title).into()])?;
-    append(tx, place, number, 0, &events)?;
+    index(tx, row, &columns.title)?;
+    append(tx, place, number, 0, events)?;
     tell(tx, place, number, "opened");
-    Ok(number)
+    Ok(())
 }
 
 /// Appends events and replaces the columns.
@@ -108,12 +139,17 @@ pub(super) fn change(
     )?;
     if title != columns.title {
         tx.write(&search::remove("pulls_search"), &[row.into()])?;
-        let insert = search::insert(tx.dialect(), "pulls_search");
-        tx.write(&insert, &[row.into(), (&columns.title).into()])?;
+        index(tx, row, &columns.title)?;
     }
     append(tx, place, number, found, events)?;
     tell(tx, place, number, &columns.state);
     Ok(version)
+}
+
+fn index(tx: &mut Tx<'_>, row: u64, title: &str) -> Result<(), Error> {
+    let insert = search::insert(tx.dialect(), "pulls_search");
+    let words = search::text(tx.dialect(), title);
+    tx.write(&insert, &[row.into(), words.into()])
 }
 
 /// Refuses if another open pull request has the same head and base.
