@@ -1,19 +1,70 @@
 //! The pages: what a person sees and the targets of their forms. Pages decide nothing and read nothing
 //! that the API could not: they show what `views` gives and do what `actions` does. All text that
 //! began with an agent, a model, a repository or a person is untrusted and reaches HTML only through
-//! [`text`], [`ansi`], [`markdown`] or a template's own escaping; nothing here writes markup around it
-//! by hand.
+//! [`text`], [`ansi`], [`markdown`], [`highlight`] or a template's own escaping.
+//!
+//! ```text
+//! handler (home, runs, jobs, changes, ...) ─► views, actions          what there is, what is done
+//!         └─► view::* (view models with their templates)              what a page shows
+//!                └─► text, ansi, markdown, diff, highlight, when      how untrusted text is shown
+//! ```
 
-use axum::{extract::Request, middleware::Next, response::Response};
+mod home;
+mod runs;
+
+mod jobs;
+mod live;
+
+mod changes;
+
+mod places;
+mod public;
+mod settings;
+
+mod frame;
+mod view;
+
+mod ansi;
+mod assets;
+mod diff;
+mod highlight;
+mod markdown;
+mod text;
+mod when;
+
+#[cfg(test)]
+mod fixture;
+
+use tower_http::compression::{CompressionLayer, Predicate};
 
 use crate::endpoint::Endpoint;
 
+pub(crate) use public::show_problems;
+
 /// The pages and the targets of their forms.
 pub(crate) fn endpoints() -> Vec<Endpoint> {
-    Vec::new()
+    let mut endpoints = home::endpoints();
+    endpoints.extend(runs::endpoints());
+    endpoints.extend(jobs::endpoints());
+    endpoints.extend(changes::endpoints());
+    endpoints.extend(places::endpoints());
+    endpoints.extend(settings::endpoints());
+    endpoints.extend(public::endpoints());
+    endpoints
 }
 
-/// A layer around everything: a person (whoever accepts HTML before JSON) sees a problem as a page.
-pub(crate) async fn show_problems(request: Request, next: Next) -> Response {
-    next.run(request).await
+/// Compresses what people's browsers load. What programs stream and fetch stays as it is.
+pub(crate) fn compression() -> CompressionLayer<impl Predicate> {
+    let is_text = |_: http::StatusCode,
+                   _: http::Version,
+                   headers: &http::HeaderMap,
+                   _: &http::Extensions| {
+        let kind = headers.get(http::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        kind.is_some_and(|kind| {
+            ["text/html", "text/css", "text/javascript", "image/svg+xml"]
+                .iter()
+                .any(|text| kind.starts_with(text))
+        })
+    };
+    CompressionLayer::new().compress_when(is_text)
 }

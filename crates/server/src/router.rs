@@ -41,8 +41,9 @@ pub(crate) fn router(app: &AppState) -> Router {
     router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(middleware::from_fn(pages::show_problems))
+        .layer(middleware::from_fn_with_state(app.clone(), pages::show_problems))
         .layer(middleware::from_fn(headers))
+        .layer(pages::compression())
         .with_state(app.clone())
 }
 

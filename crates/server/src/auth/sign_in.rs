@@ -112,7 +112,7 @@ fn set_cookie(app: &AppState, response: &mut Response, value: &str, lasts: Durat
 }
 
 /// A path on this server, or the home page: a link must not lead a person elsewhere.
-fn local_path(next: &str) -> &str {
+pub(crate) fn local_path(next: &str) -> &str {
     let is_local = next.starts_with('/')
         && !next.starts_with("//")
         && !next.contains('\\')

@@ -1,6 +1,7 @@
 //! Reads git's patch format into files, hunks and lines. It never fails: what it can't read it leaves
 //! out and says so, since a patch is made of an agent's work and a page must show what there is. What
-//! it gives is plain data; [`super::view::diff`] makes it visible.
+//! it gives is plain data; [`super::view::diff`] makes it visible. The same data is made of what the
+//! git wrapper gives.
 
 /// A patch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,8 +19,8 @@ pub(crate) struct File {
     pub(crate) new_path: Option<String>,
     /// Its mode before and after, where that changed.
     pub(crate) modes: Option<(String, String)>,
-    /// True if git says that it is not text.
-    pub(crate) is_binary: bool,
+    /// Why its lines are not here, where they are not, for a person.
+    pub(crate) note: Option<&'static str>,
     /// What changed.
     pub(crate) hunks: Vec<Hunk>,
     /// Lines that came.
@@ -71,6 +72,67 @@ impl File {
     /// The path that names the file: after the change, or before it where it is gone.
     pub(crate) fn path(&self) -> &str {
         self.new_path.as_deref().or(self.old_path.as_deref()).unwrap_or("")
+    }
+}
+
+/// What is said of a file that is not text.
+const BINARY: &str = "Not text: its bytes are not shown.";
+
+/// The same of a difference that git's wrapper has read already.
+pub(crate) fn of_git(diff: &windlass_git::diff::Diff) -> Patch {
+    Patch { files: diff.files.iter().map(file_of_git).collect() }
+}
+
+fn file_of_git(file: &windlass_git::diff::File) -> File {
+    use windlass_git::diff::Content;
+    let path = |side: &Option<windlass_git::diff::Side>| {
+        side.as_ref().map(|side| String::from_utf8_lossy(side.path.as_bytes()).into_owned())
+    };
+    let modes = match (&file.old, &file.new) {
+        (Some(old), Some(new)) if old.mode != new.mode => {
+            Some((format!("{:o}", old.mode), format!("{:o}", new.mode)))
+        }
+        (Some(_) | None, Some(_) | None) => None,
+    };
+    let (hunks, note) = match &file.content {
+        Content::Text { hunks, cut: false } => (hunks.iter().map(hunk_of_git).collect(), None),
+        Content::Text { hunks, cut: true } => {
+            (hunks.iter().map(hunk_of_git).collect(), Some("It goes on: the rest is too long to show."))
+        }
+        Content::Binary => (Vec::new(), Some(BINARY)),
+        Content::TooLarge => (Vec::new(), Some("Too large to compare line by line.")),
+        Content::Submodule => (Vec::new(), Some("Another commit of a submodule.")),
+        Content::NotRead => (Vec::new(), Some("Not read: the whole change is too large to show.")),
+    };
+    let count = |lines: Option<u64>| lines.and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+    File {
+        old_path: path(&file.old),
+        new_path: path(&file.new),
+        modes,
+        note,
+        hunks,
+        added: count(file.added),
+        removed: count(file.removed),
+    }
+}
+
+fn hunk_of_git(hunk: &windlass_git::diff::Hunk) -> Hunk {
+    let line = |line: &windlass_git::diff::Line| Line {
+        kind: match line.kind {
+            windlass_git::diff::LineKind::Context => Kind::Kept,
+            windlass_git::diff::LineKind::Added => Kind::Added,
+            windlass_git::diff::LineKind::Removed => Kind::Removed,
+        },
+        old: line.old,
+        new: line.new,
+        text: line.text.clone(),
+        lacks_line_break: line.no_newline,
+    };
+    Hunk {
+        old_start: hunk.old_start,
+        new_start: hunk.new_start,
+        heading: hunk.section.clone(),
+        lines: hunk.lines.iter().map(line).collect(),
     }
 }
 
@@ -188,7 +250,7 @@ fn head_line(file: &mut File, line: &str) {
     } else if let Some(path) = line.strip_prefix("+++ ") {
         file.new_path = side(path, "b/");
     } else if line.starts_with("Binary files ") || line == "GIT binary patch" {
-        file.is_binary = true;
+        file.note = Some(BINARY);
     }
 }
 
@@ -370,7 +432,7 @@ mod tests {
         let seen: Vec<_> = parse(patch.as_bytes())
             .files
             .into_iter()
-            .map(|file| (file.old_path, file.new_path, file.is_binary, file.added, file.removed))
+            .map(|file| (file.old_path, file.new_path, file.note.is_some(), file.added, file.removed))
             .collect();
         let path = |text: &str| Some(text.to_owned());
         assert_eq!(

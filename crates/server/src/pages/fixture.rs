@@ -478,11 +478,11 @@ fn gave_up_job(shell: Shell) -> JobPage {
 }
 
 fn said(id: &str, body: &str) -> Said {
-    Said { id: id.into(), by: person(), at: ago(300), verdict: None, body: markdown::render(body), sent_to: None, place: None }
+    Said { id: id.into(), by: person(), at: ago(300), verdict: None, body: markdown::render(body), sent_to: None }
 }
 
 fn change(shell: Shell, layout: Layout) -> ChangePage {
-    let at = |is_old, line| At { path: "src/pour.rs".into(), is_old, line };
+    let at = |is_old, line| At { path: "src/pour.rs".into(), is_old, line, is_gone: false };
     let form = CommentForm {
         action: "#".into(),
         csrf: Csrf { value: "00".into() },
@@ -521,8 +521,8 @@ fn change(shell: Shell, layout: Layout) -> ChangePage {
         request: Some(change::Request { text: "Return status 418 when the kettle is empty.\nKeep the tests green.".into(), href: "/job/live".into(), by: person() }),
         is_scripted: true,
         facts: facts.map(|(name, value, state, proof)| Fact { name, value: value.into(), state, proof: proof.map(str::to_owned) }).to_vec(),
-        body: markdown::render("An empty kettle now answers `418`.\n\n- one place changed\n- one test added\n\n<script>alert(1)</script>"),
-        body_by: "builtin".into(),
+        claim: Some(("builtin".into(), markdown::render("An empty kettle now answers `418`.\n\n- one place changed\n- one test added\n\n<script>alert(1)</script>"))),
+        body: markdown::render("### What the platform saw\n\n- Changed: 4 files\n"),
         commits: vec![CommitRow { id: Commit("4f2a9c81d07b".into()), title: TITLES[0].into(), author: "Windlass".into(), at: ago(4_000) }],
         rounds: (1..=2).map(|number| RoundRow { number, commit: Commit("4f2a9c81d07b".into()), at: ago(4_000), job: Some("/job/live".into()), alone: "#".into(), whole: "#".into(), is_current: number == 2 }).collect(),
         comparing: "main with round 2".into(),

@@ -31,10 +31,10 @@ pub(crate) struct ChangePage {
     pub(crate) is_scripted: bool,
     /// What the platform measured.
     pub(crate) facts: Vec<Fact>,
-    /// What the pull request says of itself.
+    /// What the agent said at last: its name and its words.
+    pub(crate) claim: Option<(Text, Html)>,
+    /// The description that the pull request was opened with.
     pub(crate) body: Html,
-    /// Who wrote the body: an agent's name, or a person's.
-    pub(crate) body_by: Text,
     pub(crate) commits: Vec<CommitRow>,
     pub(crate) rounds: Vec<RoundRow>,
     /// What is compared with what, in words.
@@ -113,8 +113,6 @@ pub(crate) struct Said {
     pub(crate) body: Html,
     /// The page of the job that it was sent to.
     pub(crate) sent_to: Option<String>,
-    /// The line it is about, where the line is no longer shown.
-    pub(crate) place: Option<Text>,
 }
 
 /// What was said at one line.

@@ -54,6 +54,8 @@ pub(crate) struct At {
     pub(crate) is_old: bool,
     /// The line, from 1.
     pub(crate) line: u32,
+    /// True if the line is of another state of the change: then it is not looked for.
+    pub(crate) is_gone: bool,
 }
 
 /// What is said at a line, and the form to say more.
@@ -198,8 +200,8 @@ impl FileView {
         let is_wanted = options.whole.as_deref() == Some(file.path());
         let is_generated = is_generated(file.path());
         let most = if is_generated { 60 } else { FILE_LINES };
-        let body = if file.is_binary {
-            FileBody::Note("Not text: its bytes are not shown.".to_owned())
+        let body = if let (Some(note), 0) = (file.note, lines) {
+            FileBody::Note(note.to_owned())
         } else if let (Some((old, new)), 0) = (&file.modes, lines) {
             FileBody::Note(format!("Only its mode changed, from {old} to {new}."))
         } else if lines == 0 {
@@ -260,6 +262,7 @@ fn rows(file: &File, layout: Layout, talk: &mut Talk) -> Vec<Row> {
             Layout::Unified => unified_rows(file, hunk, coloured, talk, &mut rows),
         }
     }
+    rows.extend(file.note.map(|note| Row::Gap(Text::from(note))));
     rows
 }
 
@@ -414,10 +417,10 @@ fn said(file: &File, old: Option<u32>, new: Option<u32>, talk: &mut Talk) -> Vec
     }
     let mut rows = Vec::new();
     if let (Some(line), Some(path)) = (old, &file.old_path) {
-        rows.extend(talk.take(&At { path: path.clone(), is_old: true, line }));
+        rows.extend(talk.take(&At { path: path.clone(), is_old: true, line, is_gone: false }));
     }
     if let (Some(line), Some(path)) = (new, &file.new_path) {
-        rows.extend(talk.take(&At { path: path.clone(), is_old: false, line }));
+        rows.extend(talk.take(&At { path: path.clone(), is_old: false, line, is_gone: false }));
     }
     rows
 }
@@ -483,7 +486,7 @@ mod tests {
 
     #[test]
     fn what_was_said_stands_below_its_line_and_nothing_said_is_lost() {
-        let at = |is_old, line| At { path: "a.txt".into(), is_old, line };
+        let at = |is_old, line| At { path: "a.txt".into(), is_old, line, is_gone: false };
         let talk = Talk {
             threads: vec![
                 (at(true, 3), Thread::default()),

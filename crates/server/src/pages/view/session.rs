@@ -307,6 +307,7 @@ impl Session {
     }
 
     /// A session of these entries.
+    #[cfg(test)]
     pub(crate) fn of(agent: &str, entries: Vec<Entry>, now: Time) -> Self {
         let mut session = Self::new(agent, now);
         for entry in entries {
@@ -314,12 +315,6 @@ impl Session {
         }
         session.touched.clear();
         session
-    }
-
-    /// The items from the newest `most` on, and whether there are earlier ones.
-    pub(crate) fn newest(&self, most: usize) -> (&[Item], bool) {
-        let from = self.items.len().saturating_sub(most);
-        (&self.items[from..], from > 0)
     }
 
     /// All items.

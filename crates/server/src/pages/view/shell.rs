@@ -251,6 +251,7 @@ pub(crate) enum State {
     Failed,
     Cancelled,
     Skipped,
+    NotRun,
     Open,
     Merged,
     Closed,
@@ -287,6 +288,7 @@ impl State {
             Self::Failed => "Failed",
             Self::Cancelled => "Cancelled",
             Self::Skipped => "Nothing to do",
+            Self::NotRun => "Not run",
             Self::Open => "Open",
             Self::Merged => "Merged",
             Self::Closed => "Closed",
@@ -304,7 +306,7 @@ impl State {
             Self::GaveUp => "gave-up",
             Self::Failed => "failed",
             Self::Cancelled | Self::Closed => "cancelled",
-            Self::Skipped => "skipped",
+            Self::Skipped | Self::NotRun => "skipped",
             Self::Merged => "merged",
         }
     }
