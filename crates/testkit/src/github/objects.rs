@@ -35,8 +35,16 @@ pub(super) fn user(world: &World, login: &str) -> Value {
     let id = world.accounts.iter().position(|known| known == login).map_or(0, |at| at as u64 + 1);
     let (root, api) = (&world.root, format!("{}/api/v3/users/{login}", world.root));
     let mut user = json!({
-        "login": login, "id": id, "node_id": node("U", id), "avatar_url": format!("{root}/avatars/{id}"), "gravatar_id": "", "url": api,
-        "html_url": format!("{root}/{login}"), "type": "User", "site_admin": false, "user_view_type": "public",
+        "login": login,
+        "id": id,
+        "node_id": node("U", id),
+        "avatar_url": format!("{root}/avatars/{id}"),
+        "gravatar_id": "",
+        "url": api,
+        "html_url": format!("{root}/{login}"),
+        "type": "User",
+        "site_admin": false,
+        "user_view_type": "public",
     });
     for (key, suffix) in [
         ("followers_url", "/followers"),
@@ -57,7 +65,16 @@ pub(super) fn user(world: &World, login: &str) -> Value {
 /// An account in full, as strangers see it.
 pub(super) fn account(world: &World, login: &str) -> Value {
     let more = json!({
-        "name": null, "company": null, "blog": "", "location": null, "email": null, "hireable": null, "bio": null, "public_repos": 0, "public_gists": 0, "followers": 0,
+        "name": null,
+        "company": null,
+        "blog": "",
+        "location": null,
+        "email": null,
+        "hireable": null,
+        "bio": null,
+        "public_repos": 0,
+        "public_gists": 0,
+        "followers": 0,
         "following": 0, "created_at": time(super::EPOCH), "updated_at": time(super::EPOCH),
     });
     merged(user(world, login), more)
@@ -179,7 +196,15 @@ pub(super) fn pull_simple(world: &World, key: &str, pull: &Pull, facts: &Facts) 
     let issue = format!("{}/issues/{}", text(&repository_object, "url"), pull.number);
     let web = format!("{}/pull/{}", text(&repository_object, "html_url"), pull.number);
     let statuses = format!("{}/statuses/{}", text(&repository_object, "url"), facts.head_sha);
-    let end = |name: &str, sha: &str| json!({ "label": format!("{owner}:{name}"), "ref": name, "sha": sha, "user": user(world, owner), "repo": repository_object });
+    let end = |name: &str, sha: &str| {
+        json!({
+            "label": format!("{owner}:{name}"),
+            "ref": name,
+            "sha": sha,
+            "user": user(world, owner),
+            "repo": repository_object,
+        })
+    };
     let merged_at = pull.merged.as_ref().and(pull.closed).map(time);
     let labels: Vec<Value> =
         pull.labels.iter().map(|(id, name)| label(&repository_object, *id, name)).collect();
@@ -239,9 +264,18 @@ pub(super) fn pull(world: &World, key: &str, pull: &Pull, facts: &Facts) -> Valu
         _ => "unknown",
     };
     let more = json!({
-        "merged": pull.merged.is_some(), "mergeable": facts.mergeable, "rebaseable": facts.mergeable, "mergeable_state": state,
-        "merged_by": pull.merged.as_ref().map(|(_, login)| user(world, login)), "comments": pull.comments.len(), "review_comments": 0, "maintainer_can_modify": false,
-        "commits": facts.commits, "additions": facts.additions, "deletions": facts.deletions, "changed_files": facts.files,
+        "merged": pull.merged.is_some(),
+        "mergeable": facts.mergeable,
+        "rebaseable": facts.mergeable,
+        "mergeable_state": state,
+        "merged_by": pull.merged.as_ref().map(|(_, login)| user(world, login)),
+        "comments": pull.comments.len(),
+        "review_comments": 0,
+        "maintainer_can_modify": false,
+        "commits": facts.commits,
+        "additions": facts.additions,
+        "deletions": facts.deletions,
+        "changed_files": facts.files,
     });
     merged(pull_simple(world, key, pull, facts), more)
 }
@@ -256,35 +290,57 @@ pub(super) fn comment(
 ) -> Value {
     let repository = repository(world, key);
     json!({
-        "id": id, "node_id": node("IC", id), "url": format!("{}/issues/comments/{id}", text(&repository, "url")),
-        "html_url": format!("{}/pull/{number}#issuecomment-{id}", text(&repository, "html_url")), "body": body, "user": user(world, login), "created_at": time(world.now),
-        "updated_at": time(world.now), "issue_url": format!("{}/issues/{number}", text(&repository, "url")), "author_association": "CONTRIBUTOR", "performed_via_github_app": null,
+        "id": id,
+        "node_id": node("IC", id),
+        "url": format!("{}/issues/comments/{id}", text(&repository, "url")),
+        "html_url": format!("{}/pull/{number}#issuecomment-{id}", text(&repository, "html_url")),
+        "body": body,
+        "user": user(world, login),
+        "created_at": time(world.now),
+        "updated_at": time(world.now),
+        "issue_url": format!("{}/issues/{number}", text(&repository, "url")),
+        "author_association": "CONTRIBUTOR",
+        "performed_via_github_app": null,
     })
 }
 
-pub(super) fn review(
-    world: &World,
-    key: &str,
-    number: u64,
-    id: u64,
-    login: &str,
-    state: &str,
-    body: &str,
-    commit: &str,
-) -> Value {
+/// What a review says.
+pub(super) struct Said<'a> {
+    pub(super) login: &'a str,
+    pub(super) state: &'a str,
+    pub(super) body: &'a str,
+    pub(super) commit: &'a str,
+}
+
+pub(super) fn review(world: &World, key: &str, number: u64, id: u64, said: &Said<'_>) -> Value {
     let repository = repository(world, key);
-    let (web, api) = (
-        format!("{}/pull/{number}#pullrequestreview-{id}", text(&repository, "html_url")),
-        format!("{}/pulls/{number}", text(&repository, "url")),
-    );
+    let web = format!("{}/pull/{number}#pullrequestreview-{id}", text(&repository, "html_url"));
+    let api = format!("{}/pulls/{number}", text(&repository, "url"));
     json!({
-        "id": id, "node_id": node("PRR", id), "user": user(world, login), "body": body, "state": state, "html_url": web, "pull_request_url": api, "submitted_at": time(world.now),
-        "commit_id": commit, "author_association": "CONTRIBUTOR", "_links": { "html": { "href": web }, "pull_request": { "href": api } },
+        "id": id,
+        "node_id": node("PRR", id),
+        "user": user(world, said.login),
+        "body": said.body,
+        "state": said.state,
+        "html_url": web,
+        "pull_request_url": api,
+        "submitted_at": time(world.now),
+        "commit_id": said.commit,
+        "author_association": "CONTRIBUTOR",
+        "_links": { "html": { "href": web }, "pull_request": { "href": api } },
     })
 }
 
 pub(super) fn label(repository: &Value, id: u64, name: &str) -> Value {
-    json!({ "id": id, "node_id": node("LA", id), "url": format!("{}/labels/{id}", text(repository, "url")), "name": name, "description": "", "color": "ededed", "default": false })
+    json!({
+        "id": id,
+        "node_id": node("LA", id),
+        "url": format!("{}/labels/{id}", text(repository, "url")),
+        "name": name,
+        "description": "",
+        "color": "ededed",
+        "default": false,
+    })
 }
 
 pub(super) fn status(
@@ -297,8 +353,14 @@ pub(super) fn status(
 ) -> Value {
     let repository = repository(world, key);
     json!({
-        "url": format!("{}/statuses/{commit}", text(&repository, "url")), "avatar_url": format!("{}/avatars/1", world.root), "id": id, "node_id": node("SC", id),
-        "state": asked["state"], "description": asked["description"], "target_url": asked["target_url"], "context": asked.get("context").cloned().unwrap_or("default".into()),
+        "url": format!("{}/statuses/{commit}", text(&repository, "url")),
+        "avatar_url": format!("{}/avatars/1", world.root),
+        "id": id,
+        "node_id": node("SC", id),
+        "state": asked["state"],
+        "description": asked["description"],
+        "target_url": asked["target_url"],
+        "context": asked.get("context").cloned().unwrap_or("default".into()),
         "created_at": time(world.now), "updated_at": time(world.now), "creator": user(world, login),
     })
 }

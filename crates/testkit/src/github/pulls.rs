@@ -230,7 +230,12 @@ pub(super) async fn review(world: &mut World, asked: &Asked, key: &str, number: 
     let simple = |message: &str| {
         reply(
             422,
-            json!({ "message": "Unprocessable Entity", "errors": [message], "documentation_url": "https://docs.github.com/rest", "status": "422" }),
+            json!({
+                "message": "Unprocessable Entity",
+                "errors": [message],
+                "documentation_url": "https://docs.github.com/rest",
+                "status": "422",
+            }),
         )
     };
     let Some(pull) = find(world, key, number) else { return complaint(404, "Not Found") };
@@ -258,16 +263,9 @@ pub(super) async fn review(world: &mut World, asked: &Asked, key: &str, number: 
         return simple("Line could not be resolved");
     }
     let id = world.id();
-    let review = objects::review(
-        world,
-        key,
-        at,
-        id,
-        &asked.login,
-        state,
-        body,
-        asked.text("commit_id").unwrap_or(&head),
-    );
+    let commit = asked.text("commit_id").unwrap_or(&head);
+    let said = objects::Said { login: &asked.login, state, body, commit };
+    let review = objects::review(world, key, at, id, &said);
     if let Some(pull) = find_mut(world, key, number) {
         pull.reviews.push(review.clone());
     }

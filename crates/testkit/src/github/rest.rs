@@ -27,7 +27,11 @@ pub(super) fn reply(status: u16, body: Value) -> Reply {
 pub(super) fn complaint(status: u16, message: &str) -> Reply {
     reply(
         status,
-        json!({ "message": message, "documentation_url": "https://docs.github.com/rest", "status": status.to_string() }),
+        json!({
+            "message": message,
+            "documentation_url": "https://docs.github.com/rest",
+            "status": status.to_string(),
+        }),
     )
 }
 
@@ -35,7 +39,12 @@ pub(super) fn complaint(status: u16, message: &str) -> Reply {
 pub(super) fn invalid(errors: Value) -> Reply {
     reply(
         422,
-        json!({ "message": "Validation Failed", "errors": errors, "documentation_url": "https://docs.github.com/rest", "status": "422" }),
+        json!({
+            "message": "Validation Failed",
+            "errors": errors,
+            "documentation_url": "https://docs.github.com/rest",
+            "status": "422",
+        }),
     )
 }
 
@@ -244,7 +253,12 @@ fn rate_limit(world: &World, asked: &Asked) -> Reply {
     let Some(token) = world.tokens.values().find(|token| token.login == asked.login) else {
         return complaint(404, "Not Found");
     };
-    let core = json!({ "limit": token.limit, "used": token.used, "remaining": token.limit - token.used, "reset": (world.now / 3600 + 1) * 3600 });
+    let core = json!({
+        "limit": token.limit,
+        "used": token.used,
+        "remaining": token.limit - token.used,
+        "reset": (world.now / 3600 + 1) * 3600,
+    });
     reply(200, json!({ "resources": { "core": core, "search": core }, "rate": core }))
 }
 

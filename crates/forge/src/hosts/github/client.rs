@@ -22,13 +22,16 @@ const KEPT: usize = 256;
 /// How long to wait where the host asks for patience without saying how much, in microseconds.
 const PATIENCE: i64 = 60_000_000;
 
+/// Answers by path, with the tag to ask "has it changed?" by.
+type Kept = HashMap<String, (HeaderValue, Vec<u8>)>;
+
 #[derive(Clone)]
 pub(super) struct Client {
     octocrab: octocrab::Octocrab,
     options: Options,
     /// Nothing is sent before this time.
     quiet_until: Arc<AtomicI64>,
-    kept: Arc<Mutex<HashMap<String, (HeaderValue, Vec<u8>)>>>,
+    kept: Arc<Mutex<Kept>>,
 }
 
 impl std::fmt::Debug for Client {
@@ -236,11 +239,10 @@ impl Client {
     fn error(&self, what: &str, answer: &Answer, now: i64) -> Error {
         let what = what.to_owned();
         let message = self.without_token(&message_of(answer));
-        if answer.status == StatusCode::FORBIDDEN || answer.status == StatusCode::TOO_MANY_REQUESTS
-        {
-            if let Some(until) = limited_until(answer, now) {
-                return Error::RateLimited { until, message };
-            }
+        let refused =
+            [StatusCode::FORBIDDEN, StatusCode::TOO_MANY_REQUESTS].contains(&answer.status);
+        if let Some(until) = limited_until(answer, now).filter(|_| refused) {
+            return Error::RateLimited { until, message };
         }
         match answer.status.as_u16() {
             401 => Error::Forbidden {

@@ -72,9 +72,7 @@ fn subject(name: &str, root: At<'_>) -> Subject {
     let read = match name {
         "ping" => Some(Subject::Ping),
         "push" => push(root).map(Subject::Push),
-        "pull_request" => {
-            pull_request(root.get("pull_request")).map(Subject::PullRequest)
-        }
+        "pull_request" => pull_request(root.get("pull_request")).map(Subject::PullRequest),
         "pull_request_review" => review(root),
         "issue_comment" => issue_comment(root).map(Subject::Comment),
         "pull_request_review_comment" => line_comment(root).map(Subject::Comment),
