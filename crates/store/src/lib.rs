@@ -96,26 +96,33 @@ impl Store {
     /// [`Error::Locked`], [`Error::Newer`], [`Error::Foreign`], [`Error::Invalid`] for a URL that
     /// can't be read, [`Error::Unavailable`].
     pub async fn open(url: &str, options: Options) -> Result<Self, Error> {
-        Self::open_at(url, options, migrate::newest()).await
-    }
-
-    /// As [`Store::open`], at an older schema: for tests of migrations.
-    #[doc(hidden)]
-    pub async fn open_at(url: &str, options: Options, schema: i64) -> Result<Self, Error> {
         let place = Place::parse(url)?;
         if options.writer == options::Writer::Inline {
-            return Self::assemble(place, options, schema);
+            return Self::assemble(place, options);
         }
         // Connecting blocks, and must not happen on a thread that drives futures.
-        let assembled = tokio::task::spawn_blocking(move || Self::assemble(place, options, schema));
+        let assembled = tokio::task::spawn_blocking(move || Self::assemble(place, options));
         assembled.await.map_err(|e| Error::Unavailable { context: format!("opening: {e}") })?
     }
 
-    fn assemble(place: Place, options: Options, schema: i64) -> Result<Self, Error> {
+    /// Brings a database up to an older schema and closes it again: for tests of migrations.
+    #[doc(hidden)]
+    pub async fn prepare(url: &str, options: Options, schema: i64) -> Result<(), Error> {
+        let place = Place::parse(url)?;
+        let prepare = move || {
+            let shown = place.shown();
+            let (mut connection, _lock, _readers) = place.connect(&options)?;
+            migrate::migrate(&mut connection, &shown, schema, options.now)
+        };
+        let prepared = tokio::task::spawn_blocking(prepare);
+        prepared.await.map_err(|e| Error::Unavailable { context: format!("opening: {e}") })?
+    }
+
+    fn assemble(place: Place, options: Options) -> Result<Self, Error> {
         let shown = place.shown();
         let blobs = blobs::Blobs::open(&options.blobs, options.durability)?;
         let (mut connection, lock, readers) = place.connect(&options)?;
-        migrate::migrate(&mut connection, &shown, schema, options.now)?;
+        migrate::migrate(&mut connection, &shown, migrate::newest(), options.now)?;
         let generation = next_generation(&mut connection).map_err(Failure::into_error)?;
         let settle =
             Settle { now: options.now, lease_ttl: options.lease_ttl, jobs: options.jobs_in_memory };

@@ -157,6 +157,8 @@ impl Postgres {
         if let Some(statement) = self.statements.get(sql) {
             return Ok(statement.clone());
         }
+        // Answers are taken in the order of the questions: one that nobody takes holds up the rest.
+        self.collect()?;
         let prepared = self.runtime.block_on(self.client.prepare(sql));
         let statement = prepared.map_err(|e| match failure(e) {
             Failure::Statement(why) => Failure::Statement(format!("{why} ({sql})")),
@@ -183,6 +185,17 @@ impl Postgres {
             }
         });
         first
+    }
+}
+
+impl Drop for Postgres {
+    /// Lifts the lock at once: the server would notice a closed connection only a little later.
+    fn drop(&mut self) {
+        if !self.client.is_closed() {
+            self.in_flight.clear();
+            let unlocked = self.client.batch_execute("SELECT pg_advisory_unlock_all()");
+            let _closed_meanwhile = self.runtime.block_on(unlocked);
+        }
     }
 }
 

@@ -9,15 +9,25 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tokio_postgres::Client;
+use tokio_postgres::{Client, error::SqlState};
 
 use crate::{Error, database::postgres};
 
 /// The advisory lock's key: "windlass" in ASCII.
 const KEY: i64 = 0x7769_6e64_6c61_7373;
 
+/// How long to wait for a lock that somebody holds, in milliseconds.
+const PATIENCE_MS: u32 = 2_000;
+
 /// The lock on a SQLite database. The kernel lifts it when the process ends, however it ends.
-pub(crate) struct FileLock(#[expect(dead_code, reason = "closing the file lifts the lock")] File);
+pub(crate) struct FileLock(File);
+
+impl Drop for FileLock {
+    /// Closing the file alone would leave the lock with a child that is just being forked.
+    fn drop(&mut self) {
+        let _closed_anyway = self.0.unlock();
+    }
+}
 
 /// Takes the lock of a SQLite database.
 pub(crate) fn take_sqlite(database: &Path) -> Result<FileLock, Error> {
@@ -61,9 +71,14 @@ fn lock_path(database: &Path) -> PathBuf {
 /// Takes the lock of a PostgreSQL database for this session.
 pub(crate) async fn take_postgres(client: &Client, database: &str) -> Result<(), Error> {
     let failed = |e| postgres::failure(e).into_error();
-    let row = client.query_one("SELECT pg_try_advisory_lock($1)", &[&KEY]).await.map_err(failed)?;
-    if row.get::<_, bool>(0) {
-        return Ok(());
+    // A predecessor that was killed may still be finishing on the server: wait for it a little.
+    client.batch_execute(&format!("SET lock_timeout = {PATIENCE_MS}")).await.map_err(failed)?;
+    let taken = client.execute("SELECT pg_advisory_lock($1)", &[&KEY]).await;
+    client.batch_execute("SET lock_timeout = 0").await.map_err(failed)?;
+    match taken {
+        Ok(_) => return Ok(()),
+        Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {}
+        Err(error) => return Err(failed(error)),
     }
     let holder = client
         .query_opt(

@@ -2,6 +2,12 @@
 
 use crate::dialect::Dialect;
 
+/// How many characters of a word count.
+const LONGEST_WORD: usize = 64;
+
+/// How many words of a query count.
+const MOST_WORDS: usize = 16;
+
 /// Makes an index.
 pub(crate) fn create(dialect: Dialect, name: &str) -> String {
     match dialect {
@@ -16,14 +22,29 @@ pub(crate) fn create(dialect: Dialect, name: &str) -> String {
     }
 }
 
-/// Inserts a row: its number, its text.
+/// Inserts a row: its number, and its text as [`text`] gives it.
 pub(crate) fn insert(dialect: Dialect, name: &str) -> String {
     match dialect {
         Dialect::Sqlite => format!("INSERT INTO {name} (rowid, words) VALUES ($1, $2)"),
         Dialect::Postgres => {
-            format!("INSERT INTO {name} (rowid, words) VALUES ($1, to_tsvector('simple', $2))")
+            format!("INSERT INTO {name} (rowid, words) VALUES ($1, CAST($2::text AS TSVECTOR))")
         }
     }
+}
+
+/// A title as the index takes it. Both databases get the same words, whatever their locale is.
+pub(crate) fn text(dialect: Dialect, title: &str) -> String {
+    let words = words(title).map(|word| match dialect {
+        Dialect::Sqlite => word,
+        Dialect::Postgres => format!("'{word}'"),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+fn words(text: &str) -> impl Iterator<Item = String> {
+    text.split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(|word| word.chars().take(LONGEST_WORD).flat_map(char::to_lowercase).collect())
 }
 
 /// Removes a row by its number.
@@ -35,19 +56,14 @@ pub(crate) fn remove(name: &str) -> String {
 pub(crate) fn matches(dialect: Dialect, name: &str, n: usize) -> String {
     match dialect {
         Dialect::Sqlite => format!("{name} MATCH ${n}"),
-        Dialect::Postgres => format!("words @@ to_tsquery('simple', ${n})"),
+        Dialect::Postgres => format!("words @@ CAST(${n}::text AS TSQUERY)"),
     }
 }
 
 /// What a person typed, as a query for all of its words, the last one as a prefix. Absent if there
 /// is no word in it.
 pub(crate) fn query(dialect: Dialect, typed: &str) -> Option<String> {
-    let words: Vec<String> = typed
-        .split(|c: char| !c.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .take(16)
-        .map(str::to_lowercase)
-        .collect();
+    let words: Vec<String> = words(typed).take(MOST_WORDS).collect();
     if words.is_empty() {
         return None;
     }

@@ -53,7 +53,7 @@ pub(super) fn create_organisation(
 ) -> Result<(), Error> {
     let sql = "SELECT id, name, created_at FROM organisations WHERE id = $1 OR name = $2";
     let known = tx.read(sql, &[new.id.as_str().into(), (&new.name).into()])?;
-    for row in known {
+    if let Some(row) = known.into_iter().next() {
         let known = organisation(row)?;
         if known.id == new.id && known.name == new.name {
             return Ok(());

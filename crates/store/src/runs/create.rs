@@ -117,10 +117,10 @@ pub(super) fn create(tx: &mut Tx<'_>, new: &Prepared, now: Time) -> Result<Start
     if tx.memory.runs.get(&run.id).is_some() {
         return Err(Error::Database { context: format!("the run {} is there already", run.id) });
     }
-    tx.put_run(run, now);
-    tx.tell_run(&new.run_id);
+    tx.create_run(run, now);
     let insert = search::insert(tx.dialect(), "runs_search");
-    tx.write(&insert, &[run_number.into(), (&new.words).into()])?;
+    let words = search::text(tx.dialect(), &new.words);
+    tx.write(&insert, &[run_number.into(), words.into()])?;
     for (job_id, title, created) in &new.jobs {
         let number = tx.number();
         let job = first(new, run_number, number, (job_id, title, created), now)?;

@@ -19,10 +19,16 @@ const JOURNAL: Insert = Insert {
     tail: "",
 };
 
-const RUNS: Insert = Insert {
+const RUNS_NEW: Insert = Insert {
     head: "INSERT INTO runs (id, number, organisation_id, title, who, standing, jobs, begun, \
            succeeded, gave_up, failed, cancelled, skipped, created_at, started_at, ended_at) VALUES",
     columns: 16,
+    tail: "",
+};
+
+const RUNS: Insert = Insert {
+    head: RUNS_NEW.head,
+    columns: RUNS_NEW.columns,
     tail: "ON CONFLICT (id) DO UPDATE SET standing = excluded.standing, begun = excluded.begun, \
            succeeded = excluded.succeeded, gave_up = excluded.gave_up, failed = excluded.failed, \
            cancelled = excluded.cancelled, skipped = excluded.skipped, \
@@ -121,26 +127,16 @@ impl Tx<'_> {
             }
             runs.push(run);
         }
-        let mut values = Vec::with_capacity(runs.len() * RUNS.columns);
-        for run in &runs {
-            values.push(run.id.as_str().into());
-            values.push(run.number.into());
-            values.push(run.organisation_id.as_str().into());
-            values.push(Value::Text(&run.title));
-            values.push(super::tx::who(&run.by).to_string().into());
-            values.push(run.standing().as_str().into());
-            values.push(run.tally.jobs.into());
-            values.push(run.tally.begun.into());
-            values.push(run.tally.succeeded.into());
-            values.push(run.tally.gave_up.into());
-            values.push(run.tally.failed.into());
-            values.push(run.tally.cancelled.into());
-            values.push(run.tally.skipped.into());
-            values.push(run.created_at.into());
-            values.push(run.started_at.into());
-            values.push(run.ended_at.into());
+        let new = std::mem::take(&mut self.group.runs_new);
+        let (new, known): (Vec<_>, Vec<_>) = runs.iter().partition(|run| new.contains(&run.id));
+        for (insert, runs) in [(&RUNS_NEW, new), (&RUNS, known)] {
+            let mut values = Vec::with_capacity(runs.len() * insert.columns);
+            for run in runs {
+                run_values(run, &mut values);
+            }
+            self.connection.insert(insert, &values)?;
         }
-        self.connection.insert(&RUNS, &values)
+        Ok(())
     }
 
     fn flush_jobs(&mut self) -> Result<(), Failure> {
@@ -325,6 +321,25 @@ impl Tx<'_> {
             ended_at: row.maybe_time(13)?,
         }))
     }
+}
+
+fn run_values<'a>(run: &'a Run, values: &mut Vec<Value<'a>>) {
+    values.push(run.id.as_str().into());
+    values.push(run.number.into());
+    values.push(run.organisation_id.as_str().into());
+    values.push(Value::Text(&run.title));
+    values.push(super::tx::who(&run.by).to_string().into());
+    values.push(run.standing().as_str().into());
+    values.push(run.tally.jobs.into());
+    values.push(run.tally.begun.into());
+    values.push(run.tally.succeeded.into());
+    values.push(run.tally.gave_up.into());
+    values.push(run.tally.failed.into());
+    values.push(run.tally.cancelled.into());
+    values.push(run.tally.skipped.into());
+    values.push(run.created_at.into());
+    values.push(run.started_at.into());
+    values.push(run.ended_at.into());
 }
 
 /// A job's state from the rows of its journal (`at`, `events`), in order.

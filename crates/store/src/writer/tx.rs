@@ -70,6 +70,8 @@ pub(crate) struct Group {
     pub jobs: BTreeMap<JobId, Time>,
     /// Runs whose row is to be written, with the time of the last change.
     pub runs: BTreeMap<RunId, Time>,
+    /// Runs whose row must not be there yet.
+    pub runs_new: HashSet<RunId>,
     /// Runs whose standing changed.
     pub runs_told: HashSet<RunId>,
     pub journal: Vec<JournalRow>,
@@ -291,17 +293,19 @@ impl<'a> Tx<'a> {
         Ok(())
     }
 
+    /// Keeps a run's first row.
+    pub(crate) fn create_run(&mut self, run: Run, at: Time) {
+        self.group.runs_new.insert(run.id.clone());
+        self.group.runs_told.insert(run.id.clone());
+        self.put_run(run, at);
+    }
+
     /// Keeps a run's row, as it stands now.
-    pub(crate) fn put_run(&mut self, run: Run, at: Time) {
+    fn put_run(&mut self, run: Run, at: Time) {
         self.group.touched = true;
         self.group.runs_touched.insert(run.id.clone());
         self.group.runs.insert(run.id.clone(), at);
         self.memory.runs.put(run.id.clone(), run);
-    }
-
-    /// Says in the feed where a run stands now.
-    pub(crate) fn tell_run(&mut self, run_id: &RunId) {
-        self.group.runs_told.insert(run_id.clone());
     }
 
     /// What a single event means outside of the job itself.
@@ -357,7 +361,7 @@ impl<'a> Tx<'a> {
         let run_id = run.id.clone();
         self.put_run(run, at);
         if stood != stands {
-            self.tell_run(&run_id);
+            self.group.runs_told.insert(run_id);
         }
         Ok(())
     }

@@ -1,0 +1,20 @@
+//! The store, from outside, on both databases.
+
+#[macro_use]
+#[path = "store/support.rs"]
+mod support;
+
+#[path = "store/crash.rs"]
+mod crash;
+#[path = "store/identity.rs"]
+mod identity;
+#[path = "store/jobs.rs"]
+mod jobs;
+#[path = "store/lists.rs"]
+mod lists;
+#[path = "store/opening.rs"]
+mod opening;
+#[path = "store/outside.rs"]
+mod outside;
+#[path = "store/streams.rs"]
+mod streams;
