@@ -1,7 +1,11 @@
-//! What comes in from outside: webhooks.
+//! What comes in from outside: webhooks. A delivery is checked, kept, and only then acknowledged; what
+//! it means is worked out afterwards by a reconciler, so that the sender never waits and nothing that
+//! was acknowledged is lost.
+
+pub(crate) mod github;
 
 use crate::endpoint::Endpoint;
 
 pub(crate) fn endpoints() -> Vec<Endpoint> {
-    Vec::new()
+    vec![github::endpoint()]
 }

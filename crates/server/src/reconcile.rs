@@ -4,6 +4,7 @@
 
 mod effects;
 mod housekeeping;
+mod intake;
 mod watch;
 
 use std::time::Duration;
@@ -19,6 +20,7 @@ const AFTER_FAILURE: Duration = Duration::from_secs(2);
 pub(crate) fn spawn(app: &AppState, tasks: &mut JoinSet<()>) {
     tasks.spawn(until_stopped(app.clone(), watch(app.clone())));
     tasks.spawn(until_stopped(app.clone(), effects(app.clone())));
+    tasks.spawn(until_stopped(app.clone(), intake(app.clone())));
     tasks.spawn(until_stopped(app.clone(), housekeeping(app.clone())));
 }
 
@@ -55,14 +57,27 @@ async fn effects(app: AppState) {
     }
 }
 
+/// What came in from outside. Woken by a nudge.
+async fn intake(app: AppState) {
+    loop {
+        let nudged = app.nudged();
+        let wait = settle("take in what came from outside", intake::round(&app).await);
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = nudged => {}
+        }
+    }
+}
+
 /// Everything that has time. Woken by a nudge.
 async fn housekeeping(app: AppState) {
     let mut memory = housekeeping::Memory::default();
     loop {
+        let nudged = app.nudged();
         let wait = settle("keep house", housekeeping::round(&app, &mut memory).await);
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            () = app.nudged() => {}
+            () = nudged => {}
         }
     }
 }

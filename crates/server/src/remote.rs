@@ -2,7 +2,14 @@
 //! rest, opened only where it is used, and given to the runner that holds a job's lease, whose git
 //! door keeps it outside of the environment.
 
-use windlass_forge::{Forge, RepositoryAddress, RepositoryName};
+pub(crate) mod pulls;
+
+use std::{sync::Arc, time::Duration};
+
+use windlass_forge::{
+    Forge, RepositoryAddress, RepositoryName,
+    hosts::github::{self, GitHub},
+};
 use windlass_run::actor::By;
 use windlass_store::projects::Project;
 use windlass_wire::{api::project::Source, runner::Repository};
@@ -56,7 +63,7 @@ pub(crate) async fn inspect(
     source: &Source,
     token: &Secret,
 ) -> Result<Inspected, Problem> {
-    let (repository, api_url) = github(source)?;
+    let (repository, api_url) = at_github(source)?;
     let name = parse_name(repository)?;
     let client = client(app, api_url, token)?;
     let found = client.repository(&name).await.map_err(problem)?;
@@ -113,15 +120,16 @@ pub(crate) async fn secret(
 }
 
 /// The branch that a task is meant for. Whether it is there is seen by the runner.
-pub(crate) async fn base(
-    app: &AppState,
-    project: &Project,
-    wanted: Option<String>,
-) -> Result<String, Problem> {
-    let _ = app;
+pub(crate) fn base(project: &Project, wanted: Option<String>) -> Result<String, Problem> {
     wanted.or_else(|| project.default_branch.clone()).ok_or_else(|| {
         Problem::new(Code::MissingBranch, "say which branch the change is meant for").at("base")
     })
+}
+
+/// Where people see a pull request at the host.
+pub(crate) fn page(project: &Project, number: u64) -> String {
+    let root = project.source.strip_suffix(".git").unwrap_or(&project.source);
+    format!("{root}/pull/{number}")
 }
 
 /// A job's repository, for the runner that holds its lease.
@@ -147,18 +155,18 @@ pub(crate) async fn host(
     project: &Project,
 ) -> Result<(Box<dyn Forge>, RepositoryName), Problem> {
     let source = views::projects::source(project);
-    let (repository, api_url) = github(&source)?;
+    let (repository, api_url) = at_github(&source)?;
     let token = token(app, project).await?;
     Ok((client(app, api_url, &token)?, parse_name(repository)?))
 }
 
-async fn token(app: &AppState, project: &Project) -> Result<Secret, Problem> {
+pub(crate) async fn token(app: &AppState, project: &Project) -> Result<Secret, Problem> {
     secret(app, project, TOKEN).await?.ok_or_else(|| {
         Problem::new(Code::CredentialRefused, format!("the project {} has no token", project.name))
     })
 }
 
-fn github(source: &Source) -> Result<(&str, Option<&str>), Problem> {
+fn at_github(source: &Source) -> Result<(&str, Option<&str>), Problem> {
     match source {
         Source::Github { repository, api_url } => Ok((repository, api_url.as_deref())),
         Source::Path { .. } | Source::Url { .. } => {
@@ -210,6 +218,12 @@ fn client(
     api_url: Option<&str>,
     token: &Secret,
 ) -> Result<Box<dyn Forge>, Problem> {
-    let _ = (app, api_url, token);
-    Err(Problem::new(Code::ForgeUnavailable, "this build has no client for GitHub"))
+    let clock = app.clock();
+    let options = github::Options {
+        api_root: api_url.unwrap_or("https://api.github.com").trim_end_matches('/').to_owned(),
+        token: token.expose().to_owned(),
+        clock: Arc::new(move || clock().as_micros()),
+        time_limit: Duration::from_secs(60),
+    };
+    Ok(Box::new(GitHub::new(options).map_err(problem)?))
 }

@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
 };
 
-use tokio::{sync::Notify, task::JoinSet};
+use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use windlass_git::{Git, smart_http};
 use windlass_run::{Duration, OrganisationId, TokenId, UserId, actor::By};
@@ -125,7 +125,7 @@ impl Server {
             data_dir,
             lease_ttl: options.lease_ttl,
             stop: stop.clone(),
-            nudge: Notify::new(),
+            nudge: watch::Sender::new(0),
             names: std::sync::Mutex::default(),
             under_way: UnderWay::default(),
             repositories: Locks::default(),

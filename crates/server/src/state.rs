@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use windlass_git::{Git, smart_http::Backend};
 use windlass_policy::permission::Role;
@@ -39,7 +39,7 @@ pub(crate) struct Inner {
     pub(crate) sealer: Sealer,
     pub(crate) lease_ttl: Duration,
     pub(crate) stop: CancellationToken,
-    pub(crate) nudge: Notify,
+    pub(crate) nudge: watch::Sender<u64>,
     pub(crate) names: Mutex<HashMap<String, String>>,
     pub(crate) under_way: crate::idempotency::UnderWay,
     pub(crate) repositories: crate::local::Locks,
@@ -58,6 +58,10 @@ impl AppState {
     /// The time now, by the server's clock.
     pub fn now(&self) -> Time {
         (self.inner.clock)()
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        Arc::clone(&self.inner.clock)
     }
 
     /// The server's own directory.
@@ -116,11 +120,17 @@ impl AppState {
 
     /// Wakes the reconcilers now instead of at their next round.
     pub(crate) fn nudge(&self) {
-        self.inner.nudge.notify_one();
+        self.inner.nudge.send_modify(|count| *count += 1);
     }
 
-    pub(crate) async fn nudged(&self) {
-        self.inner.nudge.notified().await;
+    /// Ends when somebody nudged after this was called, whether or not it was awaited by then.
+    pub(crate) fn nudged(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut nudge = self.inner.nudge.subscribe();
+        async move {
+            if nudge.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// Wakes a stream whenever the store has committed something.

@@ -2,7 +2,7 @@
 
 use windlass_forge::{
     forge::{Side as ForgeSide, Verdict},
-    local::{Command, Place, PullRequest},
+    local::{Command, Place, PullRequest, Rules, decide},
 };
 use windlass_git::{Oid, RepoPath, merge::Method};
 use windlass_store::projects::Project;
@@ -13,11 +13,13 @@ use windlass_wire::api::pull_request::{
 use crate::{
     auth::Principal,
     local::{
-        pulls::{Rows, merge as merging},
-        refresh::refresh, source,
+        self,
+        pulls::{self, Rows, merge as merging},
+        refresh::refresh,
+        source,
     },
     problem::{Code, Problem},
-    secret::Secret,
+    remote,
     state::AppState,
     views,
 };
@@ -35,13 +37,14 @@ pub async fn comment(
 ) -> Result<Comment, Problem> {
     let project = find(app, principal, project).await?;
     let rows = rows(app, principal);
-    let id = Secret::fresh("c").expose()[..17].to_owned();
+    let id = format!("c{:016x}", app.random() as u64);
+    let before = rows.get(&project.id, number).await?;
     let place = match new.place {
         None => None,
         Some(place) => {
             let commit = match &place.commit {
                 Some(commit) => Oid::parse(commit)?,
-                None => rows.get(&project.id, number).await?.head_commit,
+                None => before.head_commit.clone(),
             };
             let side = match place.side {
                 Side::Old => ForgeSide::Old,
@@ -51,6 +54,13 @@ pub async fn comment(
         }
     };
     let command = Command::Comment { id: id.clone(), body: new.body, place, answers: None };
+    if let Command::Comment { body, place, .. } = &command
+        && project.forge != local::FORGE
+    {
+        check(&before, &command, principal)?;
+        let (by, place) = (&principal.name, place.as_ref());
+        remote::pulls::comment(app, &project, &before, by, &id, body, place).await?;
+    }
     let (state, _) = rows.execute(&project.id, number, &command).await?;
     Ok(views::pull_requests::comment(app, &id, &state.comments[&id]).await)
 }
@@ -93,11 +103,17 @@ async fn review(
 ) -> Result<(), Problem> {
     let project = find(app, principal, project).await?;
     let rows = rows(app, principal);
+    let before = rows.get(&project.id, number).await?;
     let commit = match &new.commit {
         Some(commit) => Oid::parse(commit)?,
-        None => rows.get(&project.id, number).await?.head_commit,
+        None => before.head_commit.clone(),
     };
-    let command = Command::Review { verdict, body: new.body, commit };
+    let command = Command::Review { verdict, body: new.body.clone(), commit: commit.clone() };
+    if project.forge != local::FORGE {
+        check(&before, &command, principal)?;
+        let (by, body) = (&principal.name, &new.body);
+        remote::pulls::review(app, &project, &before, by, verdict, body, &commit).await?;
+    }
     rows.execute(&project.id, number, &command).await?;
     Ok(())
 }
@@ -115,16 +131,19 @@ pub async fn merge(
     wanted: Merge,
 ) -> Result<Merged, Problem> {
     let project = find(app, principal, project).await?;
-    let mut notes = Vec::new();
-    if let Err(problem) = refresh(app, &project).await {
-        notes.push(format!("The source could not be read before the merge: {}", problem.detail));
-    }
     let method = match wanted.method {
         MergeMethod::Merge => Method::Merge,
         MergeMethod::Squash => Method::Squash,
         MergeMethod::Rebase => Method::Rebase,
     };
     let commit = wanted.commit.as_deref().map(Oid::parse).transpose()?;
+    if project.forge != local::FORGE {
+        return merge_at_host(app, principal, &project, number, method, commit).await;
+    }
+    let mut notes = Vec::new();
+    if let Err(problem) = refresh(app, &project).await {
+        notes.push(format!("The source could not be read before the merge: {}", problem.detail));
+    }
     let how = merging::Wanted { method, commit };
     let state = merging::merge(&rows(app, principal), &project, number, how).await?;
     let merged = state.merged.as_ref().ok_or_else(|| {
@@ -132,6 +151,40 @@ pub async fn merge(
     })?;
     notes.extend(show_at_source(app, &project, &state, &merged.commit, wanted.update_source).await);
     Ok(Merged { commit: merged.commit.to_string(), notes })
+}
+
+async fn merge_at_host(
+    app: &AppState,
+    principal: &Principal,
+    project: &Project,
+    number: u64,
+    method: Method,
+    commit: Option<Oid>,
+) -> Result<Merged, Problem> {
+    let rows = rows(app, principal);
+    remote::pulls::sync(app, &principal.organisation_id, project, number).await?;
+    let before = rows.get(&project.id, number).await?;
+    let head = commit.unwrap_or_else(|| before.head_commit.clone());
+    let command = Command::Merge {
+        method,
+        commit: head.clone(),
+        base_tip: before.base_commit.clone(),
+        conflicts: Vec::new(),
+        message: None,
+    };
+    check(&before, &command, principal)?;
+    let commit = remote::pulls::merge(app, project, number, method, head).await?;
+    let done = Command::MergeDone { commit: commit.clone() };
+    rows.execute(&project.id, number, &done).await?;
+    Ok(Merged { commit: commit.to_string(), notes: Vec::new() })
+}
+
+/// Refuses what the rules refuse before the host is asked to do it.
+fn check(before: &PullRequest, command: &Command, principal: &Principal) -> Result<(), Problem> {
+    let by = pulls::author(&principal.actor);
+    decide(before, &Rules::default(), command.clone(), by, before.opened_at)
+        .map(|_| ())
+        .map_err(|why| pulls::refusal(&why))
 }
 
 async fn show_at_source(
@@ -178,7 +231,12 @@ pub async fn close(
     number: u64,
 ) -> Result<(), Problem> {
     let project = find(app, principal, project).await?;
-    rows(app, principal).execute(&project.id, number, &Command::Close).await?;
+    let rows = rows(app, principal);
+    if project.forge != local::FORGE {
+        check(&rows.get(&project.id, number).await?, &Command::Close, principal)?;
+        remote::pulls::set_open(app, &project, number, false).await?;
+    }
+    rows.execute(&project.id, number, &Command::Close).await?;
     Ok(())
 }
 
@@ -193,7 +251,12 @@ pub async fn reopen(
     number: u64,
 ) -> Result<(), Problem> {
     let project = find(app, principal, project).await?;
-    rows(app, principal).execute(&project.id, number, &Command::Reopen).await?;
+    let rows = rows(app, principal);
+    if project.forge != local::FORGE {
+        check(&rows.get(&project.id, number).await?, &Command::Reopen, principal)?;
+        remote::pulls::set_open(app, &project, number, true).await?;
+    }
+    rows.execute(&project.id, number, &Command::Reopen).await?;
     Ok(())
 }
 
@@ -208,6 +271,10 @@ pub async fn publish(
     number: u64,
 ) -> Result<Published, Problem> {
     let project = find(app, principal, project).await?;
+    if project.forge != local::FORGE {
+        let why = format!("the change is at {} already", remote::page(&project, number));
+        return Err(Problem::new(Code::Conflict, why));
+    }
     let state = rows(app, principal).get(&project.id, number).await?;
     let branch = state.head.short_branch().unwrap_or_default().to_owned();
     let commit = state.merged.as_ref().map_or(&state.head_commit, |merged| &merged.commit);
@@ -215,15 +282,12 @@ pub async fn publish(
     Ok(Published { branch, commit: commit.to_string() })
 }
 
-/// The project, which must have its pull requests here.
 pub(crate) async fn find(
     app: &AppState,
     principal: &Principal,
     project: &str,
 ) -> Result<Project, Problem> {
-    let project = views::projects::find(app, principal, project).await?;
-    views::pull_requests::require_local(&project)?;
-    Ok(project)
+    views::projects::find(app, principal, project).await
 }
 
 pub(crate) fn rows<'a>(app: &'a AppState, principal: &Principal) -> Rows<'a> {

@@ -108,7 +108,7 @@ async fn base(
 ) -> Result<String, Problem> {
     let wanted = wanted.map(str::to_owned);
     if project.forge != local::FORGE {
-        return remote::base(app, project, wanted).await;
+        return remote::base(project, wanted);
     }
     let refreshed = local::refresh(app, project).await?;
     notes.extend(refreshed.notes);

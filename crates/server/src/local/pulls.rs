@@ -125,7 +125,7 @@ pub(crate) fn columns(state: &PullRequest) -> Result<PullColumns, serde_json::Er
     })
 }
 
-fn to_json(events: &[Event]) -> Result<Vec<serde_json::Value>, serde_json::Error> {
+pub(crate) fn to_json(events: &[Event]) -> Result<Vec<serde_json::Value>, serde_json::Error> {
     events.iter().map(serde_json::to_value).collect()
 }
 

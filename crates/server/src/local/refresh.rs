@@ -105,7 +105,8 @@ async fn read(app: &AppState, project: &Project) -> Result<Refreshed, Error> {
     Ok(Refreshed { default_branch, notes })
 }
 
-async fn open(app: &AppState, project: &Project) -> Result<Repository, Error> {
+/// A project's repository, made if there is none.
+pub(crate) async fn open(app: &AppState, project: &Project) -> Result<Repository, Error> {
     let directory = directory(app, &project.id);
     match app.git().open(&directory) {
         Err(Error::NotARepository { .. }) => {

@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use windlass_forge::forge::{NewPullRequest, Update};
 use windlass_run::{
     Duration as Span,
     effect::{Outcome, Request, State},
@@ -102,16 +101,13 @@ async fn look(
     item: &OutboxItem,
     project: &Project,
 ) -> Result<Option<Outcome>, Problem> {
-    let Request::PullRequest { head, commit, .. } = &item.request else { return Ok(None) };
+    let (wanted, _) = wanted(app, item).await?;
     if project.forge == local::FORGE {
-        let wanted = wanted(app, item).await?;
         let found = open::find(app, project, &wanted).await?;
         return Ok(found.map(|number| outcome(app, project, number)));
     }
-    let (host, name) = remote::host(app, project).await?;
-    let open = host.open_pull_requests(&name, Some(head), 10).await.map_err(remote::problem)?;
-    let found = open.into_iter().find(|pull| pull.head_commit.as_str() == commit);
-    Ok(found.map(|pull| Outcome::PullRequest { number: pull.number, url: pull.url }))
+    let found = remote::pulls::find(app, project, &wanted).await?;
+    Ok(found.map(|(number, url)| Outcome::PullRequest { number, url }))
 }
 
 async fn execute(
@@ -119,41 +115,25 @@ async fn execute(
     item: &OutboxItem,
     project: &Project,
 ) -> Result<Outcome, Problem> {
-    let Request::PullRequest { base, head, title, body, draft, .. } = &item.request else {
-        return Err(Problem::new(Code::Conflict, "a push is executed by the job's runner"));
-    };
     if project.archived_at.is_some() {
         return Err(Problem::new(Code::NotFound, "the project was removed"));
     }
+    let (wanted, draft) = wanted(app, item).await?;
     if project.forge == local::FORGE {
-        let number = open::open(app, project, wanted(app, item).await?).await?;
+        let number = open::open(app, project, wanted).await?;
         return Ok(outcome(app, project, number));
     }
-    let (host, name) = remote::host(app, project).await?;
-    let new = NewPullRequest {
-        base: base.clone(),
-        head: head.clone(),
-        title: title.clone(),
-        body: body.clone(),
-        draft: *draft,
-        labels: Vec::new(),
-    };
-    let opened = host.open_or_find(&name, &new).await.map_err(remote::problem)?;
-    let mut pull = opened.pull_request;
-    if !opened.created && (pull.title != *title || pull.body != *body) {
-        let update =
-            Update { title: Some(title.clone()), body: Some(body.clone()), base: None };
-        pull = host.update(&name, pull.number, &update).await.map_err(remote::problem)?;
-    }
-    Ok(Outcome::PullRequest { number: pull.number, url: pull.url })
+    let (number, url) = remote::pulls::open(app, project, &wanted, draft).await?;
+    Ok(Outcome::PullRequest { number, url })
 }
 
-async fn wanted(app: &AppState, item: &OutboxItem) -> Result<open::Wanted, Problem> {
-    let Request::PullRequest { base, head, commit, title, body, draft: _ } = &item.request else {
+/// What a job wants under review, and whether as a draft.
+async fn wanted(app: &AppState, item: &OutboxItem) -> Result<(open::Wanted, bool), Problem> {
+    let Request::PullRequest { base, head, commit, title, body, draft } = &item.request else {
         return Err(Problem::new(Code::Conflict, "a push is executed by the job's runner"));
     };
     let job = app.store().job(&item.organisation_id, &item.job_id).await?;
-    Ok(open::Wanted {
+    let wanted = open::Wanted {
         organisation_id: item.organisation_id.clone(),
         by: job.state.by.clone(),
         job_id: item.job_id.clone(),
@@ -162,7 +142,8 @@ async fn wanted(app: &AppState, item: &OutboxItem) -> Result<open::Wanted, Probl
         commit: commit.clone(),
         title: title.clone(),
         body: body.clone(),
-    })
+    };
+    Ok((wanted, *draft))
 }
 
 fn outcome(app: &AppState, project: &Project, number: u64) -> Outcome {

@@ -9,6 +9,7 @@ use windlass_store::{projects::Project, pulls::PullFilter};
 use crate::{
     local::{self, pulls},
     problem::Problem,
+    remote,
     state::AppState,
 };
 
@@ -36,6 +37,9 @@ pub(super) async fn round(app: &AppState, memory: &mut Memory) -> Result<Duratio
         if is_due && let Err(problem) = local::refresh(app, project).await {
             tracing::debug!(project = project.name, %problem, "a source can't be read now");
         }
+    }
+    if memory.rounds % FAR == 0 {
+        look_at_hosts(app, &projects).await?;
     }
     memory.rounds += 1;
     Ok(ROUND)
@@ -82,6 +86,26 @@ async fn finish_merges(app: &AppState, projects: &[Project]) -> Result<(), Probl
                     before = Some((last.updated_at, last.project_id.clone(), last.number));
                 }
                 Some(_) | None => break,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Open pull requests at hosts are looked at now and then: not everybody can set up a webhook.
+async fn look_at_hosts(app: &AppState, projects: &[Project]) -> Result<(), Problem> {
+    for project in projects.iter().filter(|project| project.forge != local::FORGE) {
+        let filter = PullFilter {
+            project_id: Some(project.id.clone()),
+            state: Some("open".to_owned()),
+            ..PullFilter::default()
+        };
+        for row in app.store().pulls(app.organisation_id(), filter, 200).await? {
+            let synced =
+                remote::pulls::sync(app, app.organisation_id(), project, row.number).await;
+            if let Err(problem) = synced {
+                tracing::debug!(project = project.name, %problem, "a host can't be asked now");
+                break;
             }
         }
     }

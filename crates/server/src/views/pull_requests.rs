@@ -9,10 +9,7 @@ use windlass_git::{
     diff::{Content, Diff, Line, LineKind, Options},
 };
 use windlass_run::{JobId, ProjectId, Time, actor::Actor};
-use windlass_store::{
-    projects::Project,
-    pulls::{PullFilter, PullRow},
-};
+use windlass_store::pulls::{PullFilter, PullRow};
 use windlass_wire::api::{
     Page, Who,
     pull_request::{
@@ -27,6 +24,7 @@ use crate::{
     links,
     local::{self, pulls},
     problem::{Code, Problem},
+    remote,
     state::AppState,
 };
 
@@ -90,6 +88,7 @@ pub async fn one(
         summary: summary(app, &row).await,
         body: state.body.clone(),
         mergeable: mergeable(&repository, &state).await?,
+        host_url: (project.forge != local::FORGE).then(|| remote::page(&project, number)),
         merge_commit: state.merged.as_ref().map(|merged| merged.commit.to_string()),
         rounds: state.rounds.iter().map(round).collect(),
         commits: commits.iter().rev().map(commit).collect(),
@@ -282,13 +281,4 @@ fn parse_cursor(text: &str) -> Result<(Time, ProjectId, u64), Problem> {
         parts.next().is_none().then_some((Time::from_micros(at), project_id, number))
     };
     parse().ok_or_else(bad_cursor)
-}
-
-/// A project that has its pull requests here; others have them elsewhere.
-pub(crate) fn require_local(project: &Project) -> Result<(), Problem> {
-    if project.forge == local::FORGE {
-        return Ok(());
-    }
-    let why = format!("the pull requests of {} are at {}", project.name, project.source);
-    Err(Problem::new(Code::Conflict, why))
 }

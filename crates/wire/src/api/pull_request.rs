@@ -48,6 +48,9 @@ pub struct PullRequest {
     pub body: String,
     /// Whether it can be merged now.
     pub mergeable: Mergeable,
+    /// Where the host shows it, for a project whose pull requests are elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_url: Option<String>,
     /// The merge commit, once merged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merge_commit: Option<String>,

@@ -107,7 +107,8 @@ pub(crate) async fn open(
     Ok(opened.number)
 }
 
-async fn carry(
+/// Where the lines of comments went.
+pub(crate) async fn carry(
     repository: &Repository,
     before: &PullRequest,
     head_commit: &Oid,
@@ -136,8 +137,8 @@ async fn create(
     let new = Open {
         number: 1,
         project: project.id.to_string(),
-        title: shorten(&one_line(&wanted.title), local::TITLE_BYTES),
-        body: shorten(&wanted.body.replace('\0', "\u{fffd}"), local::BODY_BYTES),
+        title: title(&wanted.title),
+        body: body(&wanted.body),
         base,
         head,
         head_commit,
@@ -155,6 +156,16 @@ async fn create(
     };
     let organisation_id = wanted.organisation_id.clone();
     Ok(app.store().open_pull(wanted.by.clone(), organisation_id, project.id.clone(), now, make).await?)
+}
+
+/// A title as the rules take it: one line, not too long.
+pub(crate) fn title(text: &str) -> String {
+    shorten(&one_line(text), local::TITLE_BYTES)
+}
+
+/// A body as the rules take it.
+pub(crate) fn body(text: &str) -> String {
+    shorten(&text.replace('\0', "\u{fffd}"), local::BODY_BYTES)
 }
 
 fn one_line(title: &str) -> String {
