@@ -11,6 +11,8 @@ mod accounts;
 mod bad_input;
 #[path = "it/git_access.rs"]
 mod git_access;
+#[path = "it/github.rs"]
+mod github;
 #[path = "it/golden.rs"]
 mod golden;
 #[path = "it/review.rs"]

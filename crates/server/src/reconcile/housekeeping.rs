@@ -1,8 +1,10 @@
-//! What has time: merges that were cut off, copies of repositories whose projects were removed, and
-//! the sources of projects, which are read now and then so that pages show what is there.
+//! What has time: merges that were cut off, copies of repositories whose projects were removed,
+//! branches of merged pull requests, and the sources of projects and the pull requests at hosts, which
+//! are looked at now and then so that pages show what is there.
 
 use std::{collections::HashSet, time::Duration};
 
+use windlass_git::repository::Expected;
 use windlass_run::ProjectId;
 use windlass_store::{projects::Project, pulls::PullFilter};
 
@@ -39,6 +41,7 @@ pub(super) async fn round(app: &AppState, memory: &mut Memory) -> Result<Duratio
         }
     }
     if memory.rounds % FAR == 0 {
+        remove_merged_branches(app, &projects).await?;
         look_at_hosts(app, &projects).await?;
     }
     memory.rounds += 1;
@@ -86,6 +89,35 @@ async fn finish_merges(app: &AppState, projects: &[Project]) -> Result<(), Probl
                     before = Some((last.updated_at, last.project_id.clone(), last.number));
                 }
                 Some(_) | None => break,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Branches of jobs whose pull requests were merged go away; their rounds stay below hidden references.
+async fn remove_merged_branches(app: &AppState, projects: &[Project]) -> Result<(), Problem> {
+    for project in projects.iter().filter(|project| project.forge == local::FORGE) {
+        // One that can't be opened is made again by the next refresh.
+        let Ok(repository) = local::repository(app, &project.id) else { continue };
+        let branches = repository.references("refs/heads/windlass/").await?;
+        if branches.is_empty() {
+            continue;
+        }
+        let filter = PullFilter {
+            project_id: Some(project.id.clone()),
+            state: Some("merged".to_owned()),
+            ..PullFilter::default()
+        };
+        for row in app.store().pulls(app.organisation_id(), filter, 200).await? {
+            let merged = pulls::state(&row.columns)?;
+            let is_there = |branch: &&windlass_git::repository::Reference| {
+                branch.name == merged.head && branch.target == merged.head_commit
+            };
+            if let Some(branch) = branches.iter().find(is_there) {
+                pulls::keep_rounds(&repository, &merged).await?;
+                let expected = Expected::Is(branch.target.clone());
+                repository.delete_reference(&branch.name, expected).await?;
             }
         }
     }

@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderMap, Method, header},
 };
 use windlass_policy::permission::Action;
-use windlass_run::{actor::By, job::Phase};
+use windlass_run::job::{End, Outcome, Phase, Report};
 use windlass_store::{artifacts, projects::Project, work};
 use windlass_wire::runner::{Checkpoint, Lease, LeaseRequest, Leases, Repository};
 
@@ -92,15 +92,18 @@ async fn describe(
     for job in leased {
         let project = app.store().project(&principal.organisation_id, &job.project_id).await?;
         if project.archived_at.is_some() {
-            stop(app, principal, job).await?;
+            let why = "its project was removed".to_owned();
+            end(app, job, Outcome::Cancelled, why).await?;
             continue;
         }
         let repository = match repository(app, &project, origin, &job).await {
             Ok(repository) => repository,
-            Err(problem) => {
-                give_back(app, job, problem).await?;
+            // Nobody can help it by waiting: the token is gone, for example.
+            Err(problem) if problem.code.status() < 500 => {
+                end(app, job, Outcome::Failed, problem.detail).await?;
                 continue;
             }
+            Err(problem) => return Err(problem),
         };
         leases.push(Lease {
             checkpoints: checkpoints(app, principal, &job).await?,
@@ -115,24 +118,25 @@ async fn describe(
     Ok(leases)
 }
 
-/// A job whose project was removed meanwhile is stopped.
-async fn stop(app: &AppState, principal: &Principal, job: work::Leased) -> Result<(), Problem> {
-    let organisation_id = principal.organisation_id.clone();
-    let reason = "its project was removed".to_owned();
-    let by = By::system("lease");
-    app.store().cancel_job(by, organisation_id, job.job_id.clone(), reason, app.now()).await?;
-    release(app, job, "the project was removed".to_owned()).await
-}
-
-/// A job whose repository can't be described waits again.
-async fn give_back(app: &AppState, job: work::Leased, problem: Problem) -> Result<(), Problem> {
-    tracing::warn!(job_id = %job.job_id, %problem, "a job can't be given to a runner now");
-    release(app, job, problem.detail).await
-}
-
-async fn release(app: &AppState, job: work::Leased, reason: String) -> Result<(), Problem> {
+/// Ends a job that was just leased and can't be worked on by anybody, in its runner's stead.
+async fn end(
+    app: &AppState,
+    job: work::Leased,
+    outcome: Outcome,
+    reason: String,
+) -> Result<(), Problem> {
     let Phase::Leased { runner_id, .. } = &job.state.phase else { return Ok(()) };
-    app.store().release(runner_id.clone(), job.job_id, job.epoch, reason, app.now()).await?;
+    tracing::warn!(job_id = %job.job_id, reason, "a job was ended before its runner began");
+    let now = app.now();
+    let end = End { outcome, code: "repository".to_owned(), reason, give_up: None };
+    let report = work::NumberedReport { seq: 1, at: now, report: Report::Ended(end) };
+    let reports = work::JobReports {
+        job_id: job.job_id,
+        epoch: job.epoch,
+        reports: vec![report],
+        release: None,
+    };
+    app.store().report(runner_id.clone(), vec![reports], app.lease_ttl(), now).await?;
     Ok(())
 }
 
