@@ -108,6 +108,9 @@ pub(crate) struct Up {
 impl Up {
     /// Ends it as an operator would.
     pub(crate) fn stop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            return;
+        }
         let pid = self.child.id().to_string();
         let _ = Command::new("kill").args(["-s", "TERM", &pid]).status();
         let _ = self.child.wait();
