@@ -192,6 +192,8 @@ fn confine(blueprint: &Blueprint<'_>) -> Result<()> {
     kernel::drop_capabilities().map_err(step("drop capabilities"))?;
     kernel::set_process_property(libc::PR_SET_NO_NEW_PRIVS, 1)
         .map_err(step("set no-new-privileges"))?;
+    // Before the filter, behind which this limit cannot be changed.
+    crate::keeper::forbid_core_dumps().map_err(step("forbid core dumps"))?;
     // This process holds a copy of the supervisor's memory: no program may look into it.
     kernel::set_process_property(libc::PR_SET_DUMPABLE, 0)
         .map_err(step("close this process to tracing"))?;

@@ -21,7 +21,7 @@ use crate::{
     error::Error,
     frame::{self, Fill, Frame, Inbox},
     keeper,
-    kernel::{self, Ended, Forked},
+    kernel::{self, Ended, Fate, Forked},
     plan::Limits,
     processes,
     protocol::{FromInit, ToInit},
@@ -104,10 +104,21 @@ fn serve(channel: &OwnedFd, mut inbox: Inbox, limits: &Limits) {
 
 /// Takes note of ended children. A keeper that was killed leaves its program's processes to us: they
 /// are killed at once. False when they cannot be, which must end the environment.
+///
+/// A keeper never stops by itself. One that was stopped from inside would hear no order any more, so it
+/// is killed.
 fn reap(keepers: &mut BTreeSet<i32>) -> bool {
     let mut orphaned = false;
-    while let Ok(Some((pid, how))) = kernel::reap_any(false) {
-        orphaned |= keepers.remove(&pid) && how != Ended::Exited(0);
+    while let Ok(Some((pid, fate))) = kernel::hear_of_any() {
+        match fate {
+            Fate::Ended(how) => orphaned |= keepers.remove(&pid) && how != Ended::Exited(0),
+            Fate::Stopped if keepers.contains(&pid) => {
+                // Its end is heard of next.
+                let _sent = kernel::send_signal(pid, libc::SIGKILL);
+            }
+            // A process that lost its parent may stop as it likes.
+            Fate::Stopped => {}
+        }
     }
     while std::mem::take(&mut orphaned) {
         let spared = keepers.clone();

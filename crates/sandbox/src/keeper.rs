@@ -258,7 +258,6 @@ fn c_string(text: &OsStr) -> Result<CString, String> {
 /// Lowers the limits of this process; never above what the host allows.
 fn limit(limits: &Limits) -> io::Result<()> {
     let wanted = [
-        (Resource::Core, Some(0)),
         (Resource::Nofile, limits.open_files),
         (Resource::Fsize, limits.file_bytes),
         (Resource::Nproc, limits.processes.map(u64::from)),
@@ -270,6 +269,14 @@ fn limit(limits: &Limits) -> io::Result<()> {
         setrlimit(resource, Rlimit { current: value, maximum: value })?;
     }
     Ok(())
+}
+
+/// Sees to it that no crash of this process, or of what it starts, is dumped: neither to a file, for which
+/// one byte is too little, nor to the host's handler, which the kernel starts at any limit but 1.
+pub(crate) fn forbid_core_dumps() -> io::Result<()> {
+    let allowed = getrlimit(Resource::Core).maximum.unwrap_or(u64::MAX);
+    let value = Some(allowed.min(1));
+    Ok(setrlimit(Resource::Core, Rlimit { current: value, maximum: value })?)
 }
 
 /// The spool file while it is being written.
@@ -338,7 +345,8 @@ impl Keeper {
                 self.reap();
             }
             if from_supervisor && !self.obey()? {
-                break;
+                // What is left of the operation is the first process's to kill.
+                return Err(io::ErrorKind::ConnectionAborted.into());
             }
             self.outbox.flush(self.channel.as_fd())?;
             if self.outbox.is_empty() {
@@ -412,9 +420,26 @@ impl Keeper {
                 Ok(None) => return,
                 Err(_) => {
                     self.childless = true;
+                    self.close_streams();
                     return;
                 }
             }
+        }
+    }
+
+    /// Takes what is left in the pipes and closes them. Once all of the operation's processes are gone,
+    /// whoever still holds the other ends (opened through `/proc` by another operation's process) may
+    /// neither add to the output nor keep the operation from being over.
+    fn close_streams(&mut self) {
+        self.drain();
+        self.output = None;
+        self.errors = None;
+    }
+
+    fn drain(&mut self) {
+        while self.has_output() {
+            self.pump(Stream::Output);
+            self.pump(Stream::Errors);
         }
     }
 
@@ -424,10 +449,7 @@ impl Keeper {
             return;
         }
         self.ended = Some(how);
-        while self.has_output() {
-            self.pump(Stream::Output);
-            self.pump(Stream::Errors);
-        }
+        self.drain();
         self.tell();
         let state = match how {
             Ended::Exited(code) => State::Exited { code },

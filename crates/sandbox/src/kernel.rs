@@ -290,13 +290,39 @@ pub(crate) enum Ended {
     Signalled(i32),
 }
 
+/// What was heard of a child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Ended(Ended),
+    /// It stands still until someone lets it go on. Only told by [`hear_of_any`].
+    Stopped,
+}
+
 /// Takes note of one ended child; `Ok(None)` when none has ended yet.
 ///
 /// # Errors
 /// ECHILD when there is no child at all.
 pub(crate) fn reap_any(wait: bool) -> io::Result<Option<(i32, Ended)>> {
-    let mut status = 0;
     let flags = if wait { 0 } else { libc::WNOHANG };
+    loop {
+        match wait_any(flags)? {
+            Some((pid, Fate::Ended(how))) => return Ok(Some((pid, how))),
+            Some((_, Fate::Stopped)) => {}
+            None => return Ok(None),
+        }
+    }
+}
+
+/// Takes note of one child that ended or was stopped; `Ok(None)` when there is no news.
+///
+/// # Errors
+/// ECHILD when there is no child at all.
+pub(crate) fn hear_of_any() -> io::Result<Option<(i32, Fate)>> {
+    wait_any(libc::WNOHANG | libc::WUNTRACED)
+}
+
+fn wait_any(flags: libc::c_int) -> io::Result<Option<(i32, Fate)>> {
+    let mut status = 0;
     loop {
         // SAFETY: `status` is a valid place for the answer.
         let pid = unsafe { libc::waitpid(-1, &raw mut status, flags) };
@@ -309,11 +335,14 @@ pub(crate) fn reap_any(wait: bool) -> io::Result<Option<(i32, Ended)>> {
                 }
             }
             pid if libc::WIFEXITED(status) => {
-                return Ok(Some((pid, Ended::Exited(libc::WEXITSTATUS(status)))));
+                let how = Ended::Exited(libc::WEXITSTATUS(status));
+                return Ok(Some((pid, Fate::Ended(how))));
             }
             pid if libc::WIFSIGNALED(status) => {
-                return Ok(Some((pid, Ended::Signalled(libc::WTERMSIG(status)))));
+                let how = Ended::Signalled(libc::WTERMSIG(status));
+                return Ok(Some((pid, Fate::Ended(how))));
             }
+            pid if libc::WIFSTOPPED(status) => return Ok(Some((pid, Fate::Stopped))),
             _ => {}
         }
     }

@@ -53,6 +53,7 @@ const PROC_READ_ONLY: &[&str] = &["sys", "bus", "fs", "irq", "sysrq-trigger"];
 /// Parts of `/proc` that tell about the whole machine: made empty.
 const PROC_HIDDEN: &[&str] = &[
     "acpi",
+    "cmdline",
     "kcore",
     "key-users",
     "keys",
@@ -175,7 +176,9 @@ impl Root {
             // Shared memory and the like stay in memory; browsers need some.
             Scratch::Disk => 256 << 20,
         };
-        let options = std::ffi::CString::new(format!("mode=755,size={bytes}"))
+        // Empty files take no bytes, and yet the machine's memory.
+        let files = (bytes / 4096).max(16_384);
+        let options = std::ffi::CString::new(format!("mode=755,size={bytes},nr_inodes={files}"))
             .expect("a number holds no NUL");
         mount(
             "windlass",
@@ -293,7 +296,7 @@ impl Root {
             "dev/pts",
             "devpts",
             MountFlags::NOSUID | MountFlags::NOEXEC,
-            c"newinstance,ptmxmode=0666,mode=620",
+            c"newinstance,ptmxmode=0666,mode=620,max=256",
         )
         .map_err(|error| Error::build("mount /dev/pts", error))
     }

@@ -86,6 +86,13 @@ const TERMINAL_REQUESTS: [u64; 2] = [0x5412 /* TIOCSTI */, 0x541c /* TIOCLINUX *
 /// Attaching to a process that is not one's own child; refused unless the plan allows it.
 const ATTACH: [u64; 2] = [16 /* PTRACE_ATTACH */, 0x4206 /* PTRACE_SEIZE */];
 
+/// Answered with success and not carried out: the limit on core dumps stays as [`forbid_core_dumps`] set
+/// it. Programs that keep secrets lower it to 0 and give up when they cannot; but 0 would let a crash
+/// start the host's own handler (`core_pattern` with a pipe), as root and outside of the environment.
+///
+/// [`forbid_core_dumps`]: crate::keeper::forbid_core_dumps
+const CORE_DUMPS: u64 = libc::RLIMIT_CORE as u64;
+
 /// The compiled filters, to be installed in this order.
 #[derive(Debug, Clone)]
 pub(crate) struct Filters(Vec<Vec<sock_filter>>);
@@ -96,7 +103,8 @@ impl Filters {
         let refused = program(refusals(allow_ptrace)?, libc::EPERM)?;
         let unknown =
             program(UNKNOWN.iter().map(|(call, _)| (*call, Vec::new())).collect(), libc::ENOSYS)?;
-        let mut filters = vec![refused, unknown];
+        let pretended = program(core_dumps()?, 0)?;
+        let mut filters = vec![refused, unknown, pretended];
         filters.extend(other_calling_convention());
         Ok(Self(filters))
     }
@@ -128,7 +136,21 @@ fn refusals(allow_ptrace: bool) -> Result<Rules, String> {
     if !allow_ptrace {
         rules.insert(libc::SYS_ptrace, one_of(0, &ATTACH)?);
     }
+    // Another process's limits: the keepers and the first process have the programs' own user, and this
+    // right asks for nothing more.
+    let of_others =
+        vec![condition(0, SeccompCmpOp::Ne, 0, false)?, condition(2, SeccompCmpOp::Ne, 0, true)?];
+    rules.insert(libc::SYS_prlimit64, vec![rule(of_others)?]);
     Ok(rules)
+}
+
+fn core_dumps() -> Result<Rules, String> {
+    let resource = |argument| condition(argument, SeccompCmpOp::Eq, CORE_DUMPS, false);
+    let is_set = condition(2, SeccompCmpOp::Ne, 0, true)?;
+    Ok(BTreeMap::from([
+        (libc::SYS_setrlimit, vec![rule(vec![resource(0)?])?]),
+        (libc::SYS_prlimit64, vec![rule(vec![resource(1)?, is_set])?]),
+    ]))
 }
 
 fn one_of(argument: u8, values: &[u64]) -> Result<Vec<SeccompRule>, String> {

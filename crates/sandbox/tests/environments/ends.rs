@@ -189,6 +189,44 @@ fn a_hundred_environments_come_and_go_and_nothing_piles_up() {
     assert_eq!(world.client.list().block().unwrap(), vec![]);
 }
 
+#[test]
+fn an_operation_whose_keeper_is_stopped_from_inside_is_killed_and_holds_nobody_up() {
+    let world = World::new();
+    world.environment("stopped");
+    let mark = format!("97{}3", std::process::id());
+    // Daemons do not survive their stopped keeper either.
+    let script = format!("setsid sleep {mark} & kill -STOP $PPID; sleep {mark}");
+    let ran = world.shell("stopped", "stop", &script);
+    assert!(matches!(ran.status.state, State::Lost { .. }), "{:?}", ran.status);
+    world.client.kill(&id("stopped"), &operation("stop")).block().unwrap();
+    for pid in processes_with(&mark) {
+        await_end(pid);
+    }
+    world.shell("stopped", "next", "true").expect_success();
+}
+
+#[test]
+fn an_operation_is_over_although_another_one_holds_its_output_open() {
+    let world = World::new();
+    world.environment("held");
+    let held =
+        Exec::capture(operation("held"), ["sh", "-c", "echo $$ > pid; echo said; sleep 1000"])
+            .in_folder("/workspace/tree");
+    let spool = world.start("held", &held).spool.unwrap();
+    world.client.output(&id("held"), &operation("held"), 0).block().unwrap();
+    let holder =
+        "exec 3> /proc/$(cat pid)/fd/1; echo holds; while echo forged >&3; do sleep 0.01; done";
+    let holding =
+        Exec::capture(operation("holder"), ["sh", "-c", holder]).in_folder("/workspace/tree");
+    world.start("held", &holding);
+    world.client.output(&id("held"), &operation("holder"), 0).block().unwrap();
+    world.client.kill(&id("held"), &operation("held")).block().unwrap();
+    let (length, holder) = (std::fs::metadata(&spool).unwrap().len(), operation("holder"));
+    // The holder's pipe has lost its reader, which ends it; nothing more was kept.
+    world.client.wait(&id("held"), &holder).block().unwrap();
+    assert_eq!(std::fs::metadata(&spool).unwrap().len(), length);
+}
+
 /// Control groups whose environment's name starts like this.
 fn groups_of(environment: &str) -> Vec<String> {
     let own = std::fs::read_to_string("/proc/self/cgroup").unwrap();

@@ -55,6 +55,7 @@ fn nothing_of_the_host_is_there_but_what_was_planned() {
         PathBuf::from("/opt"),
         PathBuf::from("/sys/kernel"),
         PathBuf::from("/sys/fs/cgroup"),
+        PathBuf::from("/proc/cmdline"),
         PathBuf::from("/proc/kcore"),
         PathBuf::from("/proc/keys"),
         PathBuf::from("/proc/1/root"),
@@ -74,6 +75,38 @@ fn programs_run_as_an_ordinary_user_with_a_home_of_their_own() {
     let script = "id -u; id -g; id -un; echo $HOME; cd; echo x > kept; cat kept; hostname; umask";
     let ran = world.shell("user", "who", script);
     assert_eq!(ran.expect_success(), "1000\n1000\nagent\n/home/agent\nx\nwindlass\n0022\n");
+}
+
+#[test]
+fn no_program_changes_the_limits_of_the_processes_that_watch_it() {
+    let world = World::new();
+    world.environment("limits");
+    let script = "for pid in 1 $PPID; do prlimit --pid $pid --nofile=3:3 && echo changed; done; \
+                  prlimit --pid $PPID --fsize=0:0 && echo changed; \
+                  ulimit -n 100 && ulimit -n";
+    assert_eq!(world.shell("limits", "try", script).expect_success(), "100\n");
+}
+
+#[test]
+fn a_crash_inside_is_dumped_neither_to_a_file_nor_to_the_hosts_handler() {
+    let world = World::new();
+    world.environment("core");
+    let allowed = rustix::process::getrlimit(rustix::process::Resource::Core).maximum;
+    let expected = allowed.unwrap_or(1).min(1);
+    // Lowering the limit to 0 seems to work, and would call the handler if it did.
+    let show = "prlimit --core --noheadings --raw --output SOFT,HARD";
+    let seen = world.shell("core", "show", &format!("{show}; ulimit -c 0 && {show}"));
+    assert_eq!(seen.expect_success(), format!("{expected} {expected}\n").repeat(2));
+}
+
+#[test]
+fn scratch_memory_is_not_used_up_by_empty_files() {
+    let world = World::new();
+    let mut plan = world.plan("inodes");
+    plan.scratch = Scratch::Memory { bytes: 1 << 20 };
+    world.client.create(&plan).block().unwrap();
+    let script = "cd /tmp && seq 1 20000 | xargs touch 2>/dev/null; test $(ls | wc -l) -lt 20000 && echo full";
+    assert_eq!(world.shell("inodes", "fill", script).expect_success(), "full\n");
 }
 
 #[test]
