@@ -313,7 +313,9 @@ pub enum Error {
         offered: String,
     },
     /// What came over standard output is not the protocol.
-    #[error("the agent does not speak ACP on its standard output: {problem}; the first such line: {first_line}")]
+    #[error(
+        "the agent does not speak ACP on its standard output: {problem}; the first such line: {first_line}"
+    )]
     Protocol {
         /// What is wrong.
         problem: String,

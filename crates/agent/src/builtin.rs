@@ -100,9 +100,13 @@ impl Options {
     /// # Errors
     /// [`Error::Settings`] with what is missing and how to give it.
     pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
-        let model = lookup(variables::MODEL).filter(|model| !model.is_empty()).ok_or_else(|| {
-            Error::Settings(format!("no model is named: set {} (the runner sets it from `model:`)", variables::MODEL))
-        })?;
+        let model =
+            lookup(variables::MODEL).filter(|model| !model.is_empty()).ok_or_else(|| {
+                Error::Settings(format!(
+                    "no model is named: set {} (the runner sets it from `model:`)",
+                    variables::MODEL
+                ))
+            })?;
         let (api, model) = Api::for_model(&model);
         let variable = match api {
             Api::AnthropicMessages => variables::ANTHROPIC_URL,
@@ -147,7 +151,10 @@ mod tests {
         };
         let anthropic = "http://127.0.0.1:1/anthropic".to_owned();
         let openai = "http://localhost:1/openai/v1".to_owned();
-        assert_eq!(read("claude-x"), (Api::AnthropicMessages, anthropic.clone(), "claude-x".to_owned()));
+        assert_eq!(
+            read("claude-x"),
+            (Api::AnthropicMessages, anthropic.clone(), "claude-x".to_owned())
+        );
         assert_eq!(read("gpt-x"), (Api::OpenAiChat, openai.clone(), "gpt-x".to_owned()));
         assert_eq!(read("anthropic:q:7b"), (Api::AnthropicMessages, anthropic, "q:7b".to_owned()));
         assert_eq!(read("openai:claude-x"), (Api::OpenAiChat, openai, "claude-x".to_owned()));
@@ -155,7 +162,13 @@ mod tests {
 
     #[test]
     fn only_plain_http_on_loopback_is_taken() {
-        for url in ["https://127.0.0.1/x", "http://example.com", "http://10.0.0.1:1", "ftp://localhost", "x"] {
+        for url in [
+            "https://127.0.0.1/x",
+            "http://example.com",
+            "http://10.0.0.1:1",
+            "ftp://localhost",
+            "x",
+        ] {
             assert!(Options::new(Api::OpenAiChat, url, "m").is_err(), "{url}");
         }
         for url in ["http://127.0.0.1:4000/openai/v1", "http://[::1]:4000", "http://localhost"] {

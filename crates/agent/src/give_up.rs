@@ -68,7 +68,13 @@ pub(crate) fn in_meta(meta: Option<&serde_json::Map<String, Value>>) -> Option<G
 fn read(text: &str) -> GiveUp {
     match serde_json::from_str::<Loose>(text) {
         Ok(loose) => GiveUp {
-            tried: loose.tried.0.iter().take(ENTRIES).map(|entry| clip::head(entry, FIELD).to_owned()).collect(),
+            tried: loose
+                .tried
+                .0
+                .iter()
+                .take(ENTRIES)
+                .map(|entry| clip::head(entry, FIELD).to_owned())
+                .collect(),
             stopped_because: clip::head(&loose.stopped_because.0.join("\n"), FIELD).to_owned(),
             would_unblock: clip::head(&loose.would_unblock.0.join("\n"), FIELD).to_owned(),
         },
@@ -159,8 +165,11 @@ mod tests {
 
     #[test]
     fn a_block_that_is_no_json_keeps_its_words() {
-        let expected =
-            GiveUp { tried: vec![], stopped_because: "no network".to_owned(), would_unblock: String::new() };
+        let expected = GiveUp {
+            tried: vec![],
+            stopped_because: "no network".to_owned(),
+            would_unblock: String::new(),
+        };
         assert_eq!(in_message("```windlass-give-up\nno network\n```"), Some(expected.clone()));
         assert_eq!(in_message("```windlass-give-up\nno network"), Some(expected));
     }

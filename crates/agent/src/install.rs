@@ -7,7 +7,7 @@
 
 mod npm;
 
-pub use npm::{HostNpm, Npm};
+pub use npm::{HostNpm, Npm, environment};
 
 use std::path::{Path, PathBuf};
 
@@ -120,7 +120,9 @@ pub enum Error {
     #[error("`{0}` is part of Windlass; there is nothing to install")]
     NothingToInstall(String),
     /// The version is not exact.
-    #[error("`{0}` is not an exact version such as 1.2.3; agents are pinned, so ranges and tags are not taken")]
+    #[error(
+        "`{0}` is not an exact version such as 1.2.3; agents are pinned, so ranges and tags are not taken"
+    )]
     Version(String),
     /// Somebody else is installing this agent.
     #[error("another install of `{0}` is under way; wait for it and try again")]
@@ -179,7 +181,8 @@ pub fn parse(text: &str) -> Result<(&'static Agent, String), Error> {
 /// # Errors
 /// [`Error::NothingToInstall`], [`Error::Version`].
 pub fn plan(agent: &Agent, version: &str, root: &Path) -> Result<Plan, Error> {
-    let package = agent.package.as_ref().ok_or_else(|| Error::NothingToInstall(agent.name.to_owned()))?;
+    let package =
+        agent.package.as_ref().ok_or_else(|| Error::NothingToInstall(agent.name.to_owned()))?;
     if !is_exact(version) {
         return Err(Error::Version(version.to_owned()));
     }
@@ -202,7 +205,14 @@ pub fn plan(agent: &Agent, version: &str, root: &Path) -> Result<Plan, Error> {
     }
     let packages = dependencies.keys().cloned().collect();
     let manifest = json!({"private": true, "dependencies": dependencies});
-    let arguments = ["install", "--ignore-scripts", "--omit=dev", "--no-audit", "--no-fund", "--no-update-notifier"];
+    let arguments = [
+        "install",
+        "--ignore-scripts",
+        "--omit=dev",
+        "--no-audit",
+        "--no-fund",
+        "--no-update-notifier",
+    ];
     let mut steps = vec![
         Step::Write { path: "package.json".to_owned(), text: format!("{manifest:#}\n") },
         Step::Npm { arguments: arguments.map(str::to_owned).to_vec() },
@@ -283,8 +293,11 @@ async fn take(
         }
         Step::Record { packages } => {
             let fetched = read_lock_file(&staging.join("package-lock.json"), packages)?;
-            let record =
-                Installed { name: plan.name.clone(), version: plan.version.clone(), packages: fetched };
+            let record = Installed {
+                name: plan.name.clone(),
+                version: plan.version.clone(),
+                packages: fetched,
+            };
             let text = serde_json::to_string_pretty(&record).expect("strings always serialise");
             *installed = Some(record);
             write(&staging.join(RECORD), &format!("{text}\n"))
@@ -293,9 +306,11 @@ async fn take(
         Step::Publish => {
             if plan.target.exists() {
                 // Without a record it is no version; it was judged under the lock.
-                std::fs::remove_dir_all(&plan.target).map_err(file_error("replace", &plan.target))?;
+                std::fs::remove_dir_all(&plan.target)
+                    .map_err(file_error("replace", &plan.target))?;
             }
-            std::fs::rename(staging, &plan.target).map_err(file_error("move into place", &plan.target))
+            std::fs::rename(staging, &plan.target)
+                .map_err(file_error("move into place", &plan.target))
         }
     }
 }
@@ -311,7 +326,9 @@ fn lock(parent: &Path, name: &str) -> Result<std::fs::File, Error> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => Err(Error::Busy(name.to_owned())),
-        Err(std::fs::TryLockError::Error(source)) => Err(Error::File { action: "lock", path, source }),
+        Err(std::fs::TryLockError::Error(source)) => {
+            Err(Error::File { action: "lock", path, source })
+        }
     }
 }
 
@@ -334,7 +351,8 @@ fn read_record(directory: &Path) -> Result<Installed, String> {
 
 fn read_lock_file(path: &Path, packages: &[String]) -> Result<Vec<Fetched>, Error> {
     let text = std::fs::read_to_string(path).map_err(file_error("read", path))?;
-    let lock: LockFile = serde_json::from_str(&text).map_err(|error| Error::LockFile(error.to_string()))?;
+    let lock: LockFile =
+        serde_json::from_str(&text).map_err(|error| Error::LockFile(error.to_string()))?;
     let mut fetched = Vec::new();
     for package in packages {
         let entry = lock.packages.get(&format!("node_modules/{package}"));
@@ -343,7 +361,8 @@ fn read_lock_file(path: &Path, packages: &[String]) -> Result<Vec<Fetched>, Erro
         fetched.push(Fetched {
             package: package.clone(),
             version: entry.version.clone(),
-            integrity: integrity.ok_or_else(|| Error::LockFile(format!("it has no hash of {package}")))?,
+            integrity: integrity
+                .ok_or_else(|| Error::LockFile(format!("it has no hash of {package}")))?,
         });
     }
     Ok(fetched)
@@ -385,7 +404,8 @@ fn open(path: &Path) -> Result<(), Error> {
 
 fn directories(path: &Path) -> Result<Vec<PathBuf>, Error> {
     let all = directories_and_hidden(path)?;
-    let is_shown = |path: &PathBuf| !path.file_name().unwrap_or_default().to_string_lossy().starts_with('.');
+    let is_shown =
+        |path: &PathBuf| !path.file_name().unwrap_or_default().to_string_lossy().starts_with('.');
     Ok(all.into_iter().filter(is_shown).collect())
 }
 
@@ -417,11 +437,15 @@ fn is_exact(version: &str) -> bool {
         None => (version, None),
     };
     let parts: Vec<&str> = numbers.split('.').collect();
-    let is_number = |part: &&str| !part.is_empty() && part.len() < 10 && part.bytes().all(|byte| byte.is_ascii_digit());
+    let is_number = |part: &&str| {
+        !part.is_empty() && part.len() < 10 && part.bytes().all(|byte| byte.is_ascii_digit())
+    };
     let is_plain = |rest: &str| {
         !rest.is_empty()
             && rest.len() < 100
-            && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'+'))
+            && rest
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'+'))
     };
     parts.len() == 3 && parts.iter().all(is_number) && rest.is_none_or(is_plain)
 }

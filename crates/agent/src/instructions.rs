@@ -64,7 +64,9 @@ pub fn gather(tree: &Path, work: Option<&Path>) -> Result<Instructions, Error> {
             Ok(None) => {}
             Ok(Some(text)) => {
                 if text.len() > FILE {
-                    found.problems.push(format!("{name} is longer than {FILE} bytes; its middle was left out."));
+                    found.problems.push(format!(
+                        "{name} is longer than {FILE} bytes; its middle was left out."
+                    ));
                 }
                 sections.push((name, clip::head_and_tail(text.trim_end(), FILE)));
             }
@@ -76,7 +78,9 @@ pub fn gather(tree: &Path, work: Option<&Path>) -> Result<Instructions, Error> {
     let mut kept = Vec::new();
     for (name, text) in sections.into_iter().rev() {
         if text.len() > room {
-            found.problems.push(format!("{name} was not used: nearer files fill the {TOTAL} bytes that there are."));
+            found.problems.push(format!(
+                "{name} was not used: nearer files fill the {TOTAL} bytes that there are."
+            ));
             continue;
         }
         room -= text.len();
@@ -127,8 +131,12 @@ fn read(root: &OwnedFd, path: &Path) -> Result<Option<String>, String> {
     let file = match rustix::fs::openat2(root, path, flags, Mode::empty(), ResolveFlags::BENEATH) {
         Ok(file) => std::fs::File::from(file),
         Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
-        Err(rustix::io::Errno::XDEV) => return Err("it is a link that leads out of the work tree".to_owned()),
-        Err(rustix::io::Errno::LOOP) => return Err("it is a link that leads in a circle".to_owned()),
+        Err(rustix::io::Errno::XDEV) => {
+            return Err("it is a link that leads out of the work tree".to_owned());
+        }
+        Err(rustix::io::Errno::LOOP) => {
+            return Err("it is a link that leads in a circle".to_owned());
+        }
         Err(error) => return Err(std::io::Error::from(error).to_string()),
     };
     if !file.metadata().map_err(|error| error.to_string())?.is_file() {
@@ -139,9 +147,9 @@ fn read(root: &OwnedFd, path: &Path) -> Result<Option<String>, String> {
     if bytes.len() as u64 == READ {
         return Err(format!("it is longer than {READ} bytes"));
     }
-    String::from_utf8(bytes)
-        .map(Some)
-        .map_err(|error| format!("it is not UTF-8 from byte {} on", error.utf8_error().valid_up_to()))
+    String::from_utf8(bytes).map(Some).map_err(|error| {
+        format!("it is not UTF-8 from byte {} on", error.utf8_error().valid_up_to())
+    })
 }
 
 #[cfg(test)]
@@ -184,14 +192,24 @@ mod tests {
         let outside = tree(&[("secret", b"root:x:0")]);
         let tree = tree(&[("docs/agents.md", b"Be kind."), ("out/x", b""), ("loop/x", b"")]);
         std::os::unix::fs::symlink("docs/agents.md", tree.path().join("AGENTS.md")).unwrap();
-        std::os::unix::fs::symlink(outside.path().join("secret"), tree.path().join("out/AGENTS.md")).unwrap();
+        std::os::unix::fs::symlink(
+            outside.path().join("secret"),
+            tree.path().join("out/AGENTS.md"),
+        )
+        .unwrap();
         std::os::unix::fs::symlink("AGENTS.md", tree.path().join("loop/AGENTS.md")).unwrap();
         assert_eq!(gather(tree.path(), None).unwrap().text, "## AGENTS.md\n\nBe kind.");
         let out = gather(tree.path(), Some(Path::new("out"))).unwrap();
         assert_eq!(out.files, vec!["AGENTS.md"]);
-        assert_eq!(out.problems, vec!["out/AGENTS.md was not used: it is a link that leads out of the work tree."]);
+        assert_eq!(
+            out.problems,
+            vec!["out/AGENTS.md was not used: it is a link that leads out of the work tree."]
+        );
         let circle = gather(tree.path(), Some(Path::new("loop"))).unwrap();
-        assert_eq!(circle.problems, vec!["loop/AGENTS.md was not used: it is a link that leads in a circle."]);
+        assert_eq!(
+            circle.problems,
+            vec!["loop/AGENTS.md was not used: it is a link that leads in a circle."]
+        );
         std::os::unix::fs::symlink(outside.path(), tree.path().join("away")).unwrap();
         assert_eq!(gather(tree.path(), Some(Path::new("away"))).unwrap().files, vec!["AGENTS.md"]);
     }
@@ -214,8 +232,12 @@ mod tests {
     #[test]
     fn a_long_file_is_shortened_and_the_nearest_files_have_the_room() {
         let long = vec![b'x'; 40 * 1024];
-        let tree =
-            tree(&[("AGENTS.md", &long), ("a/AGENTS.md", &long), ("a/b/AGENTS.md", &long), ("a/b/c/AGENTS.md", &long)]);
+        let tree = tree(&[
+            ("AGENTS.md", &long),
+            ("a/AGENTS.md", &long),
+            ("a/b/AGENTS.md", &long),
+            ("a/b/c/AGENTS.md", &long),
+        ]);
         let found = gather(tree.path(), Some(Path::new("a/b/c"))).unwrap();
         assert!(found.text.len() < 110 * 1024);
         assert_eq!(found.files.last().map(String::as_str), Some("a/b/c/AGENTS.md"));

@@ -174,7 +174,9 @@ impl Harness {
     /// [`UnknownAgent`] for any other name.
     pub fn parse(text: &str) -> Result<Self, UnknownAgent> {
         let text = text.trim();
-        if let Some(command) = text.strip_prefix("custom:").map(str::trim).filter(|command| !command.is_empty()) {
+        if let Some(command) =
+            text.strip_prefix("custom:").map(str::trim).filter(|command| !command.is_empty())
+        {
             return Ok(Self::Custom { command: command.to_owned() });
         }
         find(text).map(Self::Known).ok_or_else(|| UnknownAgent { name: text.to_owned() })
@@ -241,13 +243,20 @@ pub static ALL: &[Agent] = &[
         package: Some(Package {
             name: "@agentclientprotocol/claude-agent-acp",
             version: "0.101.0",
-            entry: Entry::Node { script: "@agentclientprotocol/claude-agent-acp/dist/index.js", major: 22 },
+            entry: Entry::Node {
+                script: "@agentclientprotocol/claude-agent-acp/dist/index.js",
+                major: 22,
+            },
             arguments: &[],
         }),
         licence: Licence::Proprietary(
             "the adapter is Apache-2.0, but it brings Claude Code, which is under Anthropic's commercial terms",
         ),
-        modes: Modes { ask: Some("default"), auto: Some("acceptEdits"), full: Some("bypassPermissions") },
+        modes: Modes {
+            ask: Some("default"),
+            auto: Some("acceptEdits"),
+            full: Some("bypassPermissions"),
+        },
         api: ModelApi::AnthropicMessages,
         needs_model: false,
         reads_agents_md: false,
@@ -266,11 +275,18 @@ pub static ALL: &[Agent] = &[
         package: Some(Package {
             name: "@agentclientprotocol/codex-acp",
             version: "2.6.0",
-            entry: Entry::Node { script: "@agentclientprotocol/codex-acp/dist/index.js", major: 22 },
+            entry: Entry::Node {
+                script: "@agentclientprotocol/codex-acp/dist/index.js",
+                major: 22,
+            },
             arguments: &[],
         }),
         licence: Licence::Open("Apache-2.0"),
-        modes: Modes { ask: Some("read-only"), auto: Some("workspace-write"), full: Some("agent-full-access") },
+        modes: Modes {
+            ask: Some("read-only"),
+            auto: Some("workspace-write"),
+            full: Some("agent-full-access"),
+        },
         api: ModelApi::OpenAiResponses,
         needs_model: false,
         reads_agents_md: true,
@@ -378,7 +394,10 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), ALL.len());
         for package in ALL.iter().filter_map(|agent| agent.package) {
-            assert!(package.version.split('.').all(|part| part.parse::<u32>().is_ok()), "{package:?}");
+            assert!(
+                package.version.split('.').all(|part| part.parse::<u32>().is_ok()),
+                "{package:?}"
+            );
         }
     }
 
@@ -402,7 +421,9 @@ mod tests {
 
     #[test]
     fn a_harness_is_a_known_name_or_a_command() {
-        assert!(matches!(Harness::parse("codex"), Ok(Harness::Known(agent)) if agent.name == "codex"));
+        assert!(
+            matches!(Harness::parse("codex"), Ok(Harness::Known(agent)) if agent.name == "codex")
+        );
         assert!(
             matches!(Harness::parse("custom: my-agent --acp"), Ok(Harness::Custom { command }) if command == "my-agent --acp")
         );

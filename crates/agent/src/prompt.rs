@@ -35,7 +35,9 @@ pub fn task(task: &Task) -> String {
          the platform commits what you leave, and it looks only at the files.\n",
     );
     if !task.verify.is_empty() {
-        prompt.push_str("When you end your turn, these commands are run, and all of them must exit with 0:\n");
+        prompt.push_str(
+            "When you end your turn, these commands are run, and all of them must exit with 0:\n",
+        );
         for command in task.verify {
             prompt.push_str(&format!("- `{command}`\n"));
         }
@@ -48,7 +50,8 @@ pub fn task(task: &Task) -> String {
 /// begins, of at most `attempts`.
 pub fn verify_feedback(results: &[VerifyResult], turn: u32, attempts: u32) -> String {
     let mut feedback =
-        "The work is not accepted yet: after your turn, these commands did not exit with 0.\n".to_owned();
+        "The work is not accepted yet: after your turn, these commands did not exit with 0.\n"
+            .to_owned();
     let mut left = FEEDBACK_TOTAL;
     for result in results.iter().filter(|result| !result.passed()) {
         let how = match result.exit_code {
@@ -58,12 +61,19 @@ pub fn verify_feedback(results: &[VerifyResult], turn: u32, attempts: u32) -> St
         let output = clip::head_and_tail(result.output.trim_end(), FEEDBACK_OUTPUT.min(left));
         left = left.saturating_sub(output.len());
         let fence = fence_for(&output);
-        feedback.push_str(&format!("\n`{}` {how}. What it printed:\n{fence}\n{output}\n{fence}\n", result.command));
+        feedback.push_str(&format!(
+            "\n`{}` {how}. What it printed:\n{fence}\n{output}\n{fence}\n",
+            result.command
+        ));
     }
-    let passed: Vec<&str> =
-        results.iter().filter(|result| result.passed()).map(|result| result.command.as_str()).collect();
+    let passed: Vec<&str> = results
+        .iter()
+        .filter(|result| result.passed())
+        .map(|result| result.command.as_str())
+        .collect();
     if !passed.is_empty() {
-        feedback.push_str(&format!("\nThese passed and must stay so: `{}`.\n", passed.join("`, `")));
+        feedback
+            .push_str(&format!("\nThese passed and must stay so: `{}`.\n", passed.join("`, `")));
     }
     feedback.push_str(&format!("\nPlease correct the work. This is attempt {turn} of {attempts}."));
     feedback
@@ -91,7 +101,11 @@ mod tests {
     #[test]
     fn feedback_names_what_failed_and_what_must_stay_green() {
         let feedback = verify_feedback(
-            &[result("cargo test", Some(101), "1 failed\n"), result("cargo fmt", Some(0), ""), result("slow", None, "")],
+            &[
+                result("cargo test", Some(101), "1 failed\n"),
+                result("cargo fmt", Some(0), ""),
+                result("slow", None, ""),
+            ],
             2,
             3,
         );
@@ -110,7 +124,10 @@ mod tests {
         let noise = "x".repeat(1_000_000);
         let results: Vec<_> = (0..50).map(|n| result(&format!("c{n}"), Some(1), &noise)).collect();
         assert!(verify_feedback(&results, 2, 2).len() < 64 * 1024);
-        assert!(verify_feedback(&[result("c", Some(1), "````\nend")], 2, 2).contains("`````\n````\nend\n`````"));
+        assert!(
+            verify_feedback(&[result("c", Some(1), "````\nend")], 2, 2)
+                .contains("`````\n````\nend\n`````")
+        );
     }
 
     #[test]

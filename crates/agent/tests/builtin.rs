@@ -1,14 +1,24 @@
 //! The built-in agent, driven by our client over pipes, against a scripted model on loopback.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test fails by a panic and skips loudly"
+)]
+
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
-use windlass_agent::acp::{self, Error, Outcome, Permissions, Stop, Streams, Tail, Verified, Verifier, VerifyResult};
+use windlass_agent::acp::{
+    self, Error, Outcome, Permissions, Stop, Streams, Tail, Verified, Verifier, VerifyResult,
+};
 use windlass_agent::builtin::{Api, Limits, Options, serve};
-use windlass_testkit::model_server::{Answer, Fault, ModelServer, Reply, Script, ToolUse, calls, says};
+use windlass_testkit::model_server::{
+    Answer, Fault, ModelServer, Reply, Script, ToolUse, calls, says,
+};
 use windlass_wire::session::{Event, FileDiff, GiveUp, ToolKind, ToolStatus};
 
 const APIS: [Api; 2] = [Api::AnthropicMessages, Api::OpenAiChat];
@@ -62,7 +72,11 @@ impl Stage {
         self.play_with(&mut acp::NothingToVerify, std::future::pending()).await
     }
 
-    async fn play_with(&self, verifier: &mut impl Verifier, stop: impl Future<Output = Stop> + Send) -> Played {
+    async fn play_with(
+        &self,
+        verifier: &mut impl Verifier,
+        stop: impl Future<Output = Stop> + Send,
+    ) -> Played {
         let mut options = acp::Options::new("builtin", self.path());
         options.mode = Some(self.mode.to_owned());
         options.permissions = self.permissions.clone();
@@ -144,9 +158,19 @@ async fn it_reads_edits_runs_and_finishes() {
             Event::Message { text: "I look.".to_owned() },
             call("tool-1", "Read a.txt", ToolKind::Read, json!({"path": "a.txt"})),
             update("tool-1", ToolStatus::Completed, Some("    1\tone\n"), vec![]),
-            call("tool-2", "Edit a.txt", ToolKind::Edit, json!({"path": "a.txt", "old": "one", "new": "1"})),
+            call(
+                "tool-2",
+                "Edit a.txt",
+                ToolKind::Edit,
+                json!({"path": "a.txt", "old": "one", "new": "1"}),
+            ),
             update("tool-2", ToolStatus::Completed, None, vec![diff]),
-            call("tool-3", "cat a.txt; exit 4", ToolKind::Execute, json!({"command": "cat a.txt; exit 4"})),
+            call(
+                "tool-3",
+                "cat a.txt; exit 4",
+                ToolKind::Execute,
+                json!({"command": "cat a.txt; exit 4"}),
+            ),
             update("tool-3", ToolStatus::Failed, Some("1\n(exit code 4)"), vec![]),
             Event::Message { text: "Done.".to_owned() },
             Event::TurnEnded { stop_reason: "end_turn".to_owned() },
@@ -154,7 +178,9 @@ async fn it_reads_edits_runs_and_finishes() {
         let seen: Vec<Event> = played
             .events
             .iter()
-            .filter(|event| !matches!(event, Event::ToolUpdate { status: ToolStatus::InProgress, .. }))
+            .filter(|event| {
+                !matches!(event, Event::ToolUpdate { status: ToolStatus::InProgress, .. })
+            })
             .cloned()
             .collect();
         assert_eq!(seen, expected, "{api:?}");
@@ -196,7 +222,8 @@ async fn giving_up_arrives_as_data() {
         would_unblock: "allow registry.example".to_owned(),
     };
     let input = json!({"summary": "It can't be done here.", "gave_up": report});
-    let stage = Stage::new(Api::AnthropicMessages, Script::sequence([calls("", "finish", input)])).await;
+    let stage =
+        Stage::new(Api::AnthropicMessages, Script::sequence([calls("", "finish", input)])).await;
     let played = stage.play().await;
     assert_eq!(played.outcome().gave_up, Some(report.clone()));
     // Clients that do not know our `_meta` find it in the message.
@@ -212,7 +239,11 @@ async fn an_answer_without_a_tool_ends_the_turn_and_a_second_turn_remembers_the_
             turn: u32,
         ) -> Result<Vec<VerifyResult>, Box<dyn std::error::Error + Send + Sync>> {
             let exit_code = Some(if turn == 1 { 1 } else { 0 });
-            Ok(vec![VerifyResult { command: "make".to_owned(), exit_code, output: "broken".to_owned() }])
+            Ok(vec![VerifyResult {
+                command: "make".to_owned(),
+                exit_code,
+                output: "broken".to_owned(),
+            }])
         }
     }
     for api in APIS {
@@ -273,13 +304,17 @@ async fn errors_of_the_api_that_pass_are_waited_out() {
 #[tokio::test]
 async fn an_api_that_keeps_failing_ends_the_turn_with_its_reason() {
     for (status, tries, calls) in [(500, 3, 3), (401, 3, 1)] {
-        let fault = Fault::Status { status, message: "the door is shut".to_owned(), retry_after: None };
+        let fault =
+            Fault::Status { status, message: "the door is shut".to_owned(), retry_after: None };
         let script = Script::each(move |_| Answer::Fault(fault.clone()));
         let mut stage = Stage::new(Api::AnthropicMessages, script).await;
         stage.limits.tries = tries;
         let played = stage.play().await;
         let error = played.result.unwrap_err().to_string();
-        assert!(error.contains(&format!("the model door answered {status}: the door is shut")), "{error}");
+        assert!(
+            error.contains(&format!("the model door answered {status}: the door is shut")),
+            "{error}"
+        );
         assert_eq!(stage.server.calls().len(), calls);
     }
 }
@@ -345,8 +380,9 @@ async fn a_conversation_that_is_too_long_is_shortened_and_tried_again() {
         message: "prompt is too long: 200001 tokens > 200000 maximum".to_owned(),
         retry_after: None,
     };
-    let mut answers: Vec<Answer> =
-        (0..12).map(|_| calls("", "exec", json!({"command": "yes | head -c 20000"})).into()).collect();
+    let mut answers: Vec<Answer> = (0..12)
+        .map(|_| calls("", "exec", json!({"command": "yes | head -c 20000"})).into())
+        .collect();
     answers.push(too_long.into());
     answers.push(finish("Done.").into());
     let mut stage = Stage::new(Api::AnthropicMessages, Script::sequence(answers)).await;

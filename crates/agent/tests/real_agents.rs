@@ -3,6 +3,13 @@
 //! `WINDLASS_TEST_SOAK=1` is set. `WINDLASS_AGENT_CACHE` names a directory to keep the installs in,
 //! `WINDLASS_TEST_AGENTS` a list of other agents to try (such as `opencode,gemini,qwen`).
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a test fails by a panic, skips loudly, and is steered by variables"
+)]
+
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
@@ -13,12 +20,14 @@ use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
 use windlass_agent::acp::{
-    Error, Limits, Model, ModelWatch, NothingToVerify, Options, Outcome, Permissions, Stop, Streams, Tail, Verified,
-    Verifier, VerifyResult, check, drive,
+    Error, Limits, Model, ModelWatch, NothingToVerify, Options, Outcome, Permissions, Stop,
+    Streams, Tail, Verified, Verifier, VerifyResult, check, drive,
 };
 use windlass_agent::install::{self, HostNpm};
 use windlass_agent::known::{self, Agent, Mode, ModelDoor};
-use windlass_testkit::model_server::{Answer, Fault, ModelServer, Reply, Script, Seen, calls, says};
+use windlass_testkit::model_server::{
+    Answer, Fault, ModelServer, Reply, Script, Seen, calls, says,
+};
 use windlass_wire::session::{Event, PermissionDecision};
 
 const MODEL: &str = "scripted-model";
@@ -26,11 +35,17 @@ const MODEL: &str = "scripted-model";
 /// The agents to try; none, and a loud word, when the soak was not asked for.
 fn agents() -> Vec<&'static Agent> {
     if std::env::var("WINDLASS_TEST_SOAK").as_deref() != Ok("1") {
-        eprintln!("SKIPPED real_agents: needs npm, its registry and 2 GB: set WINDLASS_TEST_SOAK=1");
+        eprintln!(
+            "SKIPPED real_agents: needs npm, its registry and 2 GB: set WINDLASS_TEST_SOAK=1"
+        );
         return Vec::new();
     }
-    let names = std::env::var("WINDLASS_TEST_AGENTS").unwrap_or("claude-code,codex,codex-native".to_owned());
-    names.split(',').map(|name| known::find(name).unwrap_or_else(|| panic!("no agent is called {name}"))).collect()
+    let names = std::env::var("WINDLASS_TEST_AGENTS")
+        .unwrap_or("claude-code,codex,codex-native".to_owned());
+    names
+        .split(',')
+        .map(|name| known::find(name).unwrap_or_else(|| panic!("no agent is called {name}")))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -47,7 +62,12 @@ async fn a_real_agent_edits_a_file_runs_the_tests_and_corrects_itself() {
         let tells = agent.name != "gemini";
         assert!(!tells || played.printed("the tests pass"), "{}: {:#?}", agent.name, played.events);
         assert!(outcome.last_message.contains("All done."), "{}: {outcome:?}", agent.name);
-        eprintln!("{}: {} events, {} model calls", agent.name, played.events.len(), stage.server.calls().len());
+        eprintln!(
+            "{}: {} events, {} model calls",
+            agent.name,
+            played.events.len(),
+            stage.server.calls().len()
+        );
     }
 }
 
@@ -96,7 +116,9 @@ async fn a_denied_tool_is_seen_although_the_agent_says_that_it_is_done() {
         let denials = played
             .events
             .iter()
-            .filter(|event| matches!(event, Event::Permission { decision: PermissionDecision::Denied, .. }))
+            .filter(|event| {
+                matches!(event, Event::Permission { decision: PermissionDecision::Denied, .. })
+            })
             .count();
         match &played.result {
             Ok(outcome) => assert_eq!(outcome.denied as usize, denials, "{}", agent.name),
@@ -141,8 +163,14 @@ async fn a_check_names_the_modes_that_the_table_names() {
         let introduction = check(streams, &stage.repository(), Limits::default()).await.unwrap();
         child.kill().await.unwrap();
         eprintln!("{}: {introduction:?}", agent.name);
-        for id in [Mode::Ask, Mode::Auto, Mode::Full].iter().filter_map(|mode| agent.modes.id(*mode)) {
-            assert!(introduction.modes.iter().any(|mode| mode == id), "{}: {id} of {introduction:?}", agent.name);
+        for id in
+            [Mode::Ask, Mode::Auto, Mode::Full].iter().filter_map(|mode| agent.modes.id(*mode))
+        {
+            assert!(
+                introduction.modes.iter().any(|mode| mode == id),
+                "{}: {id} of {introduction:?}",
+                agent.name
+            );
         }
     }
 }
@@ -164,7 +192,9 @@ impl Hands {
                 calls("Editing.", "Bash", json!({"command": command, "description": "write"}))
             }
             "opencode" => calls("Editing.", "write", json!({"filePath": path, "content": text})),
-            "gemini" | "qwen" => calls("Editing.", "write_file", json!({"file_path": path, "content": text})),
+            "gemini" | "qwen" => {
+                calls("Editing.", "write_file", json!({"file_path": path, "content": text}))
+            }
             _ => self.run(&format!("printf '%s' '{text}' > answer.txt")),
         }
     }
@@ -172,7 +202,9 @@ impl Hands {
     fn first_write(&self, text: &str) -> Reply {
         let path = self.repository.join("answer.txt");
         match self.agent {
-            "claude-code" => calls("Editing.", "Write", json!({"file_path": path, "content": text})),
+            "claude-code" => {
+                calls("Editing.", "Write", json!({"file_path": path, "content": text}))
+            }
             _ => self.write(text),
         }
     }
@@ -211,10 +243,18 @@ struct RunTests {
 }
 
 impl Verifier for RunTests {
-    async fn verify(&mut self, _turn: u32) -> Result<Vec<VerifyResult>, Box<dyn std::error::Error + Send + Sync>> {
-        let output = Command::new("sh").arg("test.sh").current_dir(&self.repository).output().await?;
+    async fn verify(
+        &mut self,
+        _turn: u32,
+    ) -> Result<Vec<VerifyResult>, Box<dyn std::error::Error + Send + Sync>> {
+        let output =
+            Command::new("sh").arg("test.sh").current_dir(&self.repository).output().await?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        Ok(vec![VerifyResult { command: "sh test.sh".to_owned(), exit_code: output.status.code(), output: text }])
+        Ok(vec![VerifyResult {
+            command: "sh test.sh".to_owned(),
+            exit_code: output.status.code(),
+            output: text,
+        }])
     }
 }
 
@@ -273,7 +313,10 @@ impl Stage {
         let repository = directory.path().join("repository");
         let test = "if [ \"$(cat answer.txt)\" = 42 ]; then echo the tests pass; else echo wrong answer; exit 1; fi\n";
         std::fs::write(repository.join("test.sh"), test).unwrap();
-        let git = std::process::Command::new("git").args(["init", "-q", "."]).current_dir(&repository).status();
+        let git = std::process::Command::new("git")
+            .args(["init", "-q", "."])
+            .current_dir(&repository)
+            .status();
         assert!(git.unwrap().success());
         let failure: Arc<Mutex<Option<String>>> = Arc::default();
         let hands = Hands { agent: agent.name, repository };
@@ -281,7 +324,9 @@ impl Stage {
         let server = ModelServer::start(Script::each(move |seen| {
             let answer = answer(&hands, seen);
             *seen_failure.lock().unwrap() = match &answer {
-                Answer::Fault(Fault::Status { status, .. }) => Some(format!("answered with {status}")),
+                Answer::Fault(Fault::Status { status, .. }) => {
+                    Some(format!("answered with {status}"))
+                }
                 Answer::Fault(Fault::Cut { .. }) => Some("the stream was cut".to_owned()),
                 Answer::Fault(_) | Answer::Reply(_) => None,
             };
@@ -340,7 +385,11 @@ impl Stage {
             }
             tail.close();
         });
-        let streams = Streams { stdout: child.stdout.take().unwrap(), stdin: child.stdin.take().unwrap(), stderr };
+        let streams = Streams {
+            stdout: child.stdout.take().unwrap(),
+            stdin: child.stdin.take().unwrap(),
+            stderr,
+        };
         (child, streams)
     }
 
@@ -372,7 +421,8 @@ impl Stage {
     /// Kills the process group as soon as the model was called.
     async fn play_and_kill(&self) -> Played {
         let (mut child, streams) = self.spawn();
-        let group = rustix::process::Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
+        let group =
+            rustix::process::Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
         let kill = async {
             self.server.wait_for(1).await;
             rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
@@ -417,8 +467,9 @@ async fn install(agent: &Agent, root: &Path) {
     static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
     let _turn = ONE_AT_A_TIME.lock().await;
     let plan = install::plan(agent, agent.package.unwrap().version, root).unwrap();
-    let environment = std::env::vars().collect();
+    let environment = install::environment(std::env::vars());
     let mut npm = HostNpm { program: "npm".into(), environment, limit: Duration::from_secs(1200) };
-    let installed = install::carry_out(&plan, &mut npm, |step| eprintln!("{}: {step:?}", agent.name)).await;
+    let installed =
+        install::carry_out(&plan, &mut npm, |step| eprintln!("{}: {step:?}", agent.name)).await;
     assert_eq!(installed.unwrap().version, plan.version);
 }

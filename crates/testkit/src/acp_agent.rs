@@ -51,7 +51,9 @@ where
         waiting: Arc::default(),
         variable: Arc::new(variable),
     };
-    Agent { voice, script, cwd: PathBuf::from("."), turns: 0, running: None, greeted: false }.listen(stdin).await
+    Agent { voice, script, cwd: PathBuf::from("."), turns: 0, running: None, greeted: false }
+        .listen(stdin)
+        .await
 }
 
 /// The path of the `scripted-agent` binary, built with cargo if this build has not made it yet.
@@ -64,6 +66,7 @@ pub fn binary() -> PathBuf {
 }
 
 /// Tests lie in `<target>/<profile>/deps`, binaries one directory up.
+#[allow(clippy::disallowed_methods, reason = "cargo tells tests its own path by a variable")]
 fn build() -> PathBuf {
     let test = std::env::current_exe().expect("a running test has a path");
     let profile = test.ancestors().nth(2).expect("a test lies in a target directory").to_owned();
@@ -219,8 +222,12 @@ impl Agent {
         if self.running.is_some() {
             return self.voice.refuse(id, -32600, "a turn is running already").await;
         }
-        let prompt: Vec<&str> =
-            params["prompt"].as_array().into_iter().flatten().filter_map(|block| block["text"].as_str()).collect();
+        let prompt: Vec<&str> = params["prompt"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|block| block["text"].as_str())
+            .collect();
         let stage = self.stage(prompt.join("\n"));
         let steps = self.script.turns.get(self.turns).cloned().unwrap_or_else(|| {
             vec![Step::Say { text: "The script has no more turns.".to_owned() }]
@@ -252,7 +259,11 @@ impl Agent {
         }
     }
 
-    async fn turn_ended(&mut self, id: Value, ended: turn::TurnEnd) -> std::io::Result<Option<End>> {
+    async fn turn_ended(
+        &mut self,
+        id: Value,
+        ended: turn::TurnEnd,
+    ) -> std::io::Result<Option<End>> {
         match ended {
             turn::TurnEnd::Exit(code) => return Ok(Some(End::Exit(code))),
             turn::TurnEnd::Kill => return Ok(Some(End::Kill)),

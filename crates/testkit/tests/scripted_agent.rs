@@ -1,6 +1,12 @@
 //! The scripted agent as a real process, driven by our client: what only a process can do, and the
 //! traps of real agents that it plays.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test fails by a panic and skips loudly"
+)]
+
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -9,7 +15,8 @@ use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use windlass_agent::acp::{
-    Error, NothingToVerify, Options, Outcome, Permissions, Stop, Streams, Tail, Verified, Verifier, VerifyResult, drive,
+    Error, NothingToVerify, Options, Outcome, Permissions, Stop, Streams, Tail, Verified, Verifier,
+    VerifyResult, drive,
 };
 use windlass_testkit::acp_agent::{OnCancel, Script, Step};
 use windlass_wire::session::Event;
@@ -26,7 +33,14 @@ struct Work {
 }
 
 async fn play(cwd: &Path, script: Script) -> Played {
-    play_on(cwd, script, Work { variables: vec![], attempts: 1 }, &mut NothingToVerify, std::future::pending()).await
+    play_on(
+        cwd,
+        script,
+        Work { variables: vec![], attempts: 1 },
+        &mut NothingToVerify,
+        std::future::pending(),
+    )
+    .await
 }
 
 async fn play_on(
@@ -46,7 +60,11 @@ async fn play_on(
         tail.push(&bytes);
         tail.close();
     });
-    let streams = Streams { stdout: child.stdout.take().unwrap(), stdin: child.stdin.take().unwrap(), stderr };
+    let streams = Streams {
+        stdout: child.stdout.take().unwrap(),
+        stdin: child.stdin.take().unwrap(),
+        stderr,
+    };
     let mut options = Options::new("scripted", cwd);
     options.permissions = Permissions::allow_once();
     options.attempts = work.attempts;
@@ -60,7 +78,10 @@ async fn play_on(
         events
     });
     let result = drive(streams, options, "Do it.".to_owned(), verifier, sender, stop).await;
-    if matches!(result, Err(Error::Cancelled { .. } | Error::Deadline { .. } | Error::Stalled { .. })) {
+    if matches!(
+        result,
+        Err(Error::Cancelled { .. } | Error::Deadline { .. } | Error::Stalled { .. })
+    ) {
         child.start_kill().unwrap();
     }
     let status = child.wait().await.unwrap();
@@ -103,10 +124,16 @@ async fn a_process_works_and_exits_when_its_input_closes() {
 #[tokio::test]
 async fn a_bad_exit_after_a_good_turn_is_tolerated() {
     let cwd = tempfile::tempdir().unwrap();
-    let script =
-        Script { turns: vec![vec![say("Done.")]], exit_code_at_close: Some(1), ..Script::default() };
+    let script = Script {
+        turns: vec![vec![say("Done.")]],
+        exit_code_at_close: Some(1),
+        ..Script::default()
+    };
     let played = play(cwd.path(), script).await;
-    assert_eq!((played.result.unwrap().stop_reason.as_str(), played.status.code()), ("end_turn", Some(1)));
+    assert_eq!(
+        (played.result.unwrap().stop_reason.as_str(), played.status.code()),
+        ("end_turn", Some(1))
+    );
 }
 
 #[tokio::test]
@@ -139,10 +166,13 @@ async fn an_agent_that_dies_between_turns_fails_only_if_it_is_needed_again() {
         let cwd = tempfile::tempdir().unwrap();
         let script = Script::turns(vec![vec![say("Done.")], vec![Step::Exit { code: 9 }]]);
         let work = Work { variables: vec![], attempts: 2 };
-        let played = play_on(cwd.path(), script, work, &mut Red(code), std::future::pending()).await;
+        let played =
+            play_on(cwd.path(), script, work, &mut Red(code), std::future::pending()).await;
         match played.result {
             Ok(outcome) => assert_eq!((outcome.verified, needed), (Verified::Passed, false)),
-            Err(Error::Died { during, .. }) => assert_eq!((during.as_str(), needed), ("during turn 2", true)),
+            Err(Error::Died { during, .. }) => {
+                assert_eq!((during.as_str(), needed), ("during turn 2", true))
+            }
             Err(other) => panic!("{other}"),
         }
     }
@@ -171,7 +201,8 @@ async fn an_agent_can_say_what_its_environment_holds_and_no_word_of_it_is_torn()
         Step::SayInPieces { text: format!("{secret}."), piece: 3 },
     ];
     let script = Script::turns(vec![turn]);
-    let played = play_on(cwd.path(), script, work, &mut NothingToVerify, std::future::pending()).await;
+    let played =
+        play_on(cwd.path(), script, work, &mut NothingToVerify, std::future::pending()).await;
     played.result.unwrap();
     let whole = played
         .events

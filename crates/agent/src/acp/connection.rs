@@ -17,8 +17,8 @@ use super::permissions::{self, Answer, Ask};
 use super::recorder::{Recorder, Sender};
 use super::updates::Translator;
 use super::{
-    Error, Introduction, Limits, Model, Next, Options, Outcome, Progress, Stop, Streams, Tail, TurnEnd, Turns,
-    Verifier, VerifyResult,
+    Error, Introduction, Limits, Model, Next, Options, Outcome, Progress, Stop, Streams, Tail,
+    TurnEnd, Turns, Verifier, VerifyResult,
 };
 use crate::{clip, give_up};
 
@@ -67,7 +67,11 @@ where
 ///
 /// # Errors
 /// The same as [`drive`], as far as they can come up in a handshake.
-pub async fn check<Out, In>(streams: Streams<Out, In>, cwd: &Path, limits: Limits) -> Result<Introduction, Error>
+pub async fn check<Out, In>(
+    streams: Streams<Out, In>,
+    cwd: &Path,
+    limits: Limits,
+) -> Result<Introduction, Error>
 where
     Out: AsyncRead + Unpin + Send + 'static,
     In: AsyncWrite + Unpin + Send + 'static,
@@ -76,10 +80,12 @@ where
     let wires = Wires::new(&limits, Progress::default(), events, streams.stderr);
     let permissions = permissions::Permissions::deny_all("only a check");
     let talk = wires.clone();
-    let conversation = converse(streams.stdout, streams.stdin, wires, permissions, async move |connection| {
-        let (introduction, _) = within_handshake(&talk, introduce(&talk, &connection, cwd)).await?;
-        Ok(introduction)
-    });
+    let conversation =
+        converse(streams.stdout, streams.stdin, wires, permissions, async move |connection| {
+            let (introduction, _) =
+                within_handshake(&talk, introduce(&talk, &connection, cwd)).await?;
+            Ok(introduction)
+        });
     let mut conversation = pin!(conversation);
     loop {
         tokio::select! {
@@ -185,7 +191,8 @@ where
     Out: AsyncRead + Unpin + Send + 'static,
     In: AsyncWrite + Unpin + Send + 'static,
 {
-    let incoming = lines::messages(stdout, wires.ears.clone(), wires.limits.clone(), wires.progress.clone());
+    let incoming =
+        lines::messages(stdout, wires.ears.clone(), wires.limits.clone(), wires.progress.clone());
     let outgoing = futures::sink::unfold(stdin, |mut stdin, line: String| async move {
         stdin.write_all(line.as_bytes()).await?;
         stdin.write_all(b"\n").await?;
@@ -198,7 +205,9 @@ where
         .v1()
         .name("windlass")
         .on_receive_request(
-            async move |request: acp::RequestPermissionRequest, responder, connection: ConnectionTo<Agent>| {
+            async move |request: acp::RequestPermissionRequest,
+                        responder,
+                        connection: ConnectionTo<Agent>| {
                 let asked = asked.clone();
                 let permissions = permissions.clone();
                 // Spawned, since a person may take their time and other messages must go on.
@@ -209,11 +218,14 @@ where
             },
             agent_client_protocol::on_receive_request!(),
         )
-        .connect_with(Lines::new(Box::pin(outgoing), Box::pin(incoming)), async move |connection| {
-            // The receiver lives until this function returns, so that the send can't fail.
-            let _ = done.send(talk(connection).await);
-            Ok(())
-        });
+        .connect_with(
+            Lines::new(Box::pin(outgoing), Box::pin(incoming)),
+            async move |connection| {
+                // The receiver lives until this function returns, so that the send can't fail.
+                let _ = done.send(talk(connection).await);
+                Ok(())
+            },
+        );
     let mut connection = pin!(connection);
     tokio::select! {
         biased;
@@ -255,7 +267,8 @@ async fn permit(
         }
         Some(answer) => {
             let (outcome, allowed) = permissions::outcome(request, &answer);
-            let decision = if allowed { PermissionDecision::Allowed } else { PermissionDecision::Denied };
+            let decision =
+                if allowed { PermissionDecision::Allowed } else { PermissionDecision::Denied };
             let reason = if answer.allow && !allowed {
                 format!("{}, but the agent offers no way to allow it only once", answer.reason)
             } else {
@@ -268,7 +281,9 @@ async fn permit(
         wires.denied.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
     wires.progress.touch();
-    if let Err(error) = wires.sender.send(Event::Permission { tool_call, title, decision, reason }).await {
+    if let Err(error) =
+        wires.sender.send(Event::Permission { tool_call, title, decision, reason }).await
+    {
         wires.ears.fail(error);
     }
     outcome
@@ -328,7 +343,10 @@ async fn step<V: Verifier>(
     }
 }
 
-async fn within_handshake<T>(wires: &Wires, handshake: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+async fn within_handshake<T>(
+    wires: &Wires,
+    handshake: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
     let limit = wires.limits.handshake;
     match tokio::time::timeout(limit, handshake).await {
         Ok(result) => result,
@@ -344,7 +362,11 @@ async fn within_handshake<T>(wires: &Wires, handshake: impl Future<Output = Resu
 }
 
 /// The handshake, the mode and the model.
-async fn begin(wires: &Wires, connection: &ConnectionTo<Agent>, options: &Options) -> Result<acp::SessionId, Error> {
+async fn begin(
+    wires: &Wires,
+    connection: &ConnectionTo<Agent>,
+    options: &Options,
+) -> Result<acp::SessionId, Error> {
     let (introduction, session) = introduce(wires, connection, &options.cwd).await?;
     if let Some(mode) = &options.mode {
         set_mode(wires, connection, &session, mode).await?;
@@ -377,16 +399,21 @@ async fn introduce(
 ) -> Result<(Introduction, acp::NewSessionResponse), Error> {
     let request = acp::InitializeRequest::new(ProtocolVersion::V1)
         .client_info(acp::Implementation::new("windlass", env!("CARGO_PKG_VERSION")));
-    let hello =
-        wires.answer("initialize", IN_HANDSHAKE, connection.send_request(request).block_task()).await?;
+    let hello = wires
+        .answer("initialize", IN_HANDSHAKE, connection.send_request(request).block_task())
+        .await?;
     let request = acp::NewSessionRequest::new(cwd);
-    let session =
-        wires.answer("session/new", IN_HANDSHAKE, connection.send_request(request).block_task()).await?;
+    let session = wires
+        .answer("session/new", IN_HANDSHAKE, connection.send_request(request).block_task())
+        .await?;
     let modes = session.modes.as_ref();
     let configured = choices(&session, &acp::SessionConfigOptionCategory::Mode);
     let introduction = Introduction {
         name: hello.agent_info.as_ref().map(|info| clip::printable(info.name.as_bytes(), 200)),
-        version: hello.agent_info.as_ref().map(|info| clip::printable(info.version.as_bytes(), 200)),
+        version: hello
+            .agent_info
+            .as_ref()
+            .map(|info| clip::printable(info.version.as_bytes(), 200)),
         modes: match modes {
             Some(modes) => modes.available_modes.iter().map(|mode| mode.id.to_string()).collect(),
             None => configured.as_ref().map(|choice| choice.values.clone()).unwrap_or_default(),
@@ -455,7 +482,8 @@ async fn choose(
     value: &str,
 ) -> Result<(), Error> {
     let value = acp::SessionConfigValueId::new(value.to_owned());
-    let request = acp::SetSessionConfigOptionRequest::new(session.session_id.clone(), option, value);
+    let request =
+        acp::SetSessionConfigOptionRequest::new(session.session_id.clone(), option, value);
     let answer = connection.send_request(request).block_task();
     wires.answer("session/set_config_option", IN_HANDSHAKE, answer).await?;
     Ok(())
@@ -468,7 +496,10 @@ struct Choice {
     values: Vec<String>,
 }
 
-fn choices(session: &acp::NewSessionResponse, category: &acp::SessionConfigOptionCategory) -> Option<Choice> {
+fn choices(
+    session: &acp::NewSessionResponse,
+    category: &acp::SessionConfigOptionCategory,
+) -> Option<Choice> {
     let options = session.config_options.iter().flatten();
     let option = options.into_iter().find(|option| option.category.as_ref() == Some(category))?;
     let acp::SessionConfigKind::Select(select) = &option.kind else { return None };
@@ -476,9 +507,11 @@ fn choices(session: &acp::NewSessionResponse, category: &acp::SessionConfigOptio
         acp::SessionConfigSelectOptions::Ungrouped(options) => {
             options.iter().map(|option| option.value.to_string()).collect()
         }
-        acp::SessionConfigSelectOptions::Grouped(groups) => {
-            groups.iter().flat_map(|group| &group.options).map(|option| option.value.to_string()).collect()
-        }
+        acp::SessionConfigSelectOptions::Grouped(groups) => groups
+            .iter()
+            .flat_map(|group| &group.options)
+            .map(|option| option.value.to_string())
+            .collect(),
         _ => Vec::new(),
     };
     Some(Choice { id: option.id.clone(), current: select.current_value.to_string(), values })
@@ -510,7 +543,8 @@ async fn take_turn(
     wires.progress.touch();
     let block = acp::ContentBlock::Text(acp::TextContent::new(prompt));
     let request = acp::PromptRequest::new(session.clone(), vec![block]);
-    let answer = wires.answer("session/prompt", &during, connection.send_request(request).block_task());
+    let answer =
+        wires.answer("session/prompt", &during, connection.send_request(request).block_task());
     let mut answer = pin!(answer);
     let answer = tokio::select! {
         biased;
@@ -544,7 +578,11 @@ async fn take_turn(
     Ok(Said { end: TurnEnd { stop_reason, gave_up }, message })
 }
 
-async fn verify<V: Verifier>(wires: &Wires, verifier: &mut V, turn: u32) -> Result<Vec<VerifyResult>, Error> {
+async fn verify<V: Verifier>(
+    wires: &Wires,
+    verifier: &mut V,
+    turn: u32,
+) -> Result<Vec<VerifyResult>, Error> {
     let results = verifier.verify(turn).await.map_err(Error::Verify)?;
     for result in &results {
         wires

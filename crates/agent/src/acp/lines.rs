@@ -223,7 +223,10 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             (Some(_), Some(_)) => {
                 self.requests += 1;
                 if self.requests > self.limits.requests {
-                    return Err(Error::Flood(format!("more than {} requests", self.limits.requests)));
+                    return Err(Error::Flood(format!(
+                        "more than {} requests",
+                        self.limits.requests
+                    )));
                 }
                 self.ears.desk.lock().await.recorder.flush().await?;
                 Ok(Some(text))

@@ -82,12 +82,21 @@ impl Permissions {
     /// Denies everything, with this reason.
     pub fn deny_all(reason: &str) -> Self {
         let reason = reason.to_owned();
-        Self::new(Fixed { allowed: Vec::new(), denied: Vec::new(), otherwise: Answer { allow: false, reason } })
+        Self::new(Fixed {
+            allowed: Vec::new(),
+            denied: Vec::new(),
+            otherwise: Answer { allow: false, reason },
+        })
     }
 
     fn rules(allowed: Vec<Rule>, denied: Vec<Rule>, otherwise: bool) -> Self {
-        let reason = if otherwise { "allowed unless a rule denies" } else { "denied unless a rule allows" };
-        Self::new(Fixed { allowed, denied, otherwise: Answer { allow: otherwise, reason: reason.to_owned() } })
+        let reason =
+            if otherwise { "allowed unless a rule denies" } else { "denied unless a rule allows" };
+        Self::new(Fixed {
+            allowed,
+            denied,
+            otherwise: Answer { allow: otherwise, reason: reason.to_owned() },
+        })
     }
 
     pub(super) fn decide(&self, ask: Ask) -> BoxFuture<'static, Answer> {
@@ -118,7 +127,10 @@ impl Decide for Fixed {
 impl Rule {
     fn matches(&self, ask: &Ask) -> bool {
         let kind = self.kind.is_none_or(|kind| ask.kind == Some(kind));
-        let holds = self.holds.as_ref().is_none_or(|text| ask.title.contains(text) || holds(&ask.input, text));
+        let holds = self
+            .holds
+            .as_ref()
+            .is_none_or(|text| ask.title.contains(text) || holds(&ask.input, text));
         let under = self.under.as_ref().is_none_or(|root| {
             !ask.paths.is_empty() && ask.paths.iter().all(|path| lies_under(path, root))
         });
@@ -134,7 +146,9 @@ fn holds(value: &serde_json::Value, text: &str) -> bool {
             words.join(" ").contains(text) || values.iter().any(|value| holds(value, text))
         }
         serde_json::Value::Object(fields) => fields.values().any(|value| holds(value, text)),
-        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => false,
+        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => {
+            false
+        }
     }
 }
 
@@ -154,7 +168,12 @@ impl Ask {
             Some(title) => clip::printable(title.as_bytes(), 500),
             None => format!("tool call {}", clip::printable(tool_call.as_bytes(), 100)),
         };
-        let paths = fields.locations.iter().flatten().map(|place| place.path.display().to_string()).collect();
+        let paths = fields
+            .locations
+            .iter()
+            .flatten()
+            .map(|place| place.path.display().to_string())
+            .collect();
         Self { tool_call, title, kind: fields.kind.map(updates::tool_kind), input, paths }
     }
 }
@@ -170,7 +189,8 @@ pub(super) fn outcome(
     } else {
         &[acp::PermissionOptionKind::RejectOnce, acp::PermissionOptionKind::RejectAlways]
     };
-    let chosen = kinds.iter().find_map(|kind| request.options.iter().find(|option| option.kind == *kind));
+    let chosen =
+        kinds.iter().find_map(|kind| request.options.iter().find(|option| option.kind == *kind));
     match chosen {
         Some(option) => {
             let selected = acp::SelectedPermissionOutcome::new(option.option_id.clone());
@@ -202,11 +222,20 @@ mod tests {
 
     #[tokio::test]
     async fn a_denial_is_found_in_the_title_and_anywhere_in_the_input() {
-        let rule = Rule { name: "no push".to_owned(), holds: Some("git push".to_owned()), ..Rule::default() };
+        let rule = Rule {
+            name: "no push".to_owned(),
+            holds: Some("git push".to_owned()),
+            ..Rule::default()
+        };
         let permissions = Permissions::allow_unless(vec![rule]);
         assert!(!allows(&permissions, ask("git push origin", json!(null), &[])).await);
-        assert!(!allows(&permissions, ask("Terminal", json!({"command": "cd x && git push"}), &[])).await);
-        assert!(!allows(&permissions, ask("Terminal", json!({"command": ["git", "push"]}), &[])).await);
+        assert!(
+            !allows(&permissions, ask("Terminal", json!({"command": "cd x && git push"}), &[]))
+                .await
+        );
+        assert!(
+            !allows(&permissions, ask("Terminal", json!({"command": ["git", "push"]}), &[])).await
+        );
         assert!(allows(&permissions, ask("Terminal", json!({"command": "git status"}), &[])).await);
     }
 
@@ -227,7 +256,10 @@ mod tests {
     }
 
     fn request(kinds: &[acp::PermissionOptionKind]) -> acp::RequestPermissionRequest {
-        let options = kinds.iter().map(|kind| acp::PermissionOption::new(format!("{kind:?}"), "name", *kind)).collect();
+        let options = kinds
+            .iter()
+            .map(|kind| acp::PermissionOption::new(format!("{kind:?}"), "name", *kind))
+            .collect();
         let update = acp::ToolCallUpdate::new("t1", acp::ToolCallUpdateFields::new());
         acp::RequestPermissionRequest::new("s1", update, options)
     }
@@ -235,15 +267,19 @@ mod tests {
     #[test]
     fn permission_for_ever_is_never_given() {
         use acp::PermissionOptionKind::{AllowAlways, AllowOnce, RejectAlways, RejectOnce};
-        let chosen = |kinds: &[acp::PermissionOptionKind], allow| {
-            match outcome(&request(kinds), &Answer { allow, reason: String::new() }) {
-                (acp::RequestPermissionOutcome::Selected(selected), allowed) => {
-                    (selected.option_id.to_string(), allowed)
-                }
-                (_, allowed) => ("cancelled".to_owned(), allowed),
+        let chosen = |kinds: &[acp::PermissionOptionKind], allow| match outcome(
+            &request(kinds),
+            &Answer { allow, reason: String::new() },
+        ) {
+            (acp::RequestPermissionOutcome::Selected(selected), allowed) => {
+                (selected.option_id.to_string(), allowed)
             }
+            (_, allowed) => ("cancelled".to_owned(), allowed),
         };
-        assert_eq!(chosen(&[AllowAlways, AllowOnce, RejectOnce], true), ("AllowOnce".to_owned(), true));
+        assert_eq!(
+            chosen(&[AllowAlways, AllowOnce, RejectOnce], true),
+            ("AllowOnce".to_owned(), true)
+        );
         assert_eq!(chosen(&[AllowAlways, RejectOnce], true), ("cancelled".to_owned(), false));
         assert_eq!(chosen(&[AllowAlways, RejectAlways], false), ("RejectAlways".to_owned(), false));
         assert_eq!(chosen(&[AllowAlways], false), ("cancelled".to_owned(), false));

@@ -72,21 +72,27 @@ impl Sender {
 /// A rough size of an event in bytes: its texts, and something for the rest.
 fn size(event: &Event) -> u64 {
     let texts = match event {
-        Event::Message { text } | Event::Thought { text } | Event::Problem { text } | Event::Prompt { text, .. } => {
-            text.len()
-        }
+        Event::Message { text }
+        | Event::Thought { text }
+        | Event::Problem { text }
+        | Event::Prompt { text, .. } => text.len(),
         Event::ToolCall { title, input, .. } => title.len() + input.to_string().len(),
         Event::ToolUpdate { output, diffs, .. } => {
             let diffs: usize = diffs
                 .iter()
-                .map(|diff| diff.path.len() + diff.new.len() + diff.old.as_ref().map_or(0, String::len))
+                .map(|diff| {
+                    diff.path.len() + diff.new.len() + diff.old.as_ref().map_or(0, String::len)
+                })
                 .sum();
             output.as_ref().map_or(0, String::len) + diffs
         }
         Event::Plan { entries } => entries.iter().map(|entry| entry.text.len()).sum(),
         Event::Permission { title, reason, .. } => title.len() + reason.len(),
         Event::Verify { command, output, .. } => command.len() + output.len(),
-        Event::Started { .. } | Event::Usage { .. } | Event::GaveUp(_) | Event::TurnEnded { .. } => 0,
+        Event::Started { .. }
+        | Event::Usage { .. }
+        | Event::GaveUp(_)
+        | Event::TurnEnded { .. } => 0,
     };
     (texts + 64) as u64
 }
@@ -230,7 +236,8 @@ impl Recorder {
         let event = match (self.waiting.take(), event) {
             (Some(Waiting::Update(waiting)), event) => match merge(waiting, event) {
                 Ok(merged) => merged,
-                Err((waiting, event)) => {
+                Err(both) => {
+                    let (waiting, event) = *both;
                     self.sender.send(waiting).await?;
                     event
                 }
@@ -268,7 +275,7 @@ impl Recorder {
 }
 
 /// Two updates of the same call as one.
-fn merge(first: Event, second: Event) -> Result<Event, (Event, Event)> {
+fn merge(first: Event, second: Event) -> Result<Event, Box<(Event, Event)>> {
     match (first, second) {
         (
             Event::ToolUpdate { id, output: old_output, diffs: old_diffs, .. },
@@ -279,15 +286,15 @@ fn merge(first: Event, second: Event) -> Result<Event, (Event, Event)> {
             output: output.or(old_output),
             diffs: if diffs.is_empty() { old_diffs } else { diffs },
         }),
-        other => Err(other),
+        other => Err(Box::new(other)),
     }
 }
 
 /// A text without its last word, and that word if it may still grow and is not too long.
 fn split_last_word(mut text: String) -> (String, Option<String>) {
-    let start = text.rfind(char::is_whitespace).map_or(0, |at| {
-        at + text[at..].chars().next().map_or(1, char::len_utf8)
-    });
+    let start = text
+        .rfind(char::is_whitespace)
+        .map_or(0, |at| at + text[at..].chars().next().map_or(1, char::len_utf8));
     if start == text.len() || text.len() - start > WORD {
         return (text, None);
     }
@@ -310,7 +317,12 @@ mod tests {
     }
 
     fn update(id: &str, status: ToolStatus, output: &str) -> Event {
-        Event::ToolUpdate { id: id.to_owned(), status, output: Some(output.to_owned()), diffs: vec![] }
+        Event::ToolUpdate {
+            id: id.to_owned(),
+            status,
+            output: Some(output.to_owned()),
+            diffs: vec![],
+        }
     }
 
     fn received(receiver: &mut mpsc::Receiver<Event>) -> Vec<Event> {
@@ -346,7 +358,10 @@ mod tests {
         recorder.flush_words().await.unwrap();
         recorder.record(message("cdef today")).await.unwrap();
         recorder.flush().await.unwrap();
-        assert_eq!(received(&mut receiver), vec![message("the key is "), message("sk-abcdef today")]);
+        assert_eq!(
+            received(&mut receiver),
+            vec![message("the key is "), message("sk-abcdef today")]
+        );
     }
 
     #[tokio::test]
@@ -361,7 +376,10 @@ mod tests {
                 break;
             }
         }
-        assert_eq!(end.unwrap_err().to_string(), "the agent sent too much: more than 100000 bytes of events");
+        assert_eq!(
+            end.unwrap_err().to_string(),
+            "the agent sent too much: more than 100000 bytes of events"
+        );
         assert!(received(&mut receiver).len() < 20);
     }
 

@@ -37,8 +37,13 @@ impl Tail {
 
     /// What is kept, escaped for reading: lines stay lines, other control characters do not.
     pub fn text(&self) -> String {
-        let kept: Vec<u8> =
-            self.bytes.lock().expect("nothing panics while it holds this lock").iter().copied().collect();
+        let kept: Vec<u8> = self
+            .bytes
+            .lock()
+            .expect("nothing panics while it holds this lock")
+            .iter()
+            .copied()
+            .collect();
         let lines: Vec<String> =
             kept.split(|byte| *byte == b'\n').map(|line| clip::printable(line, 2000)).collect();
         lines.join("\n").trim().to_owned()

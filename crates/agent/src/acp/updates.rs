@@ -78,7 +78,9 @@ impl Translator {
             acp::SessionUpdate::ToolCall(call) => self.call(call),
             acp::SessionUpdate::ToolCallUpdate(update) => self.update(update),
             acp::SessionUpdate::Plan(plan) => vec![Event::Plan { entries: self.plan(plan) }],
-            acp::SessionUpdate::CurrentModeUpdate(update) => self.mode_changed(&update.current_mode_id.to_string()),
+            acp::SessionUpdate::CurrentModeUpdate(update) => {
+                self.mode_changed(&update.current_mode_id.to_string())
+            }
             acp::SessionUpdate::UsageUpdate(usage) => {
                 if let Some(cost) = usage.cost {
                     let currency = clip::printable(cost.currency.as_bytes(), 10);
@@ -265,7 +267,8 @@ fn terminal_output(meta: Option<&acp::Meta>) -> Option<&str> {
 
 /// Agents that put the output only into `rawOutput` use a text, or an object with one of these.
 fn raw_output(value: &serde_json::Value) -> Option<String> {
-    const FIELDS: [&str; 6] = ["formatted_output", "aggregated_output", "output", "stdout", "content", "error"];
+    const FIELDS: [&str; 6] =
+        ["formatted_output", "aggregated_output", "output", "stdout", "content", "error"];
     match value {
         serde_json::Value::Null => None,
         serde_json::Value::String(text) => Some(text.clone()),
@@ -300,16 +303,24 @@ fn bounded(value: serde_json::Value, max: usize) -> serde_json::Value {
     }
     let shortened = shorten(value, max / 8);
     let text = shortened.to_string();
-    if text.len() <= max { shortened } else { serde_json::Value::String(clip::head_and_tail(&text, max)) }
+    if text.len() <= max {
+        shortened
+    } else {
+        serde_json::Value::String(clip::head_and_tail(&text, max))
+    }
 }
 
 fn shorten(value: serde_json::Value, max: usize) -> serde_json::Value {
     match value {
-        serde_json::Value::String(text) => serde_json::Value::String(clip::head_and_tail(&text, max)),
-        serde_json::Value::Array(values) => values.into_iter().map(|value| shorten(value, max)).collect(),
-        serde_json::Value::Object(fields) => {
-            serde_json::Value::Object(fields.into_iter().map(|(name, value)| (name, shorten(value, max))).collect())
+        serde_json::Value::String(text) => {
+            serde_json::Value::String(clip::head_and_tail(&text, max))
         }
+        serde_json::Value::Array(values) => {
+            values.into_iter().map(|value| shorten(value, max)).collect()
+        }
+        serde_json::Value::Object(fields) => serde_json::Value::Object(
+            fields.into_iter().map(|(name, value)| (name, shorten(value, max))).collect(),
+        ),
         other => other,
     }
 }
@@ -366,7 +377,11 @@ mod tests {
                 id: "a".to_owned(),
                 status: ToolStatus::Completed,
                 output: Some("ok".to_owned()),
-                diffs: vec![FileDiff { path: "/repo/a".to_owned(), old: None, new: "x".to_owned() }]
+                diffs: vec![FileDiff {
+                    path: "/repo/a".to_owned(),
+                    old: None,
+                    new: "x".to_owned()
+                }]
             }]
         );
         assert_eq!(translator.open_calls(), 0);
@@ -411,7 +426,9 @@ mod tests {
         let change = json!({"sessionUpdate": "current_mode_update", "currentModeId": "full"});
         assert_eq!(
             events(&mut translator, change.clone()),
-            vec![Event::Problem { text: "The agent changed its mode from `ask` to `full` on its own.".to_owned() }]
+            vec![Event::Problem {
+                text: "The agent changed its mode from `ask` to `full` on its own.".to_owned()
+            }]
         );
         assert_eq!(events(&mut translator, change), vec![]);
     }

@@ -109,7 +109,9 @@ impl Conversation {
         while size > budget && self.said.len() > NEWEST + 1 {
             let removed = self.said.remove(1);
             size -= entry_size(&removed).min(size);
-            if matches!(removed, Said::Answer(_)) && matches!(self.said.get(1), Some(Said::Results(_))) {
+            if matches!(removed, Said::Answer(_))
+                && matches!(self.said.get(1), Some(Said::Results(_)))
+            {
                 let results = self.said.remove(1);
                 size -= entry_size(&results).min(size);
             }
@@ -129,7 +131,8 @@ fn leave_out(said: &mut Said, shortened: &mut bool) -> u64 {
     match said {
         Said::Prompt(_) => {}
         Said::Results(results) => {
-            for result in results.iter_mut().filter(|result| result.text.len() > 2 * LEFT_OUT.len()) {
+            for result in results.iter_mut().filter(|result| result.text.len() > 2 * LEFT_OUT.len())
+            {
                 LEFT_OUT.clone_into(&mut result.text);
                 *shortened = true;
             }
@@ -157,7 +160,13 @@ fn entry_size(said: &Said) -> u64 {
                 .calls
                 .iter()
                 .map(|call| match &call.input {
-                    Ok(input) => input.iter().map(|(name, value)| name.len() + value_size(value)).sum::<usize>() + 64,
+                    Ok(input) => {
+                        input
+                            .iter()
+                            .map(|(name, value)| name.len() + value_size(value))
+                            .sum::<usize>()
+                            + 64
+                    }
                     Err(text) => text.len(),
                 })
                 .sum();
@@ -176,7 +185,8 @@ mod tests {
     use super::*;
 
     fn call(n: usize) -> Said {
-        let input = serde_json::Map::from_iter([("path".to_owned(), Value::String("x".repeat(2000)))]);
+        let input =
+            serde_json::Map::from_iter([("path".to_owned(), Value::String("x".repeat(2000)))]);
         let call = Call { id: n.to_string(), name: "read".to_owned(), input: Ok(input) };
         Said::Answer(Answer { calls: vec![call], ..Answer::default() })
     }
@@ -202,7 +212,9 @@ mod tests {
         assert!(conversation.size() <= 60_000 * BYTES_PER_TOKEN);
         assert_eq!(conversation.said().len(), 101);
         assert_eq!(conversation.said()[100], result(49));
-        assert!(matches!(&conversation.said()[2], Said::Results(results) if results[0].text == LEFT_OUT));
+        assert!(
+            matches!(&conversation.said()[2], Said::Results(results) if results[0].text == LEFT_OUT)
+        );
         assert!(!conversation.shorten(60_000));
     }
 
@@ -217,7 +229,9 @@ mod tests {
         // Every result still follows its call.
         for pair in said[1..].chunks(2) {
             match pair {
-                [Said::Answer(answer), Said::Results(results)] => assert_eq!(answer.calls[0].id, results[0].id),
+                [Said::Answer(answer), Said::Results(results)] => {
+                    assert_eq!(answer.calls[0].id, results[0].id)
+                }
                 other => panic!("{other:?}"),
             }
         }
@@ -231,7 +245,11 @@ mod tests {
         conversation.close_open_calls("cancelled");
         assert_eq!(
             conversation.said()[1..],
-            [Said::Results(vec![ToolResult { id: "7".to_owned(), text: "cancelled".to_owned(), failed: true }])]
+            [Said::Results(vec![ToolResult {
+                id: "7".to_owned(),
+                text: "cancelled".to_owned(),
+                failed: true
+            }])]
         );
     }
 }

@@ -98,19 +98,28 @@ impl Model {
         }
     }
 
-    async fn once(&self, system: &str, conversation: &Conversation, offers: &[Offer]) -> Result<Answer, Problem> {
+    async fn once(
+        &self,
+        system: &str,
+        conversation: &Conversation,
+        offers: &[Offer],
+    ) -> Result<Answer, Problem> {
         let options = &self.options;
         let (path, headers, body) = match options.api {
             Api::AnthropicMessages => {
                 let body = anthropic::request(options, system, conversation, offers);
                 ("/v1/messages", vec![("anthropic-version", "2023-06-01")], body)
             }
-            Api::OpenAiChat => ("/chat/completions", vec![], chat::request(options, system, conversation, offers)),
+            Api::OpenAiChat => {
+                ("/chat/completions", vec![], chat::request(options, system, conversation, offers))
+            }
         };
         let url = format!("{}{path}", options.base_url);
         let call = http::post(&url, &headers, body.to_string());
         let response = match tokio::time::timeout(options.limits.call, call).await {
-            Ok(response) => response.map_err(|text| Problem::again(format!("the model door can't be reached: {text}")))?,
+            Ok(response) => response.map_err(|text| {
+                Problem::again(format!("the model door can't be reached: {text}"))
+            })?,
             Err(_) => {
                 let seconds = options.limits.call.as_secs();
                 return Err(Problem::again(format!("the model did not answer within {seconds} s")));
@@ -120,7 +129,10 @@ impl Model {
             return Err(refused(&response));
         }
         let answer: Value = serde_json::from_slice(&response.body).map_err(|error| {
-            Problem::again(format!("the model's answer is no JSON ({error}): {}", clip::printable(&response.body, 200)))
+            Problem::again(format!(
+                "the model's answer is no JSON ({error}): {}",
+                clip::printable(&response.body, 200)
+            ))
         })?;
         match options.api {
             Api::AnthropicMessages => anthropic::answer(&answer),
@@ -154,7 +166,13 @@ fn refused(response: &http::Response) -> Problem {
     let said = provider_message(&response.body);
     let text = format!("the model door answered {}: {said}", response.status);
     let lower = said.to_lowercase();
-    let too_long = ["prompt is too long", "context_length", "context length", "too many tokens", "context window"];
+    let too_long = [
+        "prompt is too long",
+        "context_length",
+        "context length",
+        "too many tokens",
+        "context window",
+    ];
     let again = match response.status {
         400 | 413 if too_long.iter().any(|words| lower.contains(words)) => Again::Shorter,
         408 | 409 | 425 | 429 | 500..=599 => Again::Yes,
@@ -195,7 +213,11 @@ mod tests {
     #[test]
     fn an_error_is_tried_again_only_where_that_can_help() {
         let problem = |status, body: &str| {
-            refused(&http::Response { status, retry_after: None, body: body.as_bytes().to_vec().into() })
+            refused(&http::Response {
+                status,
+                retry_after: None,
+                body: body.as_bytes().to_vec().into(),
+            })
         };
         assert!(matches!(problem(529, "{}").again, Again::Yes));
         assert!(matches!(problem(429, "{}").again, Again::Yes));
@@ -203,7 +225,10 @@ mod tests {
         assert!(matches!(problem(400, "{}").again, Again::No));
         let long = r#"{"error":{"message":"prompt is too long: 9 > 8"}}"#;
         assert!(matches!(problem(400, long).again, Again::Shorter));
-        assert_eq!(problem(400, long).text, "the model door answered 400: prompt is too long: 9 > 8");
+        assert_eq!(
+            problem(400, long).text,
+            "the model door answered 400: prompt is too long: 9 > 8"
+        );
         assert_eq!(problem(402, "no\nmoney").text, "the model door answered 402: no\\nmoney");
     }
 }

@@ -45,12 +45,15 @@ where
         .on_receive_request(
             async move |_: acp::InitializeRequest, responder, _| {
                 let info = acp::Implementation::new("windlass", env!("CARGO_PKG_VERSION"));
-                responder.respond(acp::InitializeResponse::new(ProtocolVersion::V1).agent_info(info))
+                responder
+                    .respond(acp::InitializeResponse::new(ProtocolVersion::V1).agent_info(info))
             },
             agent_client_protocol::on_receive_request!(),
         )
         .on_receive_request(
-            async move |request: acp::NewSessionRequest, responder, _| responder.respond(for_new.begin(request.cwd)),
+            async move |request: acp::NewSessionRequest, responder, _| {
+                responder.respond(for_new.begin(request.cwd))
+            },
             agent_client_protocol::on_receive_request!(),
         )
         .on_receive_request(
@@ -61,12 +64,21 @@ where
             agent_client_protocol::on_receive_request!(),
         )
         .on_receive_request(
-            async move |request: acp::PromptRequest, responder, connection: ConnectionTo<Client>| {
+            async move |request: acp::PromptRequest,
+                        responder,
+                        connection: ConnectionTo<Client>| {
+                // Begun here and not in the task, so that a cancel that follows at once is not lost.
+                let begun = match for_prompt.begin_turn(&request.session_id) {
+                    Ok(begun) => begun,
+                    Err(error) => return responder.respond_with_error(error),
+                };
                 let sessions = for_prompt.clone();
                 let speaking = connection.clone();
                 // A turn takes long, and a cancel must get through meanwhile.
-                connection
-                    .spawn(async move { responder.respond_with_result(sessions.prompt(speaking, request).await) })
+                connection.spawn(async move {
+                    let answer = sessions.prompt(speaking, request, begun).await;
+                    responder.respond_with_result(answer)
+                })
             },
             agent_client_protocol::on_receive_request!(),
         )
@@ -111,6 +123,13 @@ struct Session {
     memory: Option<turn::Memory>,
 }
 
+/// A turn that is about to run.
+struct Begun {
+    memory: turn::Memory,
+    mode: Mode,
+    cancel: watch::Receiver<bool>,
+}
+
 impl Sessions {
     fn begin(&self, cwd: PathBuf) -> acp::NewSessionResponse {
         let mut all = self.lock();
@@ -125,7 +144,9 @@ impl Sessions {
         all.sessions.insert(id.clone(), session);
         let modes = MODES
             .iter()
-            .map(|(id, _, description)| acp::SessionMode::new(*id, *id).description((*description).to_owned()))
+            .map(|(id, _, description)| {
+                acp::SessionMode::new(*id, *id).description((*description).to_owned())
+            })
             .collect();
         acp::NewSessionResponse::new(id).modes(acp::SessionModeState::new(MODES[0].0, modes))
     }
@@ -135,25 +156,30 @@ impl Sessions {
         request: &acp::SetSessionModeRequest,
     ) -> Result<acp::SetSessionModeResponse, agent_client_protocol::Error> {
         let mode = MODES.iter().find(|(id, _, _)| *id == &*request.mode_id.0);
-        let (_, mode, _) = mode.ok_or_else(|| wrong(format!("there is no mode `{}`", request.mode_id)))?;
+        let (_, mode, _) =
+            mode.ok_or_else(|| wrong(format!("there is no mode `{}`", request.mode_id)))?;
         let mut all = self.lock();
         all.session(&request.session_id)?.mode = *mode;
         Ok(acp::SetSessionModeResponse::new())
+    }
+
+    fn begin_turn(&self, id: &acp::SessionId) -> Result<Begun, agent_client_protocol::Error> {
+        let mut all = self.lock();
+        let session = all.session(id)?;
+        let memory =
+            session.memory.take().ok_or_else(|| wrong("a turn is running already".to_owned()))?;
+        session.cancel.send_replace(false);
+        Ok(Begun { memory, mode: session.mode, cancel: session.cancel.subscribe() })
     }
 
     async fn prompt(
         &self,
         connection: ConnectionTo<Client>,
         request: acp::PromptRequest,
+        begun: Begun,
     ) -> Result<acp::PromptResponse, agent_client_protocol::Error> {
+        let Begun { mut memory, mode, mut cancel } = begun;
         let prompt = read_prompt(&request.prompt);
-        let (mut memory, mode, mut cancel) = {
-            let mut all = self.lock();
-            let session = all.session(&request.session_id)?;
-            let memory = session.memory.take().ok_or_else(|| wrong("a turn is running already".to_owned()))?;
-            session.cancel.send_replace(false);
-            (memory, session.mode, session.cancel.subscribe())
-        };
         let voice = Voice::new(connection, request.session_id.clone(), memory.calls.clone());
         let end = tokio::select! {
             biased;
@@ -185,7 +211,10 @@ impl Sessions {
 }
 
 impl All {
-    fn session(&mut self, id: &acp::SessionId) -> Result<&mut Session, agent_client_protocol::Error> {
+    fn session(
+        &mut self,
+        id: &acp::SessionId,
+    ) -> Result<&mut Session, agent_client_protocol::Error> {
         self.sessions.get_mut(id).ok_or_else(|| wrong(format!("there is no session `{id}`")))
     }
 }

@@ -109,8 +109,10 @@ pub(super) fn read(name: &str, input: &Result<Map<String, Value>, String>) -> Re
 
 fn parse<T: DeserializeOwned>(input: Map<String, Value>) -> Result<T, String> {
     // Models send `null` for what they leave out.
-    let input: Map<String, Value> = input.into_iter().filter(|(_, value)| !value.is_null()).collect();
-    serde_json::from_value(Value::Object(input)).map_err(|error| format!("the input is not as described: {error}"))
+    let input: Map<String, Value> =
+        input.into_iter().filter(|(_, value)| !value.is_null()).collect();
+    serde_json::from_value(Value::Object(input))
+        .map_err(|error| format!("the input is not as described: {error}"))
 }
 
 fn object(properties: Value, required: &[&str]) -> Value {
@@ -127,7 +129,10 @@ mod tests {
 
     #[test]
     fn a_call_that_is_not_as_described_is_explained_to_the_model() {
-        assert!(matches!(read("read", &input(json!({"path": "a", "lines": null}))), Ok(Tool::Read(_))));
+        assert!(matches!(
+            read("read", &input(json!({"path": "a", "lines": null}))),
+            Ok(Tool::Read(_))
+        ));
         assert_eq!(
             read("exec", &input(json!({"cmd": "ls"}))).unwrap_err(),
             "the input is not as described: unknown field `cmd`, expected `command` or `seconds`"
@@ -152,7 +157,8 @@ mod tests {
         ];
         for (offer, (name, value)) in offers().iter().zip(full) {
             assert_eq!(offer.name, name);
-            let offered: Vec<&String> = offer.schema["properties"].as_object().unwrap().keys().collect();
+            let offered: Vec<&String> =
+                offer.schema["properties"].as_object().unwrap().keys().collect();
             let given: Vec<&String> = value.as_object().unwrap().keys().collect();
             assert_eq!(offered, given, "{name}");
             read(name, &input(value.clone())).unwrap();

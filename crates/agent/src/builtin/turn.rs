@@ -31,7 +31,13 @@ pub(super) struct Memory {
 
 impl Memory {
     pub(super) fn new(cwd: PathBuf) -> Self {
-        Self { cwd, calls: Arc::default(), conversation: Conversation::default(), tokens: 0, room: 0 }
+        Self {
+            cwd,
+            calls: Arc::default(),
+            conversation: Conversation::default(),
+            tokens: 0,
+            room: 0,
+        }
     }
 
     /// Leaves the conversation in a state from which it can go on, however the turn ended.
@@ -60,7 +66,13 @@ const SHORTEN_AT: u64 = 80;
 const SHORTEN_TO: u64 = 50;
 
 /// Takes a turn.
-pub(super) async fn take(memory: &mut Memory, options: &Options, mode: Mode, voice: &Voice, prompt: String) -> TurnEnd {
+pub(super) async fn take(
+    memory: &mut Memory,
+    options: &Options,
+    mode: Mode,
+    voice: &Voice,
+    prompt: String,
+) -> TurnEnd {
     memory.conversation.push(Said::Prompt(prompt));
     let turn = Turn { options, mode, voice, model: Model::new(options.clone()) };
     match turn.run(memory).await {
@@ -83,7 +95,10 @@ impl Turn<'_> {
         let mut cut_off = 0;
         for _ in 0..limits.calls {
             if memory.tokens >= limits.tokens {
-                self.voice.say(&format!("I stop: this session used {} tokens, its limit.", memory.tokens))?;
+                self.voice.say(&format!(
+                    "I stop: this session used {} tokens, its limit.",
+                    memory.tokens
+                ))?;
                 return Ok(TurnEnd::OutOfTokens);
             }
             let answer = match self.ask_model(memory, &system).await? {
@@ -119,12 +134,19 @@ impl Turn<'_> {
                 return Ok(end);
             }
         }
-        self.voice.say(&format!("I stop: this turn called the model {} times, its limit.", limits.calls))?;
+        self.voice.say(&format!(
+            "I stop: this turn called the model {} times, its limit.",
+            limits.calls
+        ))?;
         Ok(TurnEnd::OutOfCalls)
     }
 
     /// The next answer; the inner error is for people.
-    async fn ask_model(&self, memory: &mut Memory, system: &str) -> Result<Result<Answer, String>, Gone> {
+    async fn ask_model(
+        &self,
+        memory: &mut Memory,
+        system: &str,
+    ) -> Result<Result<Answer, String>, Gone> {
         let limits = &self.options.limits;
         if memory.room > limits.context_tokens * SHORTEN_AT / 100 {
             memory.conversation.shorten(limits.context_tokens * SHORTEN_TO / 100);
@@ -152,7 +174,11 @@ impl Turn<'_> {
     }
 
     /// Runs the calls of one answer in order and puts their results into the conversation.
-    async fn run_calls(&self, memory: &mut Memory, calls: &[Call]) -> Result<Option<TurnEnd>, Gone> {
+    async fn run_calls(
+        &self,
+        memory: &mut Memory,
+        calls: &[Call],
+    ) -> Result<Option<TurnEnd>, Gone> {
         let mut results = Vec::new();
         let mut end = None;
         for call in calls {
@@ -183,12 +209,21 @@ impl Turn<'_> {
     }
 
     /// Runs one tool; what comes back is for the model.
-    async fn run_tool(&self, memory: &Memory, call: &Call, tool: Tool) -> Result<(String, bool), Gone> {
+    async fn run_tool(
+        &self,
+        memory: &Memory,
+        call: &Call,
+        tool: Tool,
+    ) -> Result<(String, bool), Gone> {
         let input = Value::Object(call.input.clone().unwrap_or_default());
         let (title, kind, asks) = match &tool {
             Tool::Read(read) => (format!("Read {}", read.path), acp::ToolKind::Read, false),
-            Tool::Edit(edit) => (format!("Edit {}", edit.path), acp::ToolKind::Edit, self.mode == Mode::Ask),
-            Tool::Exec(exec) => (exec.command.clone(), acp::ToolKind::Execute, self.mode != Mode::Full),
+            Tool::Edit(edit) => {
+                (format!("Edit {}", edit.path), acp::ToolKind::Edit, self.mode == Mode::Ask)
+            }
+            Tool::Exec(exec) => {
+                (exec.command.clone(), acp::ToolKind::Execute, self.mode != Mode::Full)
+            }
             Tool::Finish(_) => ("Finish".to_owned(), acp::ToolKind::Other, false),
         };
         let id = self.voice.begin(&title, kind, &input)?;
@@ -215,7 +250,12 @@ impl Turn<'_> {
         Ok((text, well))
     }
 
-    async fn exec(&self, cwd: &std::path::Path, exec: &exec::Exec, id: &acp::ToolCallId) -> (String, bool) {
+    async fn exec(
+        &self,
+        cwd: &std::path::Path,
+        exec: &exec::Exec,
+        id: &acp::ToolCallId,
+    ) -> (String, bool) {
         let limits: &Limits = &self.options.limits;
         // A client that is gone is noticed when the call ends.
         let show = |output| drop(self.voice.progress(id, output));

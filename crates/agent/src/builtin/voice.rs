@@ -28,7 +28,11 @@ pub(super) struct Gone;
 
 impl Voice {
     /// `calls` counts the tool calls of the whole session, so that their ids are unique.
-    pub(super) fn new(connection: ConnectionTo<Client>, session: acp::SessionId, calls: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(
+        connection: ConnectionTo<Client>,
+        session: acp::SessionId,
+        calls: Arc<AtomicU64>,
+    ) -> Self {
         Self { connection, session, calls }
     }
 
@@ -46,7 +50,12 @@ impl Voice {
     }
 
     /// Announces a tool call and returns its id.
-    pub(super) fn begin(&self, title: &str, kind: acp::ToolKind, input: &Value) -> Result<acp::ToolCallId, Gone> {
+    pub(super) fn begin(
+        &self,
+        title: &str,
+        kind: acp::ToolKind,
+        input: &Value,
+    ) -> Result<acp::ToolCallId, Gone> {
         let number = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
         let id = acp::ToolCallId::new(format!("tool-{number}"));
         let call = acp::ToolCall::new(id.clone(), one_line(title))
@@ -62,7 +71,10 @@ impl Voice {
         let fields = acp::ToolCallUpdateFields::new()
             .status(acp::ToolCallStatus::InProgress)
             .content(vec![text(output)]);
-        self.update(acp::SessionUpdate::ToolCallUpdate(acp::ToolCallUpdate::new(id.clone(), fields)))
+        self.update(acp::SessionUpdate::ToolCallUpdate(acp::ToolCallUpdate::new(
+            id.clone(),
+            fields,
+        )))
     }
 
     /// Ends a call.
@@ -73,11 +85,13 @@ impl Voice {
         output: &str,
         changed: Option<&Changed>,
     ) -> Result<(), Gone> {
-        let status = if well { acp::ToolCallStatus::Completed } else { acp::ToolCallStatus::Failed };
+        let status =
+            if well { acp::ToolCallStatus::Completed } else { acp::ToolCallStatus::Failed };
         let content = match changed {
             Some(changed) => {
-                let diff = acp::Diff::new(changed.path.clone(), clip::head_and_tail(&changed.new, DIFF))
-                    .old_text(changed.old.as_ref().map(|old| clip::head_and_tail(old, DIFF)));
+                let diff =
+                    acp::Diff::new(changed.path.clone(), clip::head_and_tail(&changed.new, DIFF))
+                        .old_text(changed.old.as_ref().map(|old| clip::head_and_tail(old, DIFF)));
                 vec![acp::ToolCallContent::Diff(diff)]
             }
             None => vec![text(output.to_owned())],
@@ -110,7 +124,9 @@ impl Voice {
         );
         match self.connection.send_request(request).block_task().await {
             Ok(answer) => match answer.outcome {
-                acp::RequestPermissionOutcome::Selected(selected) => &*selected.option_id.0 == "allow",
+                acp::RequestPermissionOutcome::Selected(selected) => {
+                    &*selected.option_id.0 == "allow"
+                }
                 _ => false,
             },
             Err(_) => false,

@@ -22,11 +22,35 @@ pub trait Npm {
 pub struct HostNpm {
     /// Its program: a path, or a name that is looked up in the `PATH` of `environment`.
     pub program: PathBuf,
-    /// Its whole environment. Keep what the host has of `PATH`, `HOME`, `NODE_EXTRA_CA_CERTS`,
-    /// `HTTPS_PROXY`, `NO_PROXY` and `npm_config_*`: without them npm can't reach every registry.
+    /// Its whole environment; [`environment`] picks it from the host's.
     pub environment: Vec<(String, String)>,
     /// How long one run may take.
     pub limit: Duration,
+}
+
+/// What npm gets of the host's variables: what it needs to run and to reach its registry (without
+/// `NODE_EXTRA_CA_CERTS` it can't where a private authority signs), and nothing else, so that no
+/// other secret of the host comes near it.
+pub fn environment(host: impl IntoIterator<Item = (String, String)>) -> Vec<(String, String)> {
+    const NAMES: [&str; 14] = [
+        "PATH",
+        "HOME",
+        "LANG",
+        "TMPDIR",
+        "NODE_EXTRA_CA_CERTS",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "NO_PROXY",
+        "http_proxy",
+        "https_proxy",
+        "no_proxy",
+        "NPM_TOKEN",
+    ];
+    let is_wanted =
+        |name: &str| NAMES.contains(&name) || name.to_ascii_lowercase().starts_with("npm_config_");
+    host.into_iter().filter(|(name, _)| is_wanted(name)).collect()
 }
 
 impl Npm for HostNpm {
@@ -41,7 +65,12 @@ impl Npm for HostNpm {
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .map_err(|error| format!("{} can't be started: {error}; install Node 20 or newer", self.program.display()))?;
+            .map_err(|error| {
+                format!(
+                    "{} can't be started: {error}; install Node 20 or newer",
+                    self.program.display()
+                )
+            })?;
         let tail = Tail::default();
         let stderr = child.stderr.take();
         let ended = tokio::time::timeout(self.limit, async {
@@ -53,7 +82,11 @@ impl Npm for HostNpm {
             Ok(Ok(status)) if status.success() => Ok(()),
             Ok(Ok(status)) => Err(format!("{status}; the end of what it said:\n{}", tail.text())),
             Ok(Err(error)) => Err(format!("it can't be waited for: {error}")),
-            Err(_) => Err(format!("it took longer than {} s; the end of what it said:\n{}", self.limit.as_secs(), tail.text())),
+            Err(_) => Err(format!(
+                "it took longer than {} s; the end of what it said:\n{}",
+                self.limit.as_secs(),
+                tail.text()
+            )),
         }
     }
 }

@@ -20,7 +20,8 @@ impl Npm for Played {
         self.runs += 1;
         assert!(arguments.contains(&"--ignore-scripts".to_owned()));
         let manifest: serde_json::Value =
-            serde_json::from_str(&std::fs::read_to_string(directory.join("package.json")).unwrap()).unwrap();
+            serde_json::from_str(&std::fs::read_to_string(directory.join("package.json")).unwrap())
+                .unwrap();
         if let Some(problem) = self.fails {
             return Err(problem.to_owned());
         }
@@ -51,7 +52,9 @@ fn claude(root: &Path) -> Plan {
 
 fn names(path: &Path) -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(path)
-        .map(|entries| entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect())
+        .map(|entries| {
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        })
         .unwrap_or_default();
     names.sort();
     names
@@ -88,7 +91,10 @@ async fn a_failed_install_leaves_nothing() {
     let root = tempfile::tempdir().unwrap();
     let plan = claude(root.path());
     let mut npm = Played { fails: Some("E404"), ..Played::new() };
-    assert_eq!(carry_out(&plan, &mut npm, |_| {}).await.unwrap_err().to_string(), "npm failed: E404");
+    assert_eq!(
+        carry_out(&plan, &mut npm, |_| {}).await.unwrap_err().to_string(),
+        "npm failed: E404"
+    );
     let mut npm = Played { without_entry: true, ..Played::new() };
     let error = carry_out(&plan, &mut npm, |_| {}).await.unwrap_err();
     assert!(matches!(error, Error::Incomplete { .. }), "{error}");
@@ -99,7 +105,8 @@ async fn a_failed_install_leaves_nothing() {
 async fn what_a_killed_install_left_is_removed_and_a_broken_version_replaced() {
     let root = tempfile::tempdir().unwrap();
     let plan = claude(root.path());
-    std::fs::create_dir_all(root.path().join("claude-code/.installing-0.101.0-abc/node_modules")).unwrap();
+    std::fs::create_dir_all(root.path().join("claude-code/.installing-0.101.0-abc/node_modules"))
+        .unwrap();
     std::fs::create_dir_all(plan.target.join("node_modules")).unwrap();
     assert!(matches!(list(root.path()).unwrap().as_slice(), [Listed::Broken { .. }]));
     carry_out(&plan, &mut Played::new(), |_| {}).await.unwrap();
@@ -130,4 +137,31 @@ fn only_exact_versions_of_known_agents_are_taken() {
 #[test]
 fn nothing_installed_is_an_empty_list() {
     assert_eq!(list(Path::new("/does/not/exist")).unwrap(), vec![]);
+}
+
+#[test]
+fn npm_gets_what_it_needs_of_the_hosts_variables_and_no_more() {
+    let host = [
+        "PATH",
+        "NODE_EXTRA_CA_CERTS",
+        "npm_config_registry",
+        "AWS_SECRET_ACCESS_KEY",
+        "ANTHROPIC_API_KEY",
+    ];
+    let host = host.map(|name| (name.to_owned(), "value".to_owned()));
+    let names: Vec<String> = environment(host).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["PATH", "NODE_EXTRA_CA_CERTS", "npm_config_registry"]);
+}
+
+#[tokio::test]
+async fn an_npm_that_is_not_there_or_fails_is_explained() {
+    let directory = tempfile::tempdir().unwrap();
+    let limit = std::time::Duration::from_secs(60);
+    let mut npm = HostNpm { program: "/does/not/exist/npm".into(), environment: vec![], limit };
+    let error = npm.run(&[], directory.path()).await.unwrap_err();
+    assert!(error.contains("/does/not/exist/npm can't be started"), "{error}");
+    let mut npm = HostNpm { program: "/bin/sh".into(), environment: vec![], limit };
+    let arguments = ["-c", "echo \"$HOME is empty\" >&2; exit 3"].map(str::to_owned);
+    let error = npm.run(&arguments, directory.path()).await.unwrap_err();
+    assert_eq!(error, "exit status: 3; the end of what it said:\nis empty");
 }

@@ -39,7 +39,10 @@ async fn an_agent_that_never_starts_is_quoted() {
 #[tokio::test]
 async fn a_program_that_is_no_agent_is_named_by_its_first_line() {
     let script = Script {
-        at_start: vec![Step::Print { line: "Usage: \x1b[1mtool\x1b[0m [FLAGS]".to_owned() }, Step::Exit { code: 2 }],
+        at_start: vec![
+            Step::Print { line: "Usage: \x1b[1mtool\x1b[0m [FLAGS]".to_owned() },
+            Step::Exit { code: 2 },
+        ],
         ..Script::default()
     };
     assert_eq!(
@@ -59,12 +62,16 @@ async fn some_garbage_is_tolerated_and_counted() {
         say("Done."),
     ];
     let played = play(vec![turn]).await;
-    assert_eq!((played.outcome().garbage_lines, played.outcome().last_message.as_str()), (4, "Done."));
+    assert_eq!(
+        (played.outcome().garbage_lines, played.outcome().last_message.as_str()),
+        (4, "Done.")
+    );
 }
 
 #[tokio::test]
 async fn too_much_garbage_is_an_error_that_names_its_first_line() {
-    let mut turn: Vec<Step> = (0..300).map(|n| Step::Print { line: format!("line {n}\u{202e}") }).collect();
+    let mut turn: Vec<Step> =
+        (0..300).map(|n| Step::Print { line: format!("line {n}\u{202e}") }).collect();
     turn.push(say("Done."));
     assert_eq!(
         play(vec![turn]).await.error(),
@@ -75,7 +82,8 @@ async fn too_much_garbage_is_an_error_that_names_its_first_line() {
 
 #[tokio::test]
 async fn an_answer_with_an_error_is_the_error_of_the_step() {
-    let fail = Step::Fail { code: -32603, message: "API Error: 529 overloaded\nretry later".to_owned() };
+    let fail =
+        Step::Fail { code: -32603, message: "API Error: 529 overloaded\nretry later".to_owned() };
     assert_eq!(
         play(vec![vec![fail]]).await.error(),
         "the agent answered session/prompt with error -32603: API Error: 529 overloaded\\nretry later"
@@ -94,9 +102,13 @@ async fn an_end_after_a_failed_call_of_the_model_is_no_end() {
     let mut options = options(directory.path());
     options.model_watch = Some(std::sync::Arc::new(Door));
     let script = Script::turns(vec![vec![say("We're currently experiencing high demand.")]]);
-    let played = play_on(agent(script, ""), options, &mut NothingToVerify, std::future::pending()).await;
+    let played =
+        play_on(agent(script, ""), options, &mut NothingToVerify, std::future::pending()).await;
     assert!(played.events.contains(&Event::TurnEnded { stop_reason: "end_turn".to_owned() }));
-    assert_eq!(played.error(), "the model could not be reached: the last call was answered with 500");
+    assert_eq!(
+        played.error(),
+        "the model could not be reached: the last call was answered with 500"
+    );
 }
 
 #[tokio::test]
@@ -120,7 +132,8 @@ async fn a_mode_that_is_not_offered_is_refused() {
     let script = Script { modes: vec!["plan".to_owned(), "ask".to_owned()], ..Script::default() };
     let mut options = options(directory.path());
     options.mode = Some("full".to_owned());
-    let played = play_on(agent(script, ""), options, &mut NothingToVerify, std::future::pending()).await;
+    let played =
+        play_on(agent(script, ""), options, &mut NothingToVerify, std::future::pending()).await;
     assert_eq!(played.error(), "the agent offers no mode `full`; it offers: plan, ask");
 }
 
@@ -129,7 +142,8 @@ async fn an_agent_that_says_nothing_in_its_handshake_is_given_up() {
     let directory = tempfile::tempdir().unwrap();
     let streams = parrot(b"Loading model...\n");
     let played =
-        play_on(streams, options(directory.path()), &mut NothingToVerify, std::future::pending()).await;
+        play_on(streams, options(directory.path()), &mut NothingToVerify, std::future::pending())
+            .await;
     assert_eq!(
         played.error(),
         "the handshake with the agent failed: it was not finished within 120 s; \
@@ -165,9 +179,12 @@ async fn a_sign_of_life_from_elsewhere_holds_off_the_stall() {
 
 #[tokio::test(start_paused = true)]
 async fn a_cancelled_agent_gets_the_time_to_end_its_turn() {
-    for (on_cancel, clean) in [(OnCancel::End, true), (OnCancel::Ignore, false), (OnCancel::Exit, false)] {
+    for (on_cancel, clean) in
+        [(OnCancel::End, true), (OnCancel::Ignore, false), (OnCancel::Exit, false)]
+    {
         let directory = tempfile::tempdir().unwrap();
-        let script = Script { turns: vec![vec![say("Hm."), Step::Hang]], on_cancel, ..Script::default() };
+        let script =
+            Script { turns: vec![vec![say("Hm."), Step::Hang]], on_cancel, ..Script::default() };
         let stop = async {
             tokio::time::sleep(Duration::from_secs(5)).await;
             Stop::Cancelled
@@ -263,12 +280,19 @@ async fn updates_that_are_not_understood_and_other_sessions_are_passed_over() {
         say("yes"),
     ]]);
     let played = play_script(script, "").await;
-    assert_eq!((played.outcome().last_message.as_str(), played.outcome().garbage_lines), ("yes", 0));
+    assert_eq!(
+        (played.outcome().last_message.as_str(), played.outcome().garbage_lines),
+        ("yes", 0)
+    );
 }
 
 #[tokio::test]
 async fn what_is_said_before_the_first_prompt_is_not_recorded() {
-    let script = Script { at_start: vec![say("[MODE_UPDATE] yolo")], turns: vec![vec![say("Done.")]], ..Script::default() };
+    let script = Script {
+        at_start: vec![say("[MODE_UPDATE] yolo")],
+        turns: vec![vec![say("Done.")]],
+        ..Script::default()
+    };
     let played = play_script(script, "").await;
     assert!(matches!(played.events[0], Event::Started { .. }), "{:?}", played.events);
     assert_eq!(played.outcome().last_message, "Done.");

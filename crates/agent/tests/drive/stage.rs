@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::io::{AsyncWriteExt, BufReader, DuplexStream};
 use tokio::sync::mpsc;
 use windlass_agent::acp::{
-    Error, NothingToVerify, Options, Outcome, Permissions, Stop, Streams, Tail, Verifier, VerifyResult, drive,
+    Error, NothingToVerify, Options, Outcome, Permissions, Stop, Streams, Tail, Verifier,
+    VerifyResult, drive,
 };
 use windlass_testkit::acp_agent::{Script, Step, serve};
 use windlass_wire::session::Event;
@@ -73,7 +74,8 @@ pub(crate) fn parrot(bytes: &[u8]) -> Streams<DuplexStream, DuplexStream> {
 pub(crate) async fn play(turns: Vec<Vec<Step>>) -> Played {
     let directory = tempfile::tempdir().unwrap();
     let options = options(directory.path());
-    play_on(agent(Script::turns(turns), ""), options, &mut NothingToVerify, std::future::pending()).await
+    play_on(agent(Script::turns(turns), ""), options, &mut NothingToVerify, std::future::pending())
+        .await
 }
 
 /// Plays with everything given.
@@ -108,7 +110,10 @@ impl Listed {
 }
 
 impl Verifier for Listed {
-    async fn verify(&mut self, turn: u32) -> Result<Vec<VerifyResult>, Box<dyn std::error::Error + Send + Sync>> {
+    async fn verify(
+        &mut self,
+        turn: u32,
+    ) -> Result<Vec<VerifyResult>, Box<dyn std::error::Error + Send + Sync>> {
         self.asked.lock().unwrap().push(turn);
         if self.answers.is_empty() {
             return Err("the environment is gone".into());
@@ -118,7 +123,11 @@ impl Verifier for Listed {
 }
 
 pub(crate) fn verified(exit_code: i32, output: &str) -> VerifyResult {
-    VerifyResult { command: "make test".to_owned(), exit_code: Some(exit_code), output: output.to_owned() }
+    VerifyResult {
+        command: "make test".to_owned(),
+        exit_code: Some(exit_code),
+        output: output.to_owned(),
+    }
 }
 
 pub(crate) fn say(text: &str) -> Step {

@@ -28,7 +28,8 @@ async fn a_turn_is_recorded_in_the_order_in_which_it_happened() {
     options.mode = Some("full".to_owned());
     options.model = Some(Model::Select("large".to_owned()));
     options.scripted = true;
-    let played = play_on(agent(script, ""), options, &mut NothingToVerify, std::future::pending()).await;
+    let played =
+        play_on(agent(script, ""), options, &mut NothingToVerify, std::future::pending()).await;
 
     let path = directory.path().join("a.txt").display().to_string();
     assert_eq!(
@@ -44,7 +45,10 @@ async fn a_turn_is_recorded_in_the_order_in_which_it_happened() {
             Event::Prompt { text: "Do it.".to_owned(), turn: 1 },
             Event::Thought { text: "First I look.".to_owned() },
             Event::Plan {
-                entries: vec![PlanEntry { text: "Look".to_owned(), status: "in_progress".to_owned() }]
+                entries: vec![PlanEntry {
+                    text: "Look".to_owned(),
+                    status: "in_progress".to_owned()
+                }]
             },
             Event::ToolCall {
                 id: "call-1".to_owned(),
@@ -85,17 +89,24 @@ async fn red_verifiers_go_back_to_the_agent_until_they_are_green() {
         vec![say("Done!")],
         vec![Step::ExpectPrompt { holds: "assertion failed".to_owned() }, say("Really done.")],
     ];
-    let mut verifier = Listed::new(vec![vec![verified(1, "assertion failed")], vec![verified(0, "ok")]]);
+    let mut verifier =
+        Listed::new(vec![vec![verified(1, "assertion failed")], vec![verified(0, "ok")]]);
     let mut options = options(directory.path());
     options.attempts = 3;
-    let played = play_on(agent(Script::turns(turns), ""), options, &mut verifier, std::future::pending()).await;
+    let played =
+        play_on(agent(Script::turns(turns), ""), options, &mut verifier, std::future::pending())
+            .await;
 
     let outcome = played.outcome();
     assert_eq!((outcome.turns, &outcome.verified), (2, &Verified::Passed));
     assert_eq!(outcome.last_message, "Really done.");
     assert_eq!(*verifier.asked.lock().unwrap(), vec![1, 2]);
-    let verifies: Vec<_> =
-        played.events.iter().filter(|event| matches!(event, Event::Verify { .. })).cloned().collect();
+    let verifies: Vec<_> = played
+        .events
+        .iter()
+        .filter(|event| matches!(event, Event::Verify { .. }))
+        .cloned()
+        .collect();
     let verify = |exit_code, output: &str| Event::Verify {
         command: "make test".to_owned(),
         exit_code: Some(exit_code),
@@ -120,8 +131,13 @@ async fn a_verifier_that_cannot_run_ends_the_step() {
     let directory = tempfile::tempdir().unwrap();
     let mut verifier = Listed::new(vec![]);
     let script = Script::turns(vec![vec![say("Done!")]]);
-    let played =
-        play_on(agent(script, ""), options(directory.path()), &mut verifier, std::future::pending()).await;
+    let played = play_on(
+        agent(script, ""),
+        options(directory.path()),
+        &mut verifier,
+        std::future::pending(),
+    )
+    .await;
     assert_eq!(played.error(), "a verify command could not be run: the environment is gone");
 }
 
@@ -142,12 +158,21 @@ async fn a_denied_tool_is_counted_although_the_agent_says_that_it_is_done() {
         say("Fixed."),
     ]]);
     let mut options = options(directory.path());
-    let rule = Rule { name: "no pushes".to_owned(), holds: Some("git push".to_owned()), ..Rule::default() };
+    let rule = Rule {
+        name: "no pushes".to_owned(),
+        holds: Some("git push".to_owned()),
+        ..Rule::default()
+    };
     options.permissions = Permissions::allow_unless(vec![rule]);
-    let played = play_on(agent(script, ""), options, &mut NothingToVerify, std::future::pending()).await;
+    let played =
+        play_on(agent(script, ""), options, &mut NothingToVerify, std::future::pending()).await;
 
-    let asked: Vec<_> =
-        played.events.iter().filter(|event| matches!(event, Event::Permission { .. })).cloned().collect();
+    let asked: Vec<_> = played
+        .events
+        .iter()
+        .filter(|event| matches!(event, Event::Permission { .. }))
+        .cloned()
+        .collect();
     assert_eq!(
         asked,
         vec![
@@ -209,7 +234,8 @@ async fn an_agent_can_give_up_in_a_message_or_in_meta_and_is_not_asked_again() {
         let mut options = options(directory.path());
         options.attempts = 5;
         let script = Script::turns(vec![turn]);
-        let played = play_on(agent(script, ""), options, &mut verifier, std::future::pending()).await;
+        let played =
+            play_on(agent(script, ""), options, &mut verifier, std::future::pending()).await;
         assert_eq!(played.outcome().gave_up, Some(expected.clone()));
         assert_eq!(played.outcome().verified, Verified::NotAsked);
         assert!(played.events.contains(&Event::GaveUp(expected.clone())));
@@ -251,7 +277,8 @@ async fn a_check_says_who_the_agent_is_and_what_it_offers() {
         ..Script::default()
     };
     let limits = windlass_agent::acp::Limits::default();
-    let introduction = check(agent(script, ""), std::path::Path::new("/repo"), limits).await.unwrap();
+    let introduction =
+        check(agent(script, ""), std::path::Path::new("/repo"), limits).await.unwrap();
     assert_eq!(introduction.name.as_deref(), Some("scripted-agent"));
     assert_eq!(introduction.modes, vec!["ask", "full"]);
     assert_eq!(introduction.current_mode.as_deref(), Some("ask"));

@@ -34,7 +34,11 @@ pub(super) async fn play(stage: &Stage, steps: &[Step]) -> std::io::Result<TurnE
     }
 }
 
-async fn play_some(stage: &Stage, steps: &[Step], calls: &mut u32) -> std::io::Result<Option<TurnEnd>> {
+async fn play_some(
+    stage: &Stage,
+    steps: &[Step],
+    calls: &mut u32,
+) -> std::io::Result<Option<TurnEnd>> {
     for step in steps {
         if let Some(end) = Box::pin(one(stage, step, calls)).await? {
             return Ok(Some(end));
@@ -50,7 +54,9 @@ async fn one(stage: &Stage, step: &Step, calls: &mut u32) -> std::io::Result<Opt
         Step::SayInPieces { text, piece } => {
             let characters: Vec<char> = text.chars().collect();
             for piece in characters.chunks((*piece).max(1)) {
-                voice.update(chunk("agent_message_chunk", &piece.iter().collect::<String>())).await?;
+                voice
+                    .update(chunk("agent_message_chunk", &piece.iter().collect::<String>()))
+                    .await?;
             }
         }
         Step::Think { text } => voice.update(chunk("agent_thought_chunk", text)).await?,
@@ -64,7 +70,8 @@ async fn one(stage: &Stage, step: &Step, calls: &mut u32) -> std::io::Result<Opt
         Step::Edit { path, text } => edit(stage, path, text, calls).await?,
         Step::Run { command } => run(stage, command, calls).await?,
         Step::Ask { title, options, input, allowed, denied } => {
-            let next = if ask(stage, title, options, input, calls).await? { allowed } else { denied };
+            let next =
+                if ask(stage, title, options, input, calls).await? { allowed } else { denied };
             return play_some(stage, next, calls).await;
         }
         Step::WaitForFile { path } => {
@@ -130,8 +137,10 @@ async fn edit(stage: &Stage, path: &str, text: &str, calls: &mut u32) -> std::io
     let id = call_id(calls);
     stage
         .voice
-        .update(json!({"sessionUpdate": "tool_call", "toolCallId": id, "title": format!("Edit {path}"),
-            "kind": "edit", "status": "in_progress", "rawInput": {"path": path}}))
+        .update(
+            json!({"sessionUpdate": "tool_call", "toolCallId": id, "title": format!("Edit {path}"),
+            "kind": "edit", "status": "in_progress", "rawInput": {"path": path}}),
+        )
         .await?;
     if let Some(parent) = whole.parent() {
         tokio::fs::create_dir_all(parent).await?;

@@ -1,6 +1,11 @@
 //! The scripted ACP agent as a process. Its script is a JSON file named by `--script FILE`, or the
 //! JSON text in the variable `WINDLASS_SCRIPTED_AGENT`. It does nothing that its script does not say.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test program of its own: its script comes by a variable, and it ends as the script says"
+)]
+
 use std::process::ExitCode;
 
 use tokio::io::BufReader;
@@ -33,17 +38,20 @@ async fn main() -> ExitCode {
 fn script() -> Result<Script, String> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let json = match arguments.as_slice() {
-        [] => std::env::var("WINDLASS_SCRIPTED_AGENT")
-            .map_err(|_| "no script: use --script FILE or set WINDLASS_SCRIPTED_AGENT".to_owned())?,
-        [flag, file] if flag == "--script" => {
-            std::fs::read_to_string(file).map_err(|error| format!("failed to read {file}: {error}"))?
-        }
+        [] => std::env::var("WINDLASS_SCRIPTED_AGENT").map_err(|_| {
+            "no script: use --script FILE or set WINDLASS_SCRIPTED_AGENT".to_owned()
+        })?,
+        [flag, file] if flag == "--script" => std::fs::read_to_string(file)
+            .map_err(|error| format!("failed to read {file}: {error}"))?,
         _ => return Err("usage: scripted-agent [--script FILE]".to_owned()),
     };
     serde_json::from_str(&json).map_err(|error| format!("failed to read the script: {error}"))
 }
 
-#[expect(clippy::print_stderr, reason = "a test program's way to say what is wrong with its script")]
+#[expect(
+    clippy::print_stderr,
+    reason = "a test program's way to say what is wrong with its script"
+)]
 fn fail(problem: &str) -> ExitCode {
     eprintln!("scripted-agent: {problem}");
     ExitCode::from(2)

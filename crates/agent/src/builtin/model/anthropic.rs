@@ -6,7 +6,12 @@ use super::Offer;
 use crate::builtin::Options;
 use crate::builtin::conversation::{Answer, Call, Conversation, Said, Usage};
 
-pub(super) fn request(options: &Options, system: &str, conversation: &Conversation, offers: &[Offer]) -> Value {
+pub(super) fn request(
+    options: &Options,
+    system: &str,
+    conversation: &Conversation,
+    offers: &[Offer],
+) -> Value {
     let tools: Vec<Value> = offers
         .iter()
         .map(|offer| json!({"name": offer.name, "description": offer.description, "input_schema": offer.schema}))
@@ -83,7 +88,10 @@ pub(super) fn answer(body: &Value) -> Result<Answer, String> {
             Some("tool_use") => answer.calls.push(Call {
                 id: block["id"].as_str().ok_or("a tool call has no id")?.to_owned(),
                 name: block["name"].as_str().unwrap_or_default().to_owned(),
-                input: block["input"].as_object().cloned().ok_or_else(|| "the input is no object".to_owned()),
+                input: block["input"]
+                    .as_object()
+                    .cloned()
+                    .ok_or_else(|| "the input is no object".to_owned()),
             }),
             // Thinking and what else there may be needs no answer.
             _ => {}
@@ -94,7 +102,9 @@ pub(super) fn answer(body: &Value) -> Result<Answer, String> {
     let usage = &body["usage"];
     let count = |name: &str| usage[name].as_u64().unwrap_or(0);
     answer.usage = Usage {
-        sent: count("input_tokens") + count("cache_read_input_tokens") + count("cache_creation_input_tokens"),
+        sent: count("input_tokens")
+            + count("cache_read_input_tokens")
+            + count("cache_creation_input_tokens"),
         received: count("output_tokens"),
     };
     Ok(answer)

@@ -7,7 +7,12 @@ use super::Offer;
 use crate::builtin::Options;
 use crate::builtin::conversation::{Answer, Call, Conversation, Said, Usage};
 
-pub(super) fn request(options: &Options, system: &str, conversation: &Conversation, offers: &[Offer]) -> Value {
+pub(super) fn request(
+    options: &Options,
+    system: &str,
+    conversation: &Conversation,
+    offers: &[Offer],
+) -> Value {
     let tools: Vec<Value> = offers
         .iter()
         .map(|offer| {
@@ -20,11 +25,9 @@ pub(super) fn request(options: &Options, system: &str, conversation: &Conversati
         match said {
             Said::Prompt(text) => messages.push(json!({"role": "user", "content": text})),
             Said::Answer(answer) => messages.push(assistant(answer)),
-            Said::Results(results) => messages.extend(
-                results
-                    .iter()
-                    .map(|result| json!({"role": "tool", "tool_call_id": result.id, "content": result.text})),
-            ),
+            Said::Results(results) => messages.extend(results.iter().map(
+                |result| json!({"role": "tool", "tool_call_id": result.id, "content": result.text}),
+            )),
         }
     }
     // No limit on the answer: its name differs between servers, and each has a sensible one.
@@ -63,7 +66,8 @@ pub(super) fn answer(body: &Value) -> Result<Answer, String> {
         let input = match &function["arguments"] {
             Value::Object(input) => Ok(input.clone()),
             Value::String(text) if text.trim().is_empty() => Ok(serde_json::Map::new()),
-            Value::String(text) => serde_json::from_str(text).map_err(|error| format!("the arguments are no JSON object: {error}")),
+            Value::String(text) => serde_json::from_str(text)
+                .map_err(|error| format!("the arguments are no JSON object: {error}")),
             _ => Err("the arguments are missing".to_owned()),
         };
         let id = call["id"].as_str().filter(|id| !id.is_empty());

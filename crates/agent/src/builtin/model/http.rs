@@ -26,11 +26,18 @@ pub(in crate::builtin) fn check_address(url: &str) -> Result<(), String> {
 }
 
 /// Posts JSON. The error is for people.
-pub(super) async fn post(url: &str, headers: &[(&'static str, &str)], body: String) -> Result<Response, String> {
+pub(super) async fn post(
+    url: &str,
+    headers: &[(&'static str, &str)],
+    body: String,
+) -> Result<Response, String> {
     let (host, port, uri) = address(url)?;
-    let stream = tokio::net::TcpStream::connect((host.as_str(), port)).await.map_err(|error| error.to_string())?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+    let stream = tokio::net::TcpStream::connect((host.as_str(), port))
+        .await
+        .map_err(|error| error.to_string())?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| error.to_string())?;
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let mut request = Request::post(path)
         .header(HOST, uri.authority().map_or("localhost", |authority| authority.as_str()))
@@ -43,7 +50,10 @@ pub(super) async fn post(url: &str, headers: &[(&'static str, &str)], body: Stri
         let response = sender.send_request(request).await.map_err(|error| chain(&error))?;
         let status = response.status().as_u16();
         let retry_after = retry_after(response.headers());
-        let body = Limited::new(response.into_body(), ANSWER).collect().await.map_err(|error| error.to_string())?;
+        let body = Limited::new(response.into_body(), ANSWER)
+            .collect()
+            .await
+            .map_err(|error| error.to_string())?;
         Ok(Response { status, retry_after, body: body.to_bytes() })
     };
     // The connection is driven here and not by a task, so that a cancelled turn closes it.
@@ -64,7 +74,8 @@ fn address(url: &str) -> Result<(String, u16, Uri), String> {
         return Err(format!("`{url}` is not plain http, which the model door speaks"));
     }
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-    let is_loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    let is_loopback =
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     if !is_loopback {
         return Err(format!("`{url}` is not on loopback, where the model door is"));
     }

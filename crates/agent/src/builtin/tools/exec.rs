@@ -46,7 +46,8 @@ pub(in crate::builtin) async fn run(
     limits: &Limits,
     mut show: impl FnMut(String),
 ) -> Result<Ended, String> {
-    let limit = input.seconds.map_or(limits.command, Duration::from_secs).min(limits.longest_command);
+    let limit =
+        input.seconds.map_or(limits.command, Duration::from_secs).min(limits.longest_command);
     let (reader, writer) = std::io::pipe().map_err(|error| format!("no pipe: {error}"))?;
     let also = writer.try_clone().map_err(|error| format!("no pipe: {error}"))?;
     let mut command = tokio::process::Command::new("/bin/sh");
@@ -57,7 +58,8 @@ pub(in crate::builtin) async fn run(
         .stdout(writer)
         .stderr(also)
         .process_group(0);
-    let mut child = command.spawn().map_err(|error| format!("the shell can't be started: {error}"))?;
+    let mut child =
+        command.spawn().map_err(|error| format!("the shell can't be started: {error}"))?;
     // It holds our ends of the pipe, which must close for the end to be seen.
     drop(command);
     let group = Group::new(child.id());
@@ -194,7 +196,10 @@ mod tests {
     async fn the_time_limit_ends_the_whole_group() {
         let cwd = tempfile::tempdir().unwrap();
         let ended = exec(cwd.path(), "sleep 1000 & echo $! > pid; echo begun; wait", Some(1)).await;
-        assert_eq!((ended.text.as_str(), ended.well), ("begun\n(ended by the time limit of 1 s)", false));
+        assert_eq!(
+            (ended.text.as_str(), ended.well),
+            ("begun\n(ended by the time limit of 1 s)", false)
+        );
         assert!(gone(cwd.path()).await);
     }
 
@@ -235,7 +240,8 @@ mod tests {
     async fn gone(cwd: &Path) -> bool {
         let id = std::fs::read_to_string(cwd.join("pid")).unwrap();
         for _ in 0..1000 {
-            let stat = std::fs::read_to_string(format!("/proc/{}/stat", id.trim())).unwrap_or_default();
+            let stat =
+                std::fs::read_to_string(format!("/proc/{}/stat", id.trim())).unwrap_or_default();
             if stat.is_empty() || stat.contains(") Z ") {
                 return true;
             }

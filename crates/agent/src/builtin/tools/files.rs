@@ -127,8 +127,12 @@ pub(in crate::builtin) fn edit(cwd: &Path, input: &Edit) -> Result<Changed, Stri
             let new = replace(&before, old, input)?;
             (Some(before), new)
         }
-        (Some(_), None) => return Err(format!("{name} does not exist; leave `old` out to create it")),
-        (None, before) => (before.and_then(|bytes| String::from_utf8(bytes).ok()), input.new.clone()),
+        (Some(_), None) => {
+            return Err(format!("{name} does not exist; leave `old` out to create it"));
+        }
+        (None, before) => {
+            (before.and_then(|bytes| String::from_utf8(bytes).ok()), input.new.clone())
+        }
     };
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent).map_err(|error| format!("{name}: {error}"))?;
@@ -145,7 +149,10 @@ fn replace(before: &str, old: &str, input: &Edit) -> Result<String, String> {
         return Err("`old` and `new` are the same".to_owned());
     }
     match (before.matches(old).count(), input.all) {
-        (0, _) => Err(format!("{} does not hold that text; read it again, and copy it exactly", input.path)),
+        (0, _) => Err(format!(
+            "{} does not hold that text; read it again, and copy it exactly",
+            input.path
+        )),
         (1, _) => Ok(before.replacen(old, &input.new, 1)),
         (_, true) => Ok(before.replace(old, &input.new)),
         (n, false) => Err(format!(
@@ -164,7 +171,9 @@ fn load(path: &Path, name: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     file.take(FILE + 1).read_to_end(&mut bytes).map_err(|error| format!("{name}: {error}"))?;
     if bytes.len() as u64 > FILE {
-        return Err(format!("{name} is longer than {FILE} bytes; use exec with head, tail or grep"));
+        return Err(format!(
+            "{name} is longer than {FILE} bytes; use exec with head, tail or grep"
+        ));
     }
     Ok(bytes)
 }
@@ -193,12 +202,18 @@ mod tests {
     fn a_file_is_shown_in_parts_with_line_numbers() {
         let stage = stage(b"one\ntwo\nthree\n");
         let cwd = stage.path();
-        assert_eq!(reading(cwd, json!({"path": "a"})).unwrap(), "    1\tone\n    2\ttwo\n    3\tthree\n");
+        assert_eq!(
+            reading(cwd, json!({"path": "a"})).unwrap(),
+            "    1\tone\n    2\ttwo\n    3\tthree\n"
+        );
         assert_eq!(
             reading(cwd, json!({"path": "a", "from_line": 2, "lines": 1})).unwrap(),
             "    2\ttwo\n(3 lines in all; go on with from_line 3)\n"
         );
-        assert_eq!(reading(cwd, json!({"path": "a", "from_line": 9})).unwrap_err(), "a has only 3 lines");
+        assert_eq!(
+            reading(cwd, json!({"path": "a", "from_line": 9})).unwrap_err(),
+            "a has only 3 lines"
+        );
         assert_eq!(reading(cwd, json!({"path": "."})).unwrap(), "a");
         assert!(reading(cwd, json!({"path": "b"})).unwrap_err().starts_with("b: "));
     }
@@ -208,7 +223,10 @@ mod tests {
         let stage = stage(&b"x".repeat(1_000_000));
         assert!(reading(stage.path(), json!({"path": "a"})).unwrap().len() < 3000);
         std::fs::write(stage.path().join("b"), b"\xff\x00").unwrap();
-        assert_eq!(reading(stage.path(), json!({"path": "b"})).unwrap_err(), "b is no text (2 bytes)");
+        assert_eq!(
+            reading(stage.path(), json!({"path": "b"})).unwrap_err(),
+            "b is no text (2 bytes)"
+        );
         std::fs::write(stage.path().join("lines"), "line\n".repeat(100_000)).unwrap();
         let shown = reading(stage.path(), json!({"path": "lines", "lines": 90_000})).unwrap();
         assert!(shown.len() < SHOWN + 1000 && shown.contains("100000 lines in all"));
@@ -221,10 +239,17 @@ mod tests {
         let changed = editing(cwd, json!({"path": "a", "old": "one", "new": "1"})).unwrap();
         assert_eq!(
             changed,
-            Changed { path: cwd.join("a"), old: Some("one two two".to_owned()), new: "1 two two".to_owned() }
+            Changed {
+                path: cwd.join("a"),
+                old: Some("one two two".to_owned()),
+                new: "1 two two".to_owned()
+            }
         );
         let twice = editing(cwd, json!({"path": "a", "old": "two", "new": "2"})).unwrap_err();
-        assert_eq!(twice, "a holds that text 2 times; give more of what is around it, or set `all`");
+        assert_eq!(
+            twice,
+            "a holds that text 2 times; give more of what is around it, or set `all`"
+        );
         editing(cwd, json!({"path": "a", "old": "two", "new": "2", "all": true})).unwrap();
         assert_eq!(std::fs::read_to_string(cwd.join("a")).unwrap(), "1 2 2");
         assert!(editing(cwd, json!({"path": "a", "old": "three", "new": "3"})).is_err());
