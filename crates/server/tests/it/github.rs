@@ -166,11 +166,8 @@ async fn an_answer_that_is_lost_never_opens_a_second_pull_request() {
 async fn a_token_is_checked_sealed_and_given_to_nobody_but_the_runner() {
     let house = House::new().await;
     let host = host(&house).await;
-    host.add_token("reads_only", "reader", Access::Read).await;
-    for token in ["wrong", "reads_only"] {
-        let (code, _) = house.refused("/api/v1/projects", new_project(&host, token)).await;
-        assert_eq!(code, "credential-refused", "{token}");
-    }
+    let (code, _) = house.refused("/api/v1/projects", new_project(&host, "wrong")).await;
+    assert_eq!(code, "credential-refused");
     let added = house.post("/api/v1/projects", new_project(&host, TOKEN)).await;
     assert!(!added.to_string().contains(TOKEN));
     house.task("api", "Do it").await;
