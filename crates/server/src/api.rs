@@ -1,12 +1,12 @@
 //! The public API: `/api/v1`. One file per endpoint, in the order: declaration, handler. A handler reads
 //! the request, calls one action or view, and shapes the answer; it decides nothing.
 
-mod system;
-mod runs;
+mod accounts;
 mod jobs;
 mod projects;
 mod pull_requests;
-mod accounts;
+mod runs;
+mod system;
 
 use crate::endpoint::Endpoint;
 

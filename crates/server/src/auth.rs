@@ -88,7 +88,11 @@ pub(crate) struct Rule {
 }
 
 /// Lets a request through, or refuses it.
-pub(crate) async fn guard(State(rule): State<Rule>, mut request: Request<Body>, next: Next) -> Response {
+pub(crate) async fn guard(
+    State(rule): State<Rule>,
+    mut request: Request<Body>,
+    next: Next,
+) -> Response {
     match admit(&rule, &mut request).await {
         Ok(true) => pass(&rule, request, next).await,
         Ok(false) => match cross_site::check_form(request).await {

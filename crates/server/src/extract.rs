@@ -93,9 +93,10 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Place<T
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         match Path::<T>::from_request_parts(parts, state).await {
             Ok(Path(value)) => Ok(Self(value)),
-            Err(rejection) => {
-                Err(Problem::new(Code::NotFound, format!("nothing is here: {}", rejection.body_text())))
-            }
+            Err(rejection) => Err(Problem::new(
+                Code::NotFound,
+                format!("nothing is here: {}", rejection.body_text()),
+            )),
         }
     }
 }

@@ -67,12 +67,12 @@ async fn serve(app: &AppState, request: Request) -> Result<Response, Problem> {
     let not_here = || Problem::new(Code::NotFound, "there is no repository of that name here");
     let (path, endpoint) = routed.ok_or_else(not_here)?;
     let name = path.strip_prefix("/git/").and_then(|name| name.strip_suffix(".git"));
-    let project = match app.store().project_named(app.organisation_id(), name.ok_or_else(not_here)?).await
-    {
-        Ok(project) if project.forge == local::FORGE => project,
-        Ok(_) | Err(windlass_store::Error::NotFound { .. }) => return Err(not_here()),
-        Err(error) => return Err(error.into()),
-    };
+    let project =
+        match app.store().project_named(app.organisation_id(), name.ok_or_else(not_here)?).await {
+            Ok(project) if project.forge == local::FORGE => project,
+            Ok(_) | Err(windlass_store::Error::NotFound { .. }) => return Err(not_here()),
+            Err(error) => return Err(error.into()),
+        };
     let view = view(&client, &project).ok_or_else(not_here)?;
     let repository = local::repository(app, &project.id)?;
     let backend = app.git_backend();

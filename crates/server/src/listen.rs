@@ -110,8 +110,7 @@ pub(crate) async fn bind(
         io::ErrorKind::AddrInUse => ListenError::Taken { address },
         _ => ListenError::Bind { address, source },
     })?;
-    let address =
-        listener.local_addr().map_err(|source| ListenError::Bind { address, source })?;
+    let address = listener.local_addr().map_err(|source| ListenError::Bind { address, source })?;
     Ok(Bound { listener, acceptor, address, fingerprint })
 }
 

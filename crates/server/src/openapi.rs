@@ -94,8 +94,7 @@ fn operation(endpoint: &Endpoint, doc: &Doc, generator: &mut SchemaGenerator) ->
         "x-problems": doc.problems.iter().map(|code: &Code| code.name()).collect::<Vec<_>>(),
     });
     if let Some(body) = &doc.body {
-        operation["requestBody"] =
-            json!({ "required": true, "content": content(body, generator) });
+        operation["requestBody"] = json!({ "required": true, "content": content(body, generator) });
     }
     operation
 }

@@ -178,10 +178,7 @@ impl IntoResponse for Problem {
             StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(self.to_wire())).into_response();
         let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if self.code == Code::NotSignedIn {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
@@ -202,7 +199,8 @@ mod tests {
     #[test]
     fn every_code_has_a_page_with_its_title_and_every_page_has_a_code() {
         for code in Code::ALL {
-            let head = format!("# {}\n\n`{}` · HTTP {}\n", code.title(), code.name(), code.status());
+            let head =
+                format!("# {}\n\n`{}` · HTTP {}\n", code.title(), code.name(), code.status());
             assert!(code.page().starts_with(&head), "docs/problems/{}.md", code.name());
             assert!(code.page().contains("## What to do\n"), "docs/problems/{}.md", code.name());
         }

@@ -68,16 +68,16 @@ pub(crate) async fn inspect(
     let client = client(app, api_url, token)?;
     let found = client.repository(&name).await.map_err(problem)?;
     if found.archived {
-        return Err(Problem::new(Code::Conflict, format!("{name} is archived: it takes no changes")));
+        return Err(Problem::new(
+            Code::Conflict,
+            format!("{name} is archived: it takes no changes"),
+        ));
     }
     if found.can_push == Some(false) {
         let why = format!("the token may not push to {name}: give it write access to contents");
         return Err(Problem::new(Code::CredentialRefused, why).at("token"));
     }
-    Ok(Inspected {
-        clone_url: address(repository, api_url)?,
-        default_branch: found.default_branch,
-    })
+    Ok(Inspected { clone_url: address(repository, api_url)?, default_branch: found.default_branch })
 }
 
 /// Seals a secret of a project.
@@ -108,8 +108,7 @@ pub(crate) async fn secret(
     project: &Project,
     name: &str,
 ) -> Result<Option<Secret>, Problem> {
-    let sealed =
-        app.store().sealed_secret(&project.organisation_id, &project.id, name).await?;
+    let sealed = app.store().sealed_secret(&project.organisation_id, &project.id, name).await?;
     let Some(sealed) = sealed else { return Ok(None) };
     let sealed = String::from_utf8(sealed)
         .map_err(|error| Problem::internal("read a sealed secret", error))?;
@@ -180,9 +179,8 @@ fn place(project: &Project, name: &str) -> String {
 }
 
 fn parse_name(repository: &str) -> Result<RepositoryName, Problem> {
-    RepositoryName::parse(repository).map_err(|_| {
-        Problem::new(Code::BadRequest, "write OWNER/NAME").at("source.repository")
-    })
+    RepositoryName::parse(repository)
+        .map_err(|_| Problem::new(Code::BadRequest, "write OWNER/NAME").at("source.repository"))
 }
 
 /// The root of an Enterprise Server's pages, from the base URL of its API (`https://HOST/api/v3`).

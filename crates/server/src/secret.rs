@@ -72,14 +72,11 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return None;
     }
     let digit = |byte: u8| char::from(byte).to_digit(16);
-    digits
-        .chunks(2)
-        .map(|pair| u8::try_from(digit(pair[0])? << 4 | digit(pair[1])?).ok())
-        .collect()
+    digits.chunks(2).map(|pair| u8::try_from(digit(pair[0])? << 4 | digit(pair[1])?).ok()).collect()
 }
 
 /// 80 random bits and more, for ids.
@@ -124,8 +121,11 @@ impl Sealer {
         let mut key = [0_u8; 32];
         match fs::File::open(path) {
             Ok(mut file) => {
-                let mode =
-                    file.metadata().map_err(|error| refuse(error.to_string()))?.permissions().mode();
+                let mode = file
+                    .metadata()
+                    .map_err(|error| refuse(error.to_string()))?
+                    .permissions()
+                    .mode();
                 if mode & 0o077 != 0 {
                     return Err(refuse("other accounts can read it: chmod 600 it".into()));
                 }
@@ -141,7 +141,10 @@ impl Sealer {
         let mut derived = Hmac::<Sha256>::new_from_slice(&key).expect("any length is a key");
         derived.update(b"windlass keyed digests, version 1");
         let digest_key = derived.finalize().into_bytes().into();
-        Ok(Self { cipher: <XChaCha20Poly1305 as chacha20poly1305::KeyInit>::new(&key.into()), digest_key })
+        Ok(Self {
+            cipher: <XChaCha20Poly1305 as chacha20poly1305::KeyInit>::new(&key.into()),
+            digest_key,
+        })
     }
 
     /// A secret that only this server can make of a text, and can make again.
@@ -225,10 +228,7 @@ mod tests {
         let other = Sealer::open(&folder.path().join("other")).expect("key is made");
         let sealed = sealer.seal("prj_1/token", &Secret::from("hunter2".to_owned()));
         assert!(!sealed.contains("hunter2"));
-        assert_eq!(
-            again.open_sealed("prj_1/token", &sealed).expect("opens").expose(),
-            "hunter2"
-        );
+        assert_eq!(again.open_sealed("prj_1/token", &sealed).expect("opens").expose(), "hunter2");
         assert!(again.open_sealed("prj_2/token", &sealed).is_err());
         assert!(other.open_sealed("prj_1/token", &sealed).is_err());
         let mut changed = sealed.clone();

@@ -1,10 +1,6 @@
 //! Starting and stopping a server. A library: it reads no process environment and prints nothing.
 
-use std::{
-    io,
-    net::SocketAddr,
-    path::PathBuf,
-};
+use std::{io, net::SocketAddr, path::PathBuf};
 
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -245,4 +241,3 @@ impl Drop for Handle {
         self.stop.cancel();
     }
 }
-

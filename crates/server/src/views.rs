@@ -11,7 +11,7 @@ pub mod runs;
 pub mod search;
 pub mod streams;
 
-use windlass_run::{job::Outcome, Time};
+use windlass_run::{Time, job::Outcome};
 use windlass_store::runs::Standing;
 
 use crate::problem::{Code, Problem};
@@ -27,9 +27,7 @@ fn page_size(limit: Option<u32>) -> Result<u32, Problem> {
     match limit {
         None => Ok(PAGE),
         Some(limit @ 1..=PAGE_MAX) => Ok(limit),
-        Some(_) => {
-            Err(Problem::new(Code::BadRequest, "a page has 1 to 200 entries").at("limit"))
-        }
+        Some(_) => Err(Problem::new(Code::BadRequest, "a page has 1 to 200 entries").at("limit")),
     }
 }
 
@@ -39,7 +37,8 @@ fn cursor_number(cursor: Option<&str>) -> Result<Option<u64>, Problem> {
 }
 
 fn bad_cursor() -> Problem {
-    Problem::new(Code::BadRequest, "hand back `next` of the page before as it was given").at("cursor")
+    Problem::new(Code::BadRequest, "hand back `next` of the page before as it was given")
+        .at("cursor")
 }
 
 /// A standing as the API spells it.

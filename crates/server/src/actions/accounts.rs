@@ -3,9 +3,7 @@
 use windlass_policy::permission::{Action, Role};
 use windlass_run::{Duration, Time, TokenId, UserId, actor::Actor};
 use windlass_store::identity::{self, SecretHash};
-use windlass_wire::api::account::{
-    CreatedToken, Invited, NewToken, NewUser, Role as WireRole,
-};
+use windlass_wire::api::account::{CreatedToken, Invited, NewToken, NewUser, Role as WireRole};
 
 use crate::{
     auth::{Principal, role, sign_in},
@@ -59,8 +57,7 @@ pub async fn invite(
             fresh
         }
     };
-    let (sign_in_link, expires_at) =
-        sign_in::link(app, principal.by(), invited.id.clone()).await?;
+    let (sign_in_link, expires_at) = sign_in::link(app, principal.by(), invited.id.clone()).await?;
     Ok(Invited { user: user(invited), sign_in_link, expires_at })
 }
 
@@ -120,9 +117,7 @@ pub async fn revoke_token(
     if !is_own && !principal.may(Action::ManageTokens) {
         return Err(Problem::not_found(format!("token {token_id} of yours")));
     }
-    app.store()
-        .revoke_token(principal.by(), organisation_id, token_id.clone(), app.now())
-        .await?;
+    app.store().revoke_token(principal.by(), organisation_id, token_id.clone(), app.now()).await?;
     Ok(())
 }
 
@@ -130,9 +125,9 @@ fn may_give(principal: &Principal, wanted: Role) -> bool {
     if wanted == Role::Runner {
         return principal.may(Action::ManageTokens);
     }
-    Action::ALL
-        .iter()
-        .all(|action| principal.may(*action) || !windlass_policy::permission::allows(wanted, *action))
+    Action::ALL.iter().all(|action| {
+        principal.may(*action) || !windlass_policy::permission::allows(wanted, *action)
+    })
 }
 
 fn later(now: Time, seconds: u64) -> Result<Time, Problem> {

@@ -31,11 +31,7 @@ pub struct Added {
 ///
 /// # Errors
 /// A name that does not hold or is taken, a source that can't be used; the store's failures.
-pub async fn add(
-    app: &AppState,
-    principal: &Principal,
-    new: NewProject,
-) -> Result<Added, Problem> {
+pub async fn add(app: &AppState, principal: &Principal, new: NewProject) -> Result<Added, Problem> {
     let address = address(&new.source)?;
     let name = match &new.name {
         Some(name) => check_name(name.clone())?,
@@ -191,7 +187,8 @@ fn check_name(name: String) -> Result<String, Problem> {
     if is_good {
         return Ok(name);
     }
-    let why = "a name begins with a letter or digit and has 1 to 64 letters, digits, `-`, `_` and `.`";
+    let why =
+        "a name begins with a letter or digit and has 1 to 64 letters, digits, `-`, `_` and `.`";
     Err(Problem::new(Code::BadRequest, why).at("name"))
 }
 

@@ -214,7 +214,9 @@ async fn show_at_source(
     if update_source {
         match source::advance(app, project, base, commit).await {
             Ok(()) => notes.push(format!("{base} at {path} has the merge.")),
-            Err(problem) => notes.push(format!("{base} at {path} was not moved: {}", problem.detail)),
+            Err(problem) => {
+                notes.push(format!("{base} at {path} was not moved: {}", problem.detail))
+            }
         }
     }
     notes

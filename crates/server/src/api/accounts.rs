@@ -1,11 +1,11 @@
 //! Users, service tokens and runners. One file per endpoint.
 
-mod list_users;
-mod invite;
-mod list_tokens;
 mod create_token;
-mod revoke_token;
+mod invite;
 mod list_runners;
+mod list_tokens;
+mod list_users;
+mod revoke_token;
 
 use crate::endpoint::Endpoint;
 

@@ -1,13 +1,13 @@
 //! Jobs and their streams. One file per endpoint.
 
-mod list;
-mod get;
-mod steps;
 mod cancel;
 mod diff;
 mod events;
+mod get;
+mod list;
 mod log;
 mod session;
+mod steps;
 
 use crate::endpoint::Endpoint;
 

@@ -1,17 +1,12 @@
 //! Projects. One file per endpoint.
 
 mod add;
-mod list;
 mod get;
+mod list;
 mod remove;
 
 use crate::endpoint::Endpoint;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    vec![
-        add::endpoint(),
-        list::endpoint(),
-        get::endpoint(),
-        remove::endpoint(),
-    ]
+    vec![add::endpoint(), list::endpoint(), get::endpoint(), remove::endpoint()]
 }

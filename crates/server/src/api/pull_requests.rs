@@ -1,17 +1,17 @@
 //! Pull requests. One file per endpoint.
 
-mod list;
-mod get;
-mod diff;
-mod patch;
-mod comment;
 mod approve;
-mod request_changes;
-mod merge;
 mod close;
-mod reopen;
-mod publish;
+mod comment;
+mod diff;
 mod follow_up;
+mod get;
+mod list;
+mod merge;
+mod patch;
+mod publish;
+mod reopen;
+mod request_changes;
 
 use crate::endpoint::Endpoint;
 

@@ -1,17 +1,12 @@
 //! Runs. One file per endpoint.
 
-mod create;
-mod list;
-mod get;
 mod cancel;
+mod create;
+mod get;
+mod list;
 
 use crate::endpoint::Endpoint;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    vec![
-        create::endpoint(),
-        list::endpoint(),
-        get::endpoint(),
-        cancel::endpoint(),
-    ]
+    vec![create::endpoint(), list::endpoint(), get::endpoint(), cancel::endpoint()]
 }

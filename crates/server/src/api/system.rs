@@ -1,11 +1,11 @@
 //! The server itself, the feed and search. One file per endpoint.
 
-mod version;
+mod feed;
 mod health;
 mod me;
 mod openapi;
-mod feed;
 mod search;
+mod version;
 
 use crate::endpoint::Endpoint;
 

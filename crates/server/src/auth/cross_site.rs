@@ -17,7 +17,6 @@ pub(crate) const HEADER: &str = "x-windlass-csrf";
 /// The largest form, in bytes.
 const FORM_LIMIT: usize = 1 << 20;
 
-
 /// Judges where the browser says that the request comes from.
 pub(super) fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
@@ -27,7 +26,11 @@ pub(super) fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
         (None, Some(origin)) => origin.split_once("://").map(|(_, host)| host) == text("host"),
         (None, None) => false,
     };
-    if is_ours { Ok(()) } else { Err(refuse("the browser does not say that it comes from this site")) }
+    if is_ours {
+        Ok(())
+    } else {
+        Err(refuse("the browser does not say that it comes from this site"))
+    }
 }
 
 /// Judges the headers. False means that the token must be in the form: see [`check_form`].
@@ -77,7 +80,10 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| ((*name).parse().expect("name"), value.parse().expect("value"))).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).parse().expect("name"), value.parse().expect("value")))
+            .collect()
     }
 
     #[test]

@@ -48,7 +48,11 @@ pub(crate) fn address(wanted: &str) -> String {
 }
 
 /// Makes a sign-in link of a user. It works once, until it expires.
-pub(crate) async fn link(app: &AppState, by: By, user_id: UserId) -> Result<(String, i64), Problem> {
+pub(crate) async fn link(
+    app: &AppState,
+    by: By,
+    user_id: UserId,
+) -> Result<(String, i64), Problem> {
     let secret = Secret::fresh("");
     let now = app.now();
     let expires_at = now + LINK;
@@ -126,8 +130,9 @@ mod tests {
 
     #[test]
     fn only_a_path_on_this_server_is_gone_to() {
-        let gone_to = ["/runs?x=1", "//evil.test", "https://evil.test", "/\\evil.test", "/a\r\nb", ""]
-            .map(local_path);
+        let gone_to =
+            ["/runs?x=1", "//evil.test", "https://evil.test", "/\\evil.test", "/a\r\nb", ""]
+                .map(local_path);
         assert_eq!(gone_to, ["/runs?x=1", "/", "/", "/", "/", "/"]);
         assert_eq!(address("/runs?a=b&c"), "/sign-in?next=/runs%3Fa%3Db%26c");
     }

@@ -55,8 +55,11 @@ async fn handler(
     let name = text("x-github-event").ok_or_else(|| missing("X-GitHub-Event"))?;
     let delivery_id = text("x-github-delivery").ok_or_else(|| missing("X-GitHub-Delivery"))?;
     let event = webhook::parse(name, &body).map_err(|_| {
-        Problem::new(Code::BadRequest, "the payload is not the JSON that GitHub sends: choose \
-            the content type application/json")
+        Problem::new(
+            Code::BadRequest,
+            "the payload is not the JSON that GitHub sends: choose \
+            the content type application/json",
+        )
     })?;
     let delivery = Delivery {
         organisation_id: project.organisation_id.clone(),
@@ -85,7 +88,10 @@ async fn find(app: &AppState, name: &str) -> Result<Option<Project>, Problem> {
 }
 
 fn refuse() -> Problem {
-    Problem::new(Code::NotSignedIn, "the delivery's signature is not that of this project's webhook")
+    Problem::new(
+        Code::NotSignedIn,
+        "the delivery's signature is not that of this project's webhook",
+    )
 }
 
 /// Takes in what a delivery says: a pull request that moved is looked at where it is; words of people

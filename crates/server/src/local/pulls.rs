@@ -12,7 +12,10 @@ use windlass_forge::{
     },
 };
 use windlass_git::{Error, Oid, RefName, Repository, repository::Expected};
-use windlass_run::{JobId, OrganisationId, ProjectId, actor::{Actor, By}};
+use windlass_run::{
+    JobId, OrganisationId, ProjectId,
+    actor::{Actor, By},
+};
 use windlass_store::pulls::PullColumns;
 
 use crate::{
@@ -170,10 +173,7 @@ pub(crate) fn actor(author: &Author) -> Actor {
 }
 
 /// Keeps what a round of a pull request consists of, whatever becomes of its branches.
-pub(crate) async fn keep_rounds(
-    repository: &Repository,
-    state: &PullRequest,
-) -> Result<(), Error> {
+pub(crate) async fn keep_rounds(repository: &Repository, state: &PullRequest) -> Result<(), Error> {
     for round in &state.rounds {
         let name =
             RefName::parse(&format!("refs/windlass/pulls/{}/{}", state.number, round.number))?;
@@ -185,11 +185,7 @@ pub(crate) async fn keep_rounds(
 }
 
 /// The commit that base and head have in common; the base itself where they share nothing.
-pub(crate) async fn common(
-    repository: &Repository,
-    base: &Oid,
-    head: &Oid,
-) -> Result<Oid, Error> {
+pub(crate) async fn common(repository: &Repository, base: &Oid, head: &Oid) -> Result<Oid, Error> {
     Ok(repository.merge_base(base, head).await?.unwrap_or_else(|| base.clone()))
 }
 

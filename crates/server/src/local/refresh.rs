@@ -22,7 +22,7 @@ use windlass_git::{
 use windlass_run::Time;
 use windlass_store::projects::Project;
 
-use super::{Known, directory, platform, origin, source};
+use super::{Known, directory, origin, platform, source};
 use crate::{problem::Problem, state::AppState};
 
 const HEADS: &str = "refs/heads/";

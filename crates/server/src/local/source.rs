@@ -59,8 +59,7 @@ fn add(path: &Path, hash: &mut DefaultHasher, left: &mut u32) -> Option<()> {
     path.hash(hash);
     (metadata.len(), metadata.ino(), metadata.mtime(), metadata.mtime_nsec()).hash(hash);
     if metadata.is_dir() {
-        let mut entries: Vec<_> =
-            path.read_dir().ok()?.collect::<Result<Vec<_>, _>>().ok()?;
+        let mut entries: Vec<_> = path.read_dir().ok()?.collect::<Result<Vec<_>, _>>().ok()?;
         entries.sort_by_key(std::fs::DirEntry::file_name);
         for entry in entries {
             add(&entry.path(), hash, left)?;

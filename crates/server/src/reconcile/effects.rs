@@ -110,11 +110,7 @@ async fn look(
     Ok(found.map(|(number, url)| Outcome::PullRequest { number, url }))
 }
 
-async fn execute(
-    app: &AppState,
-    item: &OutboxItem,
-    project: &Project,
-) -> Result<Outcome, Problem> {
+async fn execute(app: &AppState, item: &OutboxItem, project: &Project) -> Result<Outcome, Problem> {
     if project.archived_at.is_some() {
         return Err(Problem::new(Code::NotFound, "the project was removed"));
     }
@@ -153,14 +149,14 @@ fn outcome(app: &AppState, project: &Project, number: u64) -> Outcome {
 
 /// True if the same again would end the same.
 fn is_final(problem: &Problem) -> bool {
-    match problem.code {
+    !matches!(
+        problem.code,
         Code::Busy
-        | Code::Internal
-        | Code::RateLimited
-        | Code::ForgeUnavailable
-        | Code::CredentialRefused => false,
-        _ => true,
-    }
+            | Code::Internal
+            | Code::RateLimited
+            | Code::ForgeUnavailable
+            | Code::CredentialRefused
+    )
 }
 
 async fn put_off(app: &AppState, item: OutboxItem, problem: Problem) -> Result<(), Problem> {

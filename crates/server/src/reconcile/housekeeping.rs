@@ -35,12 +35,12 @@ pub(super) async fn round(app: &AppState, memory: &mut Memory) -> Result<Duratio
     remove_copies(app, &projects).await?;
     for project in projects.iter().filter(|project| project.forge == local::FORGE) {
         let is_near = project.source.starts_with('/');
-        let is_due = is_near || memory.rounds % FAR == 0;
+        let is_due = is_near || memory.rounds.is_multiple_of(FAR);
         if is_due && let Err(problem) = local::refresh(app, project).await {
             tracing::debug!(project = project.name, %problem, "a source can't be read now");
         }
     }
-    if memory.rounds % FAR == 0 {
+    if memory.rounds.is_multiple_of(FAR) {
         remove_merged_branches(app, &projects).await?;
         look_at_hosts(app, &projects).await?;
     }
@@ -133,8 +133,7 @@ async fn look_at_hosts(app: &AppState, projects: &[Project]) -> Result<(), Probl
             ..PullFilter::default()
         };
         for row in app.store().pulls(app.organisation_id(), filter, 200).await? {
-            let synced =
-                remote::pulls::sync(app, app.organisation_id(), project, row.number).await;
+            let synced = remote::pulls::sync(app, app.organisation_id(), project, row.number).await;
             if let Err(problem) = synced {
                 tracing::debug!(project = project.name, %problem, "a host can't be asked now");
                 break;
@@ -152,7 +151,9 @@ async fn remove_copies(app: &AppState, projects: &[Project]) -> Result<(), Probl
     while let Ok(Some(entry)) = entries.next_entry().await {
         let name = entry.file_name();
         let project_id = name.to_str().and_then(|name| name.strip_suffix(".git"));
-        let Some(project_id) = project_id.and_then(|id| ProjectId::parse(id).ok()) else { continue };
+        let Some(project_id) = project_id.and_then(|id| ProjectId::parse(id).ok()) else {
+            continue;
+        };
         if kept.contains(&project_id) {
             continue;
         }

@@ -11,7 +11,10 @@ use windlass_forge::{
     local::{self as rules, Command, Open, Place, PullRequest},
 };
 use windlass_git::{Error, Oid, RefName, Remote, Repository, merge::Method};
-use windlass_run::{OrganisationId, actor::{Actor, By}};
+use windlass_run::{
+    OrganisationId,
+    actor::{Actor, By},
+};
 use windlass_store::projects::Project;
 
 use super::{host, problem, token};
@@ -59,8 +62,7 @@ pub(crate) async fn find(
     wanted: &Wanted,
 ) -> Result<Option<(u64, String)>, Problem> {
     let (host, name) = host(app, project).await?;
-    let open =
-        host.open_pull_requests(&name, Some(&wanted.head), 10).await.map_err(problem)?;
+    let open = host.open_pull_requests(&name, Some(&wanted.head), 10).await.map_err(problem)?;
     let ours = |pull: &forge::PullRequest| {
         pull.head_commit.as_str() == wanted.commit && pull.base == wanted.base
     };
@@ -81,8 +83,7 @@ async fn take_in(
     pull: &forge::PullRequest,
 ) -> Result<(), Problem> {
     let repository = fetch(app, project, &[&wanted.base, &wanted.head]).await?;
-    let rows =
-        Rows { app, organisation_id: wanted.organisation_id.clone(), by: wanted.by.clone() };
+    let rows = Rows { app, organisation_id: wanted.organisation_id.clone(), by: wanted.by.clone() };
     let head_commit = Oid::parse(&wanted.commit)?;
     let job = Some(wanted.job_id.to_string());
     match app.store().pull(&wanted.organisation_id, &project.id, pull.number).await {
@@ -108,10 +109,8 @@ async fn adopt(
 ) -> Result<(), Problem> {
     // An older one of the same branches may have been closed at the host without our hearing of it.
     let app = rows.app;
-    let older = app
-        .store()
-        .open_pull_with_head(&rows.organisation_id, &project.id, &wanted.head)
-        .await?;
+    let older =
+        app.store().open_pull_with_head(&rows.organisation_id, &project.id, &wanted.head).await?;
     if let Some(older) = older {
         sync(app, &rows.organisation_id, project, older.number).await?;
     }

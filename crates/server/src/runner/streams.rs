@@ -58,12 +58,8 @@ fn append(piece: Piece) -> Result<Append, String> {
             (Kind::Session, streams::Content::Session { first, entries })
         }
     };
-    let stream = StreamId {
-        job_id: piece.job_id,
-        step_id: piece.step_id,
-        attempt: piece.attempt,
-        kind,
-    };
+    let stream =
+        StreamId { job_id: piece.job_id, step_id: piece.step_id, attempt: piece.attempt, kind };
     Ok(Append { stream, epoch: piece.epoch, content })
 }
 

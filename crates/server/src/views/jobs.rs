@@ -9,9 +9,7 @@ use windlass_run::{
 use windlass_store::runs::{Filter, JobDetail, JobRow, JournalEntry, Slice, Standing, StepTimes};
 use windlass_wire::api::{
     Page,
-    job::{
-        CancelRequest, Effect, End, GiveUp, Job, JobEvent, JobSummary, PullRequestLink, Step,
-    },
+    job::{CancelRequest, Effect, End, GiveUp, Job, JobEvent, JobSummary, PullRequestLink, Step},
 };
 
 use super::{cursor_number, micros, outcome_name, page_size, standing_name, standing_named};
@@ -47,7 +45,8 @@ pub async fn list(
     let filter =
         Filter { standing, live: wanted.live, project_id: wanted.project_id, search: None };
     let rows = app.store().jobs(&principal.organisation_id, filter, slice).await?;
-    let next = (rows.len() == limit as usize).then(|| rows.last().map(|row| row.number.to_string()));
+    let next =
+        (rows.len() == limit as usize).then(|| rows.last().map(|row| row.number.to_string()));
     let mut items = Vec::with_capacity(rows.len());
     for row in &rows {
         items.push(summary(app, row).await);
@@ -100,10 +99,7 @@ pub(crate) async fn summary(app: &AppState, row: &JobRow) -> JobSummary {
         title: row.title.clone(),
         state: standing_name(row.standing).to_owned(),
         end: row.end.as_ref().map(end),
-        pull_request: row
-            .pull_request
-            .clone()
-            .map(|(number, url)| PullRequestLink { number, url }),
+        pull_request: row.pull_request.clone().map(|(number, url)| PullRequestLink { number, url }),
         created_at: row.created_at.as_micros(),
         started_at: micros(row.started_at),
         ended_at: micros(row.ended_at),

@@ -24,7 +24,8 @@ pub async fn list(
     let standing = query.state.as_deref().map(standing_named).transpose()?;
     let filter = Filter { standing, ..Filter::default() };
     let rows = app.store().runs(&principal.organisation_id, filter, slice).await?;
-    let next = (rows.len() == limit as usize).then(|| rows.last().map(|row| row.number.to_string()));
+    let next =
+        (rows.len() == limit as usize).then(|| rows.last().map(|row| row.number.to_string()));
     let mut items = Vec::with_capacity(rows.len());
     for row in &rows {
         items.push(summary(app, row).await);

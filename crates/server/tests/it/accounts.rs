@@ -10,7 +10,11 @@ use super::house::{House, expect, problem};
 async fn sign_in(house: &House, link: &str, next: &str) -> Response {
     let secret = link.split("link=").nth(1).expect("a link");
     let form = format!("link={secret}&next={next}");
-    browser(house, Method::POST, "/sign-in", "same-origin").body(form).send().await.expect("answered")
+    browser(house, Method::POST, "/sign-in", "same-origin")
+        .body(form)
+        .send()
+        .await
+        .expect("answered")
 }
 
 fn browser(house: &House, method: Method, path: &str, site: &str) -> RequestBuilder {

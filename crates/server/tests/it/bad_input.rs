@@ -103,9 +103,7 @@ async fn what_is_no_repository_is_refused_before_anything_is_made() {
     let house = House::new().await;
     let plain = house.folder.path().join("plain");
     std::fs::create_dir_all(&plain).expect("folder");
-    let add = |path: std::path::PathBuf| {
-        json!({ "source": { "kind": "path", "path": path } })
-    };
+    let add = |path: std::path::PathBuf| json!({ "source": { "kind": "path", "path": path } });
     let (code, problem) = house.refused("/api/v1/projects", add(plain)).await;
     assert_eq!((code.as_str(), &problem["place"]), ("not-a-repository", &json!("source")));
     let missing = house.folder.path().join("missing");

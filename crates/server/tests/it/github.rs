@@ -178,7 +178,8 @@ async fn a_token_is_checked_sealed_and_given_to_nobody_but_the_runner() {
     let mut files = vec![house.folder.path().to_owned()];
     while let Some(path) = files.pop() {
         if path.is_dir() {
-            files.extend(path.read_dir().expect("folder").map(|entry| entry.expect("entry").path()));
+            files
+                .extend(path.read_dir().expect("folder").map(|entry| entry.expect("entry").path()));
             continue;
         }
         let bytes = std::fs::read(&path).unwrap_or_default();

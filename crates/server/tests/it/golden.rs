@@ -19,7 +19,9 @@ fn compare(name: &str, text: &str) {
     let golden = fs::read_to_string(&path).unwrap_or_default();
     if golden != text {
         let first = golden.lines().zip(text.lines()).find(|(golden, now)| golden != now);
-        panic!("tests/{name} differs, first at {first:#?}; see it with UPDATE_GOLDEN=1 and git diff");
+        panic!(
+            "tests/{name} differs, first at {first:#?}; see it with UPDATE_GOLDEN=1 and git diff"
+        );
     }
 }
 
@@ -61,7 +63,10 @@ async fn attempt(house: &House, method: &Method, path: &str, token: Option<&str>
     match response.status().as_u16() {
         401 => "401".to_owned(),
         403 => "403".to_owned(),
-        303 if response.headers()["location"].to_str().is_ok_and(|to| to.starts_with("/sign-in?")) => {
+        303 if response.headers()["location"]
+            .to_str()
+            .is_ok_and(|to| to.starts_with("/sign-in?")) =>
+        {
             "sign-in".to_owned()
         }
         _ => "yes".to_owned(),
@@ -111,8 +116,7 @@ async fn every_route_is_tried_as_everybody() {
             write!(text, " {}={got}", name.as_str().expect("a name")).expect("text");
             if let Access::Allows(action) = access {
                 let parsed = windlass_policy::permission::Role::parse(name.as_str().expect("name"));
-                let allowed =
-                    windlass_policy::permission::allows(parsed.expect("a role"), action);
+                let allowed = windlass_policy::permission::allows(parsed.expect("a role"), action);
                 assert_eq!(got == "yes", allowed, "{method} {path} as {name}");
             }
         }

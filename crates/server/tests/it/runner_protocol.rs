@@ -2,7 +2,10 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::json;
-use windlass_run::{StepId, Time, job::{Report, StepResult}};
+use windlass_run::{
+    StepId, Time,
+    job::{Report, StepResult},
+};
 use windlass_wire::runner::{
     Content, JobStatus, NumberedReport, Piece, PieceAnswer, Register, StreamAnswer, StreamRequest,
 };
@@ -22,8 +25,7 @@ async fn a_waiting_runner_gets_a_job_as_soon_as_there_is_one() {
     house.project("shop").await;
     let runner = Runner::register(&house).await;
     assert!(runner.lease_within(0).await.is_empty());
-    let (leases, _) =
-        tokio::join!(runner.lease_within(30_000), house.task("shop", "Do something"));
+    let (leases, _) = tokio::join!(runner.lease_within(30_000), house.task("shop", "Do something"));
     assert_eq!(leases.len(), 1);
     let repository = leases[0].repository.as_ref().expect("a repository");
     assert_eq!(repository.url, format!("{}/git/shop.git", house.url));
@@ -43,10 +45,8 @@ async fn reports_that_come_again_change_nothing_and_gaps_are_told() {
     let first = runner.send(&held, vec![started.clone()]).await;
     let again = runner.send(&held, vec![started]).await;
     assert_eq!((first.accepted, again.accepted), (1, 1));
-    let ended = Report::StepEnded {
-        step_id: agent(),
-        result: StepResult::Succeeded { checkpoint: None },
-    };
+    let ended =
+        Report::StepEnded { step_id: agent(), result: StepResult::Succeeded { checkpoint: None } };
     let gap = runner.send(&held, vec![report(3, ended)]).await;
     assert_eq!((gap.accepted, gap.status), (1, JobStatus::Held));
     assert!(gap.refused.expect("refused").contains("missing"));

@@ -166,14 +166,14 @@ impl<'a> Runner<'a> {
             expected: expected.clone(),
         };
         let push_key = key(&held.lease.job_id, &step_id, "push", head);
-        let staged = Report::EffectStaged {
-            step_id: step_id.clone(),
-            key: push_key.clone(),
-            request: push,
-        };
+        let staged =
+            Report::EffectStaged { step_id: step_id.clone(), key: push_key.clone(), request: push };
         self.report(held, vec![Report::StepStarted { step_id: step_id.clone() }, staged]).await;
         let granted = self.grant(held, &push_key, false).await;
-        assert!(matches!(granted, GrantAnswer::Effect { state: State::Granted { .. } }), "{granted:?}");
+        assert!(
+            matches!(granted, GrantAnswer::Effect { state: State::Granted { .. } }),
+            "{granted:?}"
+        );
         let lease = format!("--force-with-lease={branch}:{}", expected.unwrap_or_default());
         git(tree, &["push", "--quiet", &lease, "origin", &format!("{head}:refs/heads/{branch}")]);
         let pushed =

@@ -88,11 +88,8 @@ async fn a_log_streams_in_whole_characters_and_resumes_by_byte() {
 async fn a_session_is_paged_and_streamed() {
     let house = House::new().await;
     let (runner, mut held, job_id) = started(&house).await;
-    let entry = |seq: u64| Entry {
-        seq,
-        at: 1,
-        event: Event::Message { text: format!("<b>{seq}</b>") },
-    };
+    let entry =
+        |seq: u64| Entry { seq, at: 1, event: Event::Message { text: format!("<b>{seq}</b>") } };
     let entries: Vec<Entry> = (1..=3).map(entry).collect();
     append(&runner, &held, Content::Session { entries: entries.clone() }).await;
     let path = format!("/api/v1/jobs/{job_id}/steps/agent/session");

@@ -33,8 +33,9 @@ async fn a_task_becomes_a_pull_request_that_is_reviewed_followed_up_and_merged()
     assert!(patch.contains("-hello\n+hello dear\n world\n"), "{patch}");
 
     let place = json!({ "path": "greeting.txt", "side": "new", "line": 1 });
-    let comment =
-        house.post(&format!("{pull}/comments"), json!({ "body": "Too dear", "place": place })).await;
+    let comment = house
+        .post(&format!("{pull}/comments"), json!({ "body": "Too dear", "place": place }))
+        .await;
     house
         .post(&format!("{pull}/request-changes"), json!({ "body": "Please", "commit": first.head }))
         .await;
@@ -70,9 +71,8 @@ async fn a_task_becomes_a_pull_request_that_is_reviewed_followed_up_and_merged()
     let between = house.text(&format!("{pull}/diff.patch?from_round=1&to_round=2")).await;
     assert!(between.contains("-hello dear\n+hi\n"), "{between}");
 
-    let (code, problem) = house
-        .refused(&format!("{pull}/approve"), json!({ "commit": first.head }))
-        .await;
+    let (code, problem) =
+        house.refused(&format!("{pull}/approve"), json!({ "commit": first.head })).await;
     assert_eq!(code, "head-moved", "{problem}");
     house.post(&format!("{pull}/approve"), json!({ "commit": second.head })).await;
     let before = git(&source, &["rev-parse", "main"]);

@@ -1,10 +1,21 @@
 //! `POST /api/v1/tokens`: makes a service token.
 
-use axum::{Json, extract::State, http::{Method, StatusCode}};
+use axum::{
+    Json,
+    extract::State,
+    http::{Method, StatusCode},
+};
 use windlass_policy::permission::Action;
 use windlass_wire::api::account::{CreatedToken, NewToken};
 
-use crate::{actions, auth::Principal, endpoint::{Access, Doc, Endpoint}, extract::Body, problem::{Code, Problem}, state::AppState};
+use crate::{
+    actions,
+    auth::Principal,
+    endpoint::{Access, Doc, Endpoint},
+    extract::Body,
+    problem::{Code, Problem},
+    state::AppState,
+};
 
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::new(Method::POST, "/api/v1/tokens", Access::Allows(Action::ManageOwnTokens), handler).doc(
@@ -15,7 +26,11 @@ pub(super) fn endpoint() -> Endpoint {
     )
 }
 
-async fn handler(State(app): State<AppState>, principal: Principal, Body(new): Body<NewToken>) -> Result<(StatusCode, Json<CreatedToken>), Problem> {
+async fn handler(
+    State(app): State<AppState>,
+    principal: Principal,
+    Body(new): Body<NewToken>,
+) -> Result<(StatusCode, Json<CreatedToken>), Problem> {
     let created = actions::accounts::create_token(&app, &principal, new).await?;
     Ok((StatusCode::CREATED, Json(created)))
 }

@@ -1,10 +1,21 @@
 //! `POST /api/v1/users`: invites a user, or gives one a new sign-in link.
 
-use axum::{Json, extract::State, http::{Method, StatusCode}};
+use axum::{
+    Json,
+    extract::State,
+    http::{Method, StatusCode},
+};
 use windlass_policy::permission::Action;
 use windlass_wire::api::account::{Invited, NewUser};
 
-use crate::{actions, auth::Principal, endpoint::{Access, Doc, Endpoint}, extract::Body, problem::{Code, Problem}, state::AppState};
+use crate::{
+    actions,
+    auth::Principal,
+    endpoint::{Access, Doc, Endpoint},
+    extract::Body,
+    problem::{Code, Problem},
+    state::AppState,
+};
 
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::new(Method::POST, "/api/v1/users", Access::Allows(Action::ManageUsers), handler).doc(
@@ -15,7 +26,11 @@ pub(super) fn endpoint() -> Endpoint {
     )
 }
 
-async fn handler(State(app): State<AppState>, principal: Principal, Body(new): Body<NewUser>) -> Result<(StatusCode, Json<Invited>), Problem> {
+async fn handler(
+    State(app): State<AppState>,
+    principal: Principal,
+    Body(new): Body<NewUser>,
+) -> Result<(StatusCode, Json<Invited>), Problem> {
     let invited = actions::accounts::invite(&app, &principal, new).await?;
     Ok((StatusCode::CREATED, Json(invited)))
 }

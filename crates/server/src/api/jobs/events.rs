@@ -1,22 +1,48 @@
 //! `GET /api/v1/jobs/{job}/events`: a job's journal, as a page or as a stream.
 
-use axum::{Json, extract::State, http::{HeaderMap, Method}, response::{IntoResponse as _, Response}};
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, Method},
+    response::{IntoResponse as _, Response},
+};
 use windlass_policy::permission::Action;
 use windlass_run::JobId;
-use windlass_wire::api::{Page, job::{JobEvent, StreamQuery}};
+use windlass_wire::api::{
+    Page,
+    job::{JobEvent, StreamQuery},
+};
 
-use crate::{auth::Principal, endpoint::{Access, Doc, Endpoint}, extract::{Keys, Place}, problem::{Code, Problem}, sse, state::AppState, views};
+use crate::{
+    auth::Principal,
+    endpoint::{Access, Doc, Endpoint},
+    extract::{Keys, Place},
+    problem::{Code, Problem},
+    sse,
+    state::AppState,
+    views,
+};
 
 pub(super) fn endpoint() -> Endpoint {
-    Endpoint::new(Method::GET, "/api/v1/jobs/{job}/events", Access::Allows(Action::View), handler).doc(
-        Doc::new("listJobEvents", "A job's journal, oldest first: a page, or a stream until the job's end.")
+    Endpoint::new(Method::GET, "/api/v1/jobs/{job}/events", Access::Allows(Action::View), handler)
+        .doc(
+            Doc::new(
+                "listJobEvents",
+                "A job's journal, oldest first: a page, or a stream until the job's end.",
+            )
             .query::<StreamQuery>()
             .streams::<JobEvent>()
             .problems(&[Code::NotFound]),
-    )
+        )
 }
 
-async fn handler(State(app): State<AppState>, principal: Principal, headers: HeaderMap, Place(job_id): Place<JobId>, Keys(query): Keys<StreamQuery>) -> Result<Response, Problem> {
+async fn handler(
+    State(app): State<AppState>,
+    principal: Principal,
+    headers: HeaderMap,
+    Place(job_id): Place<JobId>,
+    Keys(query): Keys<StreamQuery>,
+) -> Result<Response, Problem> {
     let after = sse::cursor(&headers, query.after)?;
     let limit = query.limit.unwrap_or(PAGE).clamp(1, PAGE);
     if sse::is_wanted(&headers) {

@@ -1,23 +1,51 @@
 //! `GET /api/v1/jobs/{job}/steps/{step}/log`: a step's output, as bytes or as a stream.
 
-use axum::{body::Body, extract::State, http::{HeaderMap, HeaderValue, Method, StatusCode, header}, response::Response};
+use axum::{
+    body::Body,
+    extract::State,
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    response::Response,
+};
 use windlass_policy::permission::Action;
 use windlass_run::{JobId, StepId};
 use windlass_store::streams::{Kind, StreamId};
 use windlass_wire::api::job::{LogPiece, StreamQuery};
 
-use crate::{auth::Principal, endpoint::{Access, Doc, Endpoint}, extract::{Keys, Place}, problem::{Code, Problem}, sse, state::AppState, views};
+use crate::{
+    auth::Principal,
+    endpoint::{Access, Doc, Endpoint},
+    extract::{Keys, Place},
+    problem::{Code, Problem},
+    sse,
+    state::AppState,
+    views,
+};
 
 pub(super) fn endpoint() -> Endpoint {
-    Endpoint::new(Method::GET, "/api/v1/jobs/{job}/steps/{step}/log", Access::Allows(Action::View), handler).doc(
-        Doc::new("getLog", "A step's output: its bytes (a `Range` is honoured), or a stream of pieces.")
-            .query::<StreamQuery>()
-            .streams::<LogPiece>()
-            .problems(&[Code::NotFound]),
+    Endpoint::new(
+        Method::GET,
+        "/api/v1/jobs/{job}/steps/{step}/log",
+        Access::Allows(Action::View),
+        handler,
+    )
+    .doc(
+        Doc::new(
+            "getLog",
+            "A step's output: its bytes (a `Range` is honoured), or a stream of pieces.",
+        )
+        .query::<StreamQuery>()
+        .streams::<LogPiece>()
+        .problems(&[Code::NotFound]),
     )
 }
 
-async fn handler(State(app): State<AppState>, principal: Principal, headers: HeaderMap, Place((job_id, step_id)): Place<(JobId, StepId)>, Keys(query): Keys<StreamQuery>) -> Result<Response, Problem> {
+async fn handler(
+    State(app): State<AppState>,
+    principal: Principal,
+    headers: HeaderMap,
+    Place((job_id, step_id)): Place<(JobId, StepId)>,
+    Keys(query): Keys<StreamQuery>,
+) -> Result<Response, Problem> {
     let stream =
         views::streams::find(&app, &principal, &job_id, &step_id, Kind::Log, query.attempt).await?;
     if sse::is_wanted(&headers) {

@@ -1,24 +1,52 @@
 //! `GET /api/v1/jobs/{job}/steps/{step}/session`: the session of an agent step, as a page or as a stream.
 
-use axum::{Json, extract::State, http::{HeaderMap, Method}, response::{IntoResponse as _, Response}};
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, Method},
+    response::{IntoResponse as _, Response},
+};
 use windlass_policy::permission::Action;
 use windlass_run::{JobId, StepId};
 use windlass_store::streams::{Kind, StreamId};
 use windlass_wire::api::{Page, job::StreamQuery};
 use windlass_wire::session::Entry;
 
-use crate::{auth::Principal, endpoint::{Access, Doc, Endpoint}, extract::{Keys, Place}, problem::{Code, Problem}, sse, state::AppState, views};
+use crate::{
+    auth::Principal,
+    endpoint::{Access, Doc, Endpoint},
+    extract::{Keys, Place},
+    problem::{Code, Problem},
+    sse,
+    state::AppState,
+    views,
+};
 
 pub(super) fn endpoint() -> Endpoint {
-    Endpoint::new(Method::GET, "/api/v1/jobs/{job}/steps/{step}/session", Access::Allows(Action::View), handler).doc(
-        Doc::new("getSession", "The session of an agent step: a page, or a stream until the job's end.")
-            .query::<StreamQuery>()
-            .streams::<serde_json::Value>()
-            .problems(&[Code::NotFound]),
+    Endpoint::new(
+        Method::GET,
+        "/api/v1/jobs/{job}/steps/{step}/session",
+        Access::Allows(Action::View),
+        handler,
+    )
+    .doc(
+        Doc::new(
+            "getSession",
+            "The session of an agent step: a page, or a stream until the job's end.",
+        )
+        .query::<StreamQuery>()
+        .streams::<serde_json::Value>()
+        .problems(&[Code::NotFound]),
     )
 }
 
-async fn handler(State(app): State<AppState>, principal: Principal, headers: HeaderMap, Place((job_id, step_id)): Place<(JobId, StepId)>, Keys(query): Keys<StreamQuery>) -> Result<Response, Problem> {
+async fn handler(
+    State(app): State<AppState>,
+    principal: Principal,
+    headers: HeaderMap,
+    Place((job_id, step_id)): Place<(JobId, StepId)>,
+    Keys(query): Keys<StreamQuery>,
+) -> Result<Response, Problem> {
     let stream =
         views::streams::find(&app, &principal, &job_id, &step_id, Kind::Session, query.attempt)
             .await?;

@@ -2,9 +2,19 @@
 
 use axum::{Json, extract::State, http::Method};
 use windlass_policy::permission::Action;
-use windlass_wire::api::{Page, pull_request::{PullRequestSummary, PullRequestsQuery}};
+use windlass_wire::api::{
+    Page,
+    pull_request::{PullRequestSummary, PullRequestsQuery},
+};
 
-use crate::{auth::Principal, endpoint::{Access, Doc, Endpoint}, extract::Keys, problem::Problem, state::AppState, views};
+use crate::{
+    auth::Principal,
+    endpoint::{Access, Doc, Endpoint},
+    extract::Keys,
+    problem::Problem,
+    state::AppState,
+    views,
+};
 
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::new(Method::GET, "/api/v1/pull-requests", Access::Allows(Action::View), handler).doc(
@@ -14,6 +24,10 @@ pub(super) fn endpoint() -> Endpoint {
     )
 }
 
-async fn handler(State(app): State<AppState>, principal: Principal, Keys(query): Keys<PullRequestsQuery>) -> Result<Json<Page<PullRequestSummary>>, Problem> {
+async fn handler(
+    State(app): State<AppState>,
+    principal: Principal,
+    Keys(query): Keys<PullRequestsQuery>,
+) -> Result<Json<Page<PullRequestSummary>>, Problem> {
     views::pull_requests::list(&app, &principal, query).await.map(Json)
 }

@@ -1,10 +1,22 @@
 //! `GET /api/v1/feed`: that something changed, as a stream.
 
-use axum::{extract::State, http::{HeaderMap, Method}, response::Response};
+use axum::{
+    extract::State,
+    http::{HeaderMap, Method},
+    response::Response,
+};
 use windlass_policy::permission::Action;
 use windlass_wire::api::{feed::FeedEvent, job::StreamQuery};
 
-use crate::{auth::Principal, endpoint::{Access, Doc, Endpoint}, extract::Keys, problem::Problem, sse, state::AppState, views};
+use crate::{
+    auth::Principal,
+    endpoint::{Access, Doc, Endpoint},
+    extract::Keys,
+    problem::Problem,
+    sse,
+    state::AppState,
+    views,
+};
 
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::new(Method::GET, "/api/v1/feed", Access::Allows(Action::View), handler).doc(
@@ -14,7 +26,12 @@ pub(super) fn endpoint() -> Endpoint {
     )
 }
 
-async fn handler(State(app): State<AppState>, principal: Principal, headers: HeaderMap, Keys(query): Keys<StreamQuery>) -> Result<Response, Problem> {
+async fn handler(
+    State(app): State<AppState>,
+    principal: Principal,
+    headers: HeaderMap,
+    Keys(query): Keys<StreamQuery>,
+) -> Result<Response, Problem> {
     // Whoever comes without a cursor wants what happens from now on.
     let newest = app.hints().mark_seen().feed;
     let after = sse::cursor(&headers, Some(query.after.unwrap_or(newest)))?;
@@ -33,5 +50,8 @@ async fn read(app: AppState, principal: Principal, after: u64) -> Result<sse::Ba
             .map(|json| (event.seq, json))
             .map_err(|error| Problem::internal("show an entry of the feed", error))
     };
-    Ok(sse::Batch { events: events.into_iter().map(json).collect::<Result<_, _>>()?, is_over: false })
+    Ok(sse::Batch {
+        events: events.into_iter().map(json).collect::<Result<_, _>>()?,
+        is_over: false,
+    })
 }

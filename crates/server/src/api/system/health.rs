@@ -1,13 +1,21 @@
 //! `GET /api/v1/health`: whether the server can do its work.
 
-use axum::{Json, extract::State, http::{Method, StatusCode}};
+use axum::{
+    Json,
+    extract::State,
+    http::{Method, StatusCode},
+};
 use windlass_wire::api::system::Health;
 
-use crate::{endpoint::{Access, Doc, Endpoint}, state::AppState};
+use crate::{
+    endpoint::{Access, Doc, Endpoint},
+    state::AppState,
+};
 
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::new(Method::GET, "/api/v1/health", Access::Public, handler).doc(
-        Doc::new("getHealth", "Whether the server can do its work; 503 if not.").gives::<Health>(200),
+        Doc::new("getHealth", "Whether the server can do its work; 503 if not.")
+            .gives::<Health>(200),
     )
 }
 

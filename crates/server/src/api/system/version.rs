@@ -6,9 +6,8 @@ use windlass_wire::{api::system::Version, runner::PROTOCOL};
 use crate::endpoint::{Access, Doc, Endpoint};
 
 pub(super) fn endpoint() -> Endpoint {
-    Endpoint::new(Method::GET, "/api/v1/version", Access::Public, handler).doc(
-        Doc::new("getVersion", "Which server answers.").gives::<Version>(200),
-    )
+    Endpoint::new(Method::GET, "/api/v1/version", Access::Public, handler)
+        .doc(Doc::new("getVersion", "Which server answers.").gives::<Version>(200))
 }
 
 async fn handler() -> Json<Version> {

@@ -88,8 +88,7 @@ pub(crate) async fn open(
         .open_pull_with_head(&wanted.organisation_id, &project.id, &wanted.head)
         .await?
         .filter(|row| row.columns.base == wanted.base);
-    let rows =
-        Rows { app, organisation_id: wanted.organisation_id.clone(), by: wanted.by.clone() };
+    let rows = Rows { app, organisation_id: wanted.organisation_id.clone(), by: wanted.by.clone() };
     let opened = match there {
         Some(row) => {
             let before = state(&row.columns)?;
@@ -99,7 +98,8 @@ pub(crate) async fn open(
             rows.execute(&project.id, row.number, &command).await?.0
         }
         None => {
-            let number = create(app, project, &wanted, base, head, head_commit, base_commit).await?;
+            let number =
+                create(app, project, &wanted, base, head, head_commit, base_commit).await?;
             rows.get(&project.id, number).await?
         }
     };
@@ -155,7 +155,10 @@ async fn create(
         (columns, to_json(&events).expect("an event is made of texts and numbers"))
     };
     let organisation_id = wanted.organisation_id.clone();
-    Ok(app.store().open_pull(wanted.by.clone(), organisation_id, project.id.clone(), now, make).await?)
+    Ok(app
+        .store()
+        .open_pull(wanted.by.clone(), organisation_id, project.id.clone(), now, make)
+        .await?)
 }
 
 /// A title as the rules take it: one line, not too long.
