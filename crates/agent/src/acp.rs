@@ -7,6 +7,7 @@
 //! says about its success.
 
 mod connection;
+mod handshake;
 mod lines;
 mod permissions;
 mod recorder;

@@ -289,8 +289,11 @@ impl Agent {
 struct Voice {
     stdout: Arc<Mutex<Box<dyn AsyncWrite + Unpin + Send>>>,
     waiting: Arc<Mutex<Waiting>>,
-    variable: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    variable: Arc<Lookup>,
 }
+
+/// Looks up an environment variable.
+type Lookup = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 #[derive(Default)]
 struct Waiting {

@@ -220,7 +220,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             (Some("$/cancel_request"), None) => Ok(Some(text)),
             // Other notifications are an agent's own extensions.
             (Some(_), None) => Ok(None),
-            (Some(_), Some(_)) => {
+            // A request, or an answer to one of ours. Both wait in the protocol crate, so they are counted.
+            (Some(_), Some(_)) | (None, _) => {
                 self.requests += 1;
                 if self.requests > self.limits.requests {
                     return Err(Error::Flood(format!(
@@ -228,10 +229,6 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                         self.limits.requests
                     )));
                 }
-                self.ears.desk.lock().await.recorder.flush().await?;
-                Ok(Some(text))
-            }
-            (None, _) => {
                 self.ears.desk.lock().await.recorder.flush().await?;
                 Ok(Some(text))
             }

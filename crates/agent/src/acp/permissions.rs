@@ -163,7 +163,7 @@ impl Ask {
     pub(super) fn read(request: &acp::RequestPermissionRequest) -> Self {
         let fields = &request.tool_call.fields;
         let input = fields.raw_input.clone().unwrap_or(serde_json::Value::Null);
-        let tool_call = request.tool_call.tool_call_id.to_string();
+        let tool_call = clip::head(&request.tool_call.tool_call_id.to_string(), 1000).to_owned();
         let title = match &fields.title {
             Some(title) => clip::printable(title.as_bytes(), 500),
             None => format!("tool call {}", clip::printable(tool_call.as_bytes(), 100)),

@@ -18,7 +18,7 @@ const DIFFS: usize = 100;
 /// The most entries of a plan that are kept.
 const PLAN: usize = 200;
 /// The most tool calls that are remembered at a time.
-const CALLS: usize = 10_000;
+const CALLS: usize = 1000;
 
 /// Translates the updates of one session.
 pub(super) struct Translator {

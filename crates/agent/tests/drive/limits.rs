@@ -123,3 +123,18 @@ async fn a_slow_reader_holds_the_agent_up_and_loses_nothing() {
     assert_eq!(plans, 5000);
     assert_eq!(step.await.unwrap().unwrap().last_message, "Done.");
 }
+
+#[test]
+fn a_step_can_be_driven_by_a_task() {
+    fn is_send<T: Send>(_: &T) {}
+    let (sender, _receiver) = mpsc::channel(1);
+    let (stdout, stdin) = tokio::io::duplex(1);
+    let streams = windlass_agent::acp::Streams {
+        stdout,
+        stdin,
+        stderr: windlass_agent::acp::Tail::default(),
+    };
+    let options = options(std::path::Path::new("/repo"));
+    let mut verifier = NothingToVerify;
+    is_send(&drive(streams, options, String::new(), &mut verifier, sender, std::future::pending()));
+}
