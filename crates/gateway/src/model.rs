@@ -6,6 +6,7 @@
 //! Base URLs: `/anthropic`, `/openai/v1`, `/gemini`; for clients that take no path, the same calls
 //! are understood at the root. Instead of providers, a [`replay`](crate::replay) may answer.
 
+mod beyond;
 mod call;
 mod credential;
 mod estimate;
@@ -25,6 +26,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
+use tokio::sync::Semaphore;
 
 pub use self::{
     credential::Credential,
@@ -91,6 +93,9 @@ pub struct Options {
     pub request_bytes: usize,
     /// Output tokens to reserve for a call that names no limit of its own.
     pub default_output_tokens: u64,
+    /// Whether a request may have the provider itself search the web, fetch addresses, call remote
+    /// tools or run code. None of that passes the web door.
+    pub provider_reach: bool,
 }
 
 impl Options {
@@ -111,6 +116,7 @@ impl Options {
             // What providers themselves take.
             request_bytes: 32 * 1024 * 1024,
             default_output_tokens: 8192,
+            provider_reach: false,
         }
     }
 }
@@ -118,7 +124,8 @@ impl Options {
 /// Serves a model door on a socket until the door is dropped. Must be called within a Tokio runtime.
 pub fn serve(listener: TcpListener, options: Options) -> io::Result<Door> {
     let limits = options.limits.clone();
-    let state = Arc::new(State { options, calls: AtomicU64::new(0) });
+    let held = Arc::new(Semaphore::new(HELD_REQUESTS));
+    let state = Arc::new(State { options, calls: AtomicU64::new(0), held });
     door::serve(listener, &limits, move |request, _| {
         let state = state.clone();
         let answer: BoxFuture<'static, _> =
@@ -127,8 +134,13 @@ pub fn serve(listener: TcpListener, options: Options) -> io::Result<Door> {
     })
 }
 
-/// A door's options and how many calls it has seen.
+/// Large requests in memory at a time, of one door; further ones wait with their bodies unread. Agents
+/// make few calls at once, and a hundred connections with a body each would fill the runner's memory.
+const HELD_REQUESTS: usize = 8;
+
+/// A door's options, how many calls it has seen, and the places for large requests.
 struct State {
     options: Options,
     calls: AtomicU64,
+    held: Arc<Semaphore>,
 }

@@ -10,6 +10,7 @@ use std::{
 use futures::StreamExt;
 use reqwest::{Client, Response, Url};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use windlass_gateway::{
     Door, Secret,
     model::{
@@ -305,13 +306,15 @@ async fn a_cut_or_short_stream_is_noted_and_paid_for_by_estimate() {
 async fn a_client_that_leaves_still_pays() {
     let reply = says(&"many words ".repeat(20));
     let world = world([Fault::Held { reply, after: 5 }.into()]).await;
-    let (_, path, body) = requests(true)[0].clone();
+    let (_, path, mut body) = requests(true)[0].clone();
+    body["max_tokens"] = json!(5000);
     let mut stream = world.post(path, &body).await.bytes_stream();
     stream.next().await.expect("a piece").expect("no error");
     drop(stream);
     let record = world.records.next().await;
     assert_eq!((record.ended, record.exact), (Ended::ClientLeft, false));
-    assert_eq!(record.usage.input, 120);
+    // Nobody knows what the provider went on to make: leaving early saves nothing.
+    assert_eq!((record.usage.input, record.usage.output), (120, 5000));
     assert_eq!(world.meter.used(), record.usage);
 }
 
@@ -455,6 +458,67 @@ async fn an_answer_that_repeats_the_key_is_redacted() {
 }
 
 #[tokio::test]
+async fn nothing_is_sent_that_the_provider_would_do_in_the_world_or_where_nobody_counts() {
+    let world = world([]).await;
+    let image = json!([{ "role": "user", "content": [{ "type": "image",
+        "source": { "type": "url", "url": "https://collect.example/?secret" } }] }]);
+    for (path, key, value) in [
+        ("/openai/v1/responses", "background", json!(true)),
+        ("/openai/v1/responses", "tools", json!([{ "type": "web_search" }])),
+        ("/anthropic/v1/messages", "tools", json!([{ "type": "web_fetch_20250910" }])),
+        ("/anthropic/v1/messages", "mcp_servers", json!([{ "url": "https://collect.example" }])),
+        ("/anthropic/v1/messages", "messages", image.clone()),
+        ("/anthropic/v1/messages/count_tokens", "messages", image),
+    ] {
+        let response = world.post(path, &json!({ "model": "m", key: value })).await;
+        assert_eq!(response.status(), 403, "{path} with {key}");
+        assert!(response.text().await.expect("a body").contains("windlass model door"));
+    }
+    assert_eq!(world.server.requests().len(), 0);
+    assert_eq!(world.meter.remaining(), 1_000_000);
+}
+
+#[tokio::test]
+async fn several_answers_to_one_call_are_all_reserved() {
+    let world = world_with(Script::sequence(Vec::<Answer>::new()), 1_000).await;
+    let messages = json!([{ "role": "user", "content": "hello" }]);
+    let body = json!({ "model": "gpt", "max_tokens": 100, "n": 100, "messages": messages });
+    assert_eq!(world.post("/openai/v1/chat/completions", &body).await.status(), 402);
+    let body = json!({
+        "contents": [],
+        "generationConfig": { "maxOutputTokens": 100, "candidateCount": 100 },
+    });
+    let path = "/gemini/v1beta/models/gemini:generateContent";
+    assert_eq!(world.post(path, &body).await.status(), 402);
+    assert_eq!(world.server.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn large_requests_wait_unread_while_others_are_in_memory() {
+    let world = world([says("a small one passes").into()]).await;
+    let mut large = Vec::new();
+    for _ in 0..9 {
+        let mut stream = tokio::net::TcpStream::connect(world.door.address()).await.unwrap();
+        let head = "POST /anthropic/v1/messages HTTP/1.1\r\nhost: door\r\n\
+                    content-length: 30000000\r\nexpect: 100-continue\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        if large.len() < 8 {
+            let mut told = [0; 25];
+            stream.read_exact(&mut told).await.unwrap();
+            assert_eq!(&told, b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        large.push(stream);
+    }
+    let (_, path, body) = requests(false)[0].clone();
+    assert_eq!(world.post(path, &body).await.status(), 200);
+    let mut ninth = large.pop().unwrap();
+    let mut told = [0; 25];
+    assert!(ninth.try_read(&mut told).is_err(), "the ninth was asked for its body");
+    drop(large);
+    ninth.read_exact(&mut told).await.unwrap();
+}
+
+#[tokio::test]
 async fn stopping_the_door_ends_what_it_serves() {
     let reply = says(&"words ".repeat(50));
     let world = world([Fault::Held { reply, after: 2 }.into()]).await;
@@ -476,7 +540,8 @@ async fn a_recorded_session_answers_as_the_model_did() {
     struct Shared(Arc<Mutex<Vec<u8>>>);
     impl Write for Shared {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
         }
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())

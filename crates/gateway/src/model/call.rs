@@ -5,11 +5,11 @@ use std::sync::{Arc, atomic::Ordering};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Incoming;
-use tokio::time::Instant;
+use hyper::body::{Body as _, Incoming};
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{
-    Source, State,
+    Source, State, beyond,
     estimate::Asked,
     failure::failure,
     meter::Call,
@@ -42,11 +42,19 @@ pub(super) async fn answer(state: &Arc<State>, request: Request<Incoming>) -> Re
         let message = "compressed requests are not read; send the body as it is";
         return failure(route.api, StatusCode::UNSUPPORTED_MEDIA_TYPE, message);
     }
+    let place = place(state, &body).await;
     let body = match read(state, route.api, body).await {
         Ok(body) => body,
         Err(response) => return *response,
     };
+    // Kept until the provider begins to answer, which is when the request is no longer needed.
+    let _place = place;
     let asked = Asking { route, parts, body };
+    if asked.route.purpose == Purpose::CountTokens
+        && let Some(what) = beyond(state, asked.route.api.usual_wire(), &asked.body)
+    {
+        return failure(asked.route.api, StatusCode::FORBIDDEN, &what);
+    }
     match &asked.route.purpose {
         Purpose::Generate { wire, model, stream } => {
             let (wire, model, stream) = (*wire, model.clone(), *stream);
@@ -64,6 +72,18 @@ pub(super) struct Asking {
     pub(super) route: Route,
     pub(super) parts: http::request::Parts,
     pub(super) body: Bytes,
+}
+
+/// Requests up to this many bytes are taken at any time; every connection may hold one.
+const SMALL_REQUEST: u64 = 256 * 1024;
+
+/// A place for a request that is, or does not say that it is not, large.
+async fn place(state: &State, body: &Incoming) -> Option<OwnedSemaphorePermit> {
+    let is_small = body.size_hint().upper().is_some_and(|bytes| bytes <= SMALL_REQUEST);
+    if is_small {
+        return None;
+    }
+    Some(state.held.clone().acquire_owned().await.expect("the semaphore is never closed"))
 }
 
 async fn read(state: &State, api: Api, body: Incoming) -> Result<Bytes, Box<Response<Body>>> {
@@ -98,6 +118,9 @@ async fn generate(
             return failure(wire.api(), StatusCode::BAD_REQUEST, &message);
         }
     };
+    if let Some(what) = refusal(state, wire, &asked, &asking.body) {
+        return failure(wire.api(), StatusCode::FORBIDDEN, &what);
+    }
     asked.model = model.unwrap_or(asked.model);
     asked.stream = stream.unwrap_or(asked.stream);
     let number = state.calls.fetch_add(1, Ordering::Relaxed);
@@ -133,6 +156,29 @@ async fn generate(
             }
             pass::send(state, asking, Some(closing)).await
         }
+    }
+}
+
+/// Why a call that can be read is not sent.
+fn refusal(state: &State, wire: Wire, asked: &Asked, body: &[u8]) -> Option<String> {
+    if asked.is_uncounted() {
+        return Some("`background` is not taken: nobody could count what it uses".to_owned());
+    }
+    beyond(state, wire, body)
+}
+
+/// Why a request that reaches beyond the model is not sent, if it does.
+fn beyond(state: &State, wire: Wire, body: &[u8]) -> Option<String> {
+    if state.options.provider_reach {
+        return None;
+    }
+    match beyond::reach(wire, body) {
+        Ok(None) => None,
+        Ok(Some(what)) => Some(format!(
+            "the request asks for {what}, which would leave the environment past its web door; \
+             turn that off in the agent's settings, or reach it from inside"
+        )),
+        Err(error) => Some(format!("the request's body cannot be judged: {error}")),
     }
 }
 

@@ -10,6 +10,10 @@ use super::{meter::Call, route::Wire};
 pub(super) struct Asked {
     pub(super) model: String,
     pub(super) stream: bool,
+    /// OpenAI's answer to nobody: it is made and paid for later, and its report never passes here.
+    background: Option<bool>,
+    /// How many answers OpenAI's chat makes at once.
+    n: Option<u64>,
     stream_options: Option<serde_json::Value>,
     max_tokens: Option<u64>,
     max_completion_tokens: Option<u64>,
@@ -23,6 +27,8 @@ pub(super) struct Asked {
 struct GenerationConfig {
     #[serde(rename = "maxOutputTokens", alias = "max_output_tokens")]
     max_output_tokens: Option<u64>,
+    #[serde(rename = "candidateCount", alias = "candidate_count")]
+    candidate_count: Option<u64>,
 }
 
 impl Asked {
@@ -41,13 +47,27 @@ impl Asked {
                 self.generation_config.as_ref().and_then(|config| config.max_output_tokens)
             }
         };
+        let answers = match wire {
+            Wire::AnthropicMessages | Wire::OpenaiResponses => None,
+            Wire::OpenaiChat => self.n,
+            Wire::GeminiContent => {
+                self.generation_config.as_ref().and_then(|config| config.candidate_count)
+            }
+        };
         Call {
             id,
             wire,
             model: self.model.chars().take(200).collect(),
             input_tokens: (body.len() as u64).div_ceil(3),
-            output_tokens: limit.unwrap_or(default_output),
+            output_tokens: limit
+                .unwrap_or(default_output)
+                .saturating_mul(answers.unwrap_or(1).max(1)),
         }
+    }
+
+    /// Whether the answer would be made where nobody counts it.
+    pub(super) fn is_uncounted(&self) -> bool {
+        self.background == Some(true)
     }
 
     /// A streamed chat answer reports its tokens only when asked to.

@@ -192,6 +192,8 @@ impl Closing {
         request: Bytes,
     ) -> Self {
         let answer = state.options.recorder.as_ref().map(|_| Vec::new());
+        // A request may be large; only the recorder needs it until the end.
+        let request = if answer.is_some() { request } else { Bytes::new() };
         Self {
             state,
             call,
@@ -271,7 +273,13 @@ impl Drop for Closing {
         let tallied = tallied
             .unwrap_or_else(|| self.tally.as_mut().map_or_else(left, |tally| tally.finish(false)));
         let (usage, exact) = if self.status.is_success() {
-            (tallied.usage(self.call.input_tokens, self.call.output_tokens), tallied.exact)
+            let mut usage = tallied.usage(self.call.input_tokens, self.call.output_tokens);
+            if self.ended == Ended::ClientLeft && !tallied.exact {
+                // What was left unread may have been made all the same, and leaving must not be a way to
+                // pay less.
+                usage.output = usage.output.max(self.call.output_tokens);
+            }
+            (usage, tallied.exact)
         } else {
             // Providers take nothing for an answer that is an error.
             Default::default()

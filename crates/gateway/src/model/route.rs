@@ -16,6 +16,17 @@ pub enum Api {
     Gemini,
 }
 
+impl Api {
+    /// The format that the API's newer calls have.
+    pub(super) fn usual_wire(self) -> Wire {
+        match self {
+            Self::Anthropic => Wire::AnthropicMessages,
+            Self::Openai => Wire::OpenaiResponses,
+            Self::Gemini => Wire::GeminiContent,
+        }
+    }
+}
+
 /// The format of a generating call and of its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
