@@ -34,6 +34,8 @@ mod when;
 
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod looked_at;
 
 use tower_http::compression::{CompressionLayer, Predicate};
 
@@ -55,16 +57,14 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
 
 /// Compresses what people's browsers load. What programs stream and fetch stays as it is.
 pub(crate) fn compression() -> CompressionLayer<impl Predicate> {
-    let is_text = |_: http::StatusCode,
-                   _: http::Version,
-                   headers: &http::HeaderMap,
-                   _: &http::Extensions| {
-        let kind = headers.get(http::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        kind.is_some_and(|kind| {
-            ["text/html", "text/css", "text/javascript", "image/svg+xml"]
-                .iter()
-                .any(|text| kind.starts_with(text))
-        })
-    };
+    let is_text =
+        |_: http::StatusCode, _: http::Version, headers: &http::HeaderMap, _: &http::Extensions| {
+            let kind = headers.get(http::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+            kind.is_some_and(|kind| {
+                ["text/html", "text/css", "text/javascript", "image/svg+xml"]
+                    .iter()
+                    .any(|text| kind.starts_with(text))
+            })
+        };
     CompressionLayer::new().compress_when(is_text)
 }

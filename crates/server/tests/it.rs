@@ -7,6 +7,9 @@ mod scripted_runner;
 
 #[path = "it/accounts.rs"]
 mod accounts;
+#[path = "browser/flows.rs"]
+mod browser;
+
 #[path = "it/bad_input.rs"]
 mod bad_input;
 #[path = "it/git_access.rs"]

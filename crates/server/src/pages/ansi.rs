@@ -76,7 +76,8 @@ impl Terminal {
 fn skip_string(rest: &mut std::str::Chars<'_>) {
     let mut last = '\0';
     for character in rest.by_ref() {
-        if character == '\u{7}' || character == '\u{9c}' || (last == '\u{1b}' && character == '\\') {
+        if character == '\u{7}' || character == '\u{9c}' || (last == '\u{1b}' && character == '\\')
+        {
             return;
         }
         last = character;
@@ -166,7 +167,9 @@ fn extended(codes: &mut impl Iterator<Item = u16>) -> Option<u8> {
                 let cube = n - 16;
                 Some(nearest(level(cube / 36), level(cube / 6 % 6), level(cube % 6)))
             }
-            n @ 232..=255 => Some(nearest(8 + (n - 232) * 10, 8 + (n - 232) * 10, 8 + (n - 232) * 10)),
+            n @ 232..=255 => {
+                Some(nearest(8 + (n - 232) * 10, 8 + (n - 232) * 10, 8 + (n - 232) * 10))
+            }
             _ => None,
         },
         2 => Some(nearest(codes.next()?, codes.next()?, codes.next()?)),
@@ -235,7 +238,8 @@ impl Output {
     fn finish(mut self, left_out: usize) -> Html {
         self.close();
         if left_out > 0 {
-            self.html.push_str(&format!("<span class=\"left-out\"> … {left_out} more bytes</span>"));
+            self.html
+                .push_str(&format!("<span class=\"left-out\"> … {left_out} more bytes</span>"));
         }
         Html::finished(self.html)
     }

@@ -295,7 +295,8 @@ impl Page<'_> {
     }
 
     fn unsent(&self) -> u32 {
-        let unsent = self.change.comments.iter().filter(|comment| comment.sent_to.is_none()).count();
+        let unsent =
+            self.change.comments.iter().filter(|comment| comment.sent_to.is_none()).count();
         u32::try_from(unsent).unwrap_or(u32::MAX)
     }
 
@@ -364,9 +365,8 @@ mod tests {
             b"diff --git a/x b/y\nrename from x\nrename to y\n--- a/x\n+++ b/y\n@@ -1,2 +1,2 @@\n keep\n-old\n+new\n",
         );
         let shown = DiffView::new(&patch, Talk::default(), &Options::default());
-        let at = |path: &str, is_old, line| {
-            Some(At { path: path.into(), is_old, line, is_gone: false })
-        };
+        let at =
+            |path: &str, is_old, line| Some(At { path: path.into(), is_old, line, is_gone: false });
         assert_eq!(line_at("0n2", &shown, &patch), at("y", false, 2));
         assert_eq!(line_at("0o2", &shown, &patch), at("x", true, 2));
         for wrong in ["0n9", "1n1", "n2", "0x2", "", "0n", "0n-1", "0n2x"] {

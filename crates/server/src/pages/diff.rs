@@ -96,9 +96,10 @@ fn file_of_git(file: &windlass_git::diff::File) -> File {
     };
     let (hunks, note) = match &file.content {
         Content::Text { hunks, cut: false } => (hunks.iter().map(hunk_of_git).collect(), None),
-        Content::Text { hunks, cut: true } => {
-            (hunks.iter().map(hunk_of_git).collect(), Some("It goes on: the rest is too long to show."))
-        }
+        Content::Text { hunks, cut: true } => (
+            hunks.iter().map(hunk_of_git).collect(),
+            Some("It goes on: the rest is too long to show."),
+        ),
         Content::Binary => (Vec::new(), Some(BINARY)),
         Content::TooLarge => (Vec::new(), Some("Too large to compare line by line.")),
         Content::Submodule => (Vec::new(), Some("Another commit of a submodule.")),
@@ -241,7 +242,8 @@ fn head_line(file: &mut File, line: &str) {
         if let Some(modes) = &mut file.modes {
             modes.1 = mode;
         }
-    } else if let Some(path) = line.strip_prefix("rename from ").or(line.strip_prefix("copy from ")) {
+    } else if let Some(path) = line.strip_prefix("rename from ").or(line.strip_prefix("copy from "))
+    {
         file.old_path = Some(unquote(path));
     } else if let Some(path) = line.strip_prefix("rename to ").or(line.strip_prefix("copy to ")) {
         file.new_path = Some(unquote(path));
@@ -266,9 +268,8 @@ fn side(text: &str, prefix: &str) -> Option<String> {
 /// `a/PATH b/PATH`, either of them perhaps quoted. Where neither is, and the names have spaces, they
 /// are the two equal halves: for a rename, later lines say it better.
 fn split_names(names: &str) -> (Option<String>, Option<String>) {
-    let strip = |path: String, prefix: &str| {
-        path.strip_prefix(prefix).map(str::to_owned).unwrap_or(path)
-    };
+    let strip =
+        |path: String, prefix: &str| path.strip_prefix(prefix).map(str::to_owned).unwrap_or(path);
     let cut = if let Some(quoted) = names.strip_prefix('"') {
         closing_quote(quoted).map(|end| (&names[..end + 2], names[end + 2..].trim_start()))
     } else if let Some(at) = names.find(" \"b/") {
@@ -279,9 +280,7 @@ fn split_names(names: &str) -> (Option<String>, Option<String>) {
         if halves { Some((&names[..half], &names[half + 1..])) } else { names.split_once(" b/") }
     };
     match cut {
-        Some((old, new)) => {
-            (Some(strip(unquote(old), "a/")), Some(strip(unquote(new), "b/")))
-        }
+        Some((old, new)) => (Some(strip(unquote(old), "a/")), Some(strip(unquote(new), "b/"))),
         None => (Some(names.to_owned()), Some(names.to_owned())),
     }
 }
@@ -318,7 +317,8 @@ fn unquote(text: &str) -> String {
             Some(digit @ b'0'..=b'7') => {
                 let mut value = u32::from(digit - b'0');
                 for _ in 0..2 {
-                    value = value * 8 + u32::from(rest.next().unwrap_or(b'0').wrapping_sub(b'0') & 7);
+                    value =
+                        value * 8 + u32::from(rest.next().unwrap_or(b'0').wrapping_sub(b'0') & 7);
                 }
                 bytes.push(u8::try_from(value & 255).unwrap_or(b'?'));
             }
@@ -432,7 +432,9 @@ mod tests {
         let seen: Vec<_> = parse(patch.as_bytes())
             .files
             .into_iter()
-            .map(|file| (file.old_path, file.new_path, file.note.is_some(), file.added, file.removed))
+            .map(|file| {
+                (file.old_path, file.new_path, file.note.is_some(), file.added, file.removed)
+            })
             .collect();
         let path = |text: &str| Some(text.to_owned());
         assert_eq!(

@@ -37,12 +37,16 @@ pub(crate) struct Frame {
 impl FromRequestParts<AppState> for Frame {
     type Rejection = std::convert::Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, Self::Rejection> {
+    async fn from_request_parts(
+        parts: &mut Parts,
+        app: &AppState,
+    ) -> Result<Self, Self::Rejection> {
         let principal = parts.extensions.get::<Principal>().cloned();
         let here = parts.uri.path_and_query().map_or("/", |here| here.as_str());
-        let notice = parts.uri.query().and_then(|query| {
-            query.split('&').find_map(|pair| said(pair.strip_prefix("said=")?))
-        });
+        let notice = parts
+            .uri
+            .query()
+            .and_then(|query| query.split('&').find_map(|pair| said(pair.strip_prefix("said=")?)));
         Ok(Self::new(principal, app.now(), &parts.headers, here.to_owned(), notice))
     }
 }
@@ -160,7 +164,8 @@ pub(crate) fn page_with(status: StatusCode, view: &impl Template) -> Result<Resp
 /// The problem itself, where it is not about the form.
 pub(crate) fn form_problem(problem: Problem) -> Result<(StatusCode, FormProblem), Problem> {
     let status = StatusCode::from_u16(problem.code.status()).unwrap_or(StatusCode::BAD_REQUEST);
-    let is_form = !status.is_server_error() && !matches!(problem.code, Code::NotSignedIn | Code::Forbidden);
+    let is_form =
+        !status.is_server_error() && !matches!(problem.code, Code::NotSignedIn | Code::Forbidden);
     if !is_form {
         return Err(problem);
     }

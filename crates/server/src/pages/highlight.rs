@@ -99,8 +99,8 @@ fn push_range(
         if part.is_empty() {
             continue;
         }
-        let is_emphasised =
-            emphasis.is_some_and(|emphasis| emphasis.start <= part.start && part.end <= emphasis.end);
+        let is_emphasised = emphasis
+            .is_some_and(|emphasis| emphasis.start <= part.start && part.end <= emphasis.end);
         let name = class.map_or("", Class::name);
         match (name, is_emphasised) {
             ("", false) => push_escaped(html, &line[part]),
@@ -294,9 +294,12 @@ impl Scanner<'_> {
             self.take(length, Class::Type);
         } else if self.is_key(after) {
             self.take(length, Class::Attribute);
-        } else if self.language.calls && (after.starts_with('(') || rest[length..].starts_with("!(")) {
+        } else if self.language.calls
+            && (after.starts_with('(') || rest[length..].starts_with("!("))
+        {
             self.take(length, Class::Function);
-        } else if self.language.capital_types && word.starts_with(|c: char| c.is_ascii_uppercase()) {
+        } else if self.language.capital_types && word.starts_with(|c: char| c.is_ascii_uppercase())
+        {
             self.take(length, Class::Type);
         } else {
             self.at += length;
@@ -365,16 +368,20 @@ mod tests {
     fn shown(path: &str, text: &str) -> Vec<String> {
         let language = Language::of_path(path);
         let mut state = State::default();
-        text.lines().map(|line| code(line, language, &mut state, None).as_str().to_owned()).collect()
+        text.lines()
+            .map(|line| code(line, language, &mut state, None).as_str().to_owned())
+            .collect()
     }
 
     #[test]
     fn rust_is_coloured_with_its_lifetimes_and_nested_comments() {
         assert_eq!(
             shown("src/a.rs", "fn f<'a>(x: &'a str) -> Option<char> { 'x' } // done"),
-            ["<span class=\"hk\">fn</span> f&lt;&#39;a&gt;(x: &amp;&#39;a <span class=\"ht\">str</span>) -&gt; \
+            [
+                "<span class=\"hk\">fn</span> f&lt;&#39;a&gt;(x: &amp;&#39;a <span class=\"ht\">str</span>) -&gt; \
               <span class=\"ht\">Option</span>&lt;<span class=\"ht\">char</span>&gt; \
-              { <span class=\"hs\">&#39;x&#39;</span> } <span class=\"hc\">// done</span>"]
+              { <span class=\"hs\">&#39;x&#39;</span> } <span class=\"hc\">// done</span>"
+            ]
         );
         assert_eq!(
             shown("a.rs", "/* a /* b */\nstill */ let x = 1.5;"),
@@ -407,8 +414,10 @@ mod tests {
         );
         assert_eq!(
             shown("Cargo.toml", "serde = { version = \"1\" } # why"),
-            ["<span class=\"ha\">serde</span> = { version = <span class=\"hs\">&quot;1&quot;</span> } \
-              <span class=\"hc\"># why</span>"]
+            [
+                "<span class=\"ha\">serde</span> = { version = <span class=\"hs\">&quot;1&quot;</span> } \
+              <span class=\"hc\"># why</span>"
+            ]
         );
     }
 

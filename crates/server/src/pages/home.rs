@@ -136,7 +136,8 @@ async fn runner_need(
     if runners.iter().any(|runner| runner.alive) {
         return Ok(None);
     }
-    let jobs = if n_queued == 1 { "1 job waits".to_owned() } else { format!("{n_queued} jobs wait") };
+    let jobs =
+        if n_queued == 1 { "1 job waits".to_owned() } else { format!("{n_queued} jobs wait") };
     Ok(Some(Need {
         state: Shown::Failed,
         title: Text::from("No runner is there"),
@@ -201,7 +202,8 @@ async fn complete(
 ) -> Result<TaskForm, Problem> {
     let query = PageQuery { limit: Some(200), ..PageQuery::default() };
     let projects = views::projects::list(app, principal, query).await?;
-    let agents = AGENTS.map(|(value, label)| AgentChoice { value: value.into(), label: label.into() });
+    let agents =
+        AGENTS.map(|(value, label)| AgentChoice { value: value.into(), label: label.into() });
     Ok(TaskForm {
         projects: projects.items.into_iter().map(|project| Text::from(project.name)).collect(),
         agents: agents.to_vec(),
@@ -298,4 +300,3 @@ fn new_run(task: &NewTask) -> Result<NewRun, Problem> {
         pull_request: true,
     })
 }
-

@@ -11,7 +11,8 @@ use windlass_store::streams::{Kind, StreamId};
 use windlass_wire::api::job::{Job, Step};
 
 use super::{
-    diff, frame::{Fields, Frame, go, local_href, page},
+    diff,
+    frame::{Fields, Frame, go, local_href, page},
     live,
     runs::{Why, took},
     text::Text,
@@ -49,7 +50,12 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::page(Method::GET, "/jobs/{job}", view, one),
         Endpoint::page(Method::GET, "/jobs/{job}/live", view, live::stream),
-        Endpoint::page(Method::POST, "/jobs/{job}/cancel", Access::Allows(Action::CancelRun), cancel),
+        Endpoint::page(
+            Method::POST,
+            "/jobs/{job}/cancel",
+            Access::Allows(Action::CancelRun),
+            cancel,
+        ),
     ]
 }
 
@@ -335,10 +341,7 @@ pub(super) fn head(app: &AppState, frame: &Frame, known: &Known, is_scripted: bo
             .cancel
             .as_ref()
             .map(|cancel| (Who::from(&cancel.by), Text::from(cancel.reason.as_str()))),
-        change: summary
-            .pull_request
-            .as_ref()
-            .map(|link| (link.number, local_href(app, &link.url))),
+        change: summary.pull_request.as_ref().map(|link| (link.number, local_href(app, &link.url))),
         cancel: can_cancel.then(|| format!("{}/cancel", links::job(&summary.id))),
         csrf: Csrf { value: csrf.unwrap_or_default() },
     }
@@ -395,9 +398,13 @@ async fn panel(
     let here = choosing.here(job_id, wanted);
     match (choosing.view, &choosing.stream) {
         (View::Session, Some(stream)) => {
-            let session = session(app, principal, frame.now, stream, &choosing.harness, u64::MAX).await?;
+            let session =
+                session(app, principal, frame.now, stream, &choosing.harness, u64::MAX).await?;
             let last = session.last;
-            Ok((Panel::Session(session_panel(&session, wanted, &here, !known.is_over())), (last, 0)))
+            Ok((
+                Panel::Session(session_panel(&session, wanted, &here, !known.is_over())),
+                (last, 0),
+            ))
         }
         (View::Log, Some(stream)) => {
             let log = log(app, principal, known, stream, wanted, &here).await?;
@@ -410,9 +417,17 @@ async fn panel(
                 return Ok((nothing("No change so far.", text), (0, 0)));
             };
             let patch = diff::parse(&patch);
-            let options = Options { layout: Layout::Unified, whole: wanted.whole.clone(), here, ..Options::default() };
+            let options = Options {
+                layout: Layout::Unified,
+                whole: wanted.whole.clone(),
+                here,
+                ..Options::default()
+            };
             if patch.files.is_empty() {
-                return Ok((nothing("No change so far.", "The work tree is as it was at its base."), (0, 0)));
+                return Ok((
+                    nothing("No change so far.", "The work tree is as it was at its base."),
+                    (0, 0),
+                ));
             }
             Ok((Panel::Diff(DiffView::new(&patch, Talk::default(), &options)), (0, 0)))
         }

@@ -125,7 +125,8 @@ impl Watch {
                     let now = app.now();
                     let harness = &choosing.harness;
                     let folded =
-                        jobs::session(&app, &principal, now, stream, harness, cursor.session).await?;
+                        jobs::session(&app, &principal, now, stream, harness, cursor.session)
+                            .await?;
                     session = Some(folded);
                 }
                 View::Log => {
@@ -228,8 +229,8 @@ impl Watch {
     /// The head and the steps, each where it changed.
     async fn frames(&mut self, markup: &mut String) -> Result<(), Problem> {
         let known = Known::read(&self.app, &self.principal, &self.job_id).await?;
-        let is_scripted = known.is_scripted()
-            || self.session.as_ref().is_some_and(|session| session.is_scripted);
+        let is_scripted =
+            known.is_scripted() || self.session.as_ref().is_some_and(|session| session.is_scripted);
         let step_id = self.choosing.as_ref().map(|choosing| &choosing.step_id);
         let head = jobs::head(&self.app, &self.frame, &known, is_scripted).render();
         let steps = jobs::steps(&self.frame, &known, step_id).render();

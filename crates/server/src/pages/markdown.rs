@@ -12,7 +12,8 @@ const MAX: usize = 256 * 1024;
 /// Renders Markdown.
 pub(crate) fn render(markdown: &str) -> Html {
     let (markdown, left_out) = cut(markdown, MAX);
-    let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
+    let options =
+        Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
     let mut shown = Shown { refused: Vec::new() };
     let events = Parser::new_ext(markdown, options).map(|event| shown.event(event));
     let mut html = String::with_capacity(markdown.len() * 3 / 2);
@@ -51,7 +52,9 @@ impl Shown {
             // An agent's headings must not outrank the page's own.
             Event::Start(Tag::Heading { .. }) => Event::InlineHtml("<p class=\"md-head\">".into()),
             Event::End(TagEnd::Heading(_)) => Event::InlineHtml("</p>\n".into()),
-            Event::Start(Tag::CodeBlock(_)) => Event::InlineHtml("<pre tabindex=\"0\"><code>".into()),
+            Event::Start(Tag::CodeBlock(_)) => {
+                Event::InlineHtml("<pre tabindex=\"0\"><code>".into())
+            }
             Event::End(TagEnd::CodeBlock) => Event::InlineHtml("</code></pre>\n".into()),
             Event::Start(Tag::HtmlBlock) => Event::InlineHtml("<p>".into()),
             Event::End(TagEnd::HtmlBlock) => Event::InlineHtml("</p>\n".into()),
@@ -153,7 +156,12 @@ mod tests {
             shown("[a](https://x.test/?a=\"b\")"),
             "<p><a rel=\"nofollow noopener noreferrer\" href=\"https://x.test/?a=&quot;b&quot;\">a</a></p>\n"
         );
-        for refused in ["[a](javascript:alert)", "[a](data:text/html,x)", "[a](/sign-out)", "[a](JaVa\tScript:x)"] {
+        for refused in [
+            "[a](javascript:alert)",
+            "[a](data:text/html,x)",
+            "[a](/sign-out)",
+            "[a](JaVa\tScript:x)",
+        ] {
             assert!(!shown(refused).contains("<a"), "{}", shown(refused));
         }
         assert_eq!(

@@ -229,7 +229,13 @@ mod tests {
             .source()
         };
         assert_eq!(source(" /srv/git/a "), Source::Path { path: "/srv/git/a".into() });
-        assert_eq!(source("https://x.test/a.git"), Source::Url { url: "https://x.test/a.git".into() });
-        assert_eq!(source("github:o/n"), Source::Github { repository: "o/n".into(), api_url: None });
+        assert_eq!(
+            source("https://x.test/a.git"),
+            Source::Url { url: "https://x.test/a.git".into() }
+        );
+        assert_eq!(
+            source("github:o/n"),
+            Source::Github { repository: "o/n".into(), api_url: None }
+        );
     }
 }

@@ -57,7 +57,9 @@ async fn sign_in(frame: Frame, Keys(arrival): Keys<Arrival>) -> Result<Response,
 }
 
 async fn codes(frame: Frame) -> Result<Response, Problem> {
-    let codes = Code::ALL.iter().map(|code| (code.name().to_owned(), code.status(), code.title().to_owned()));
+    let codes = Code::ALL
+        .iter()
+        .map(|code| (code.name().to_owned(), code.status(), code.title().to_owned()));
     page(&CodesPage {
         shell: frame.shell(None, "Problems", vec![Crumb::here("Problems")]),
         codes: codes.collect(),

@@ -19,7 +19,9 @@ use super::{
     view::{
         Crumb, Section, State as Shown,
         diff::percent_encoded,
-        runs::{ChangeRow, ChangeRows, Hit, JobRow, Review, RunRow, Rows, Run, Runs, Search, Verdict},
+        runs::{
+            ChangeRow, ChangeRows, Hit, JobRow, Review, Rows, Run, RunRow, Runs, Search, Verdict,
+        },
         shell::{Choice, Id, Who},
     },
     when,
@@ -40,7 +42,12 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::page(Method::GET, "/runs", view, list),
         Endpoint::page(Method::GET, "/runs/{run}", view, one),
-        Endpoint::page(Method::POST, "/runs/{run}/cancel", Access::Allows(Action::CancelRun), cancel),
+        Endpoint::page(
+            Method::POST,
+            "/runs/{run}/cancel",
+            Access::Allows(Action::CancelRun),
+            cancel,
+        ),
         Endpoint::page(Method::GET, "/review", view, review),
         Endpoint::page(Method::GET, "/search", view, search),
     ]
@@ -74,7 +81,11 @@ impl Wanted {
     /// The address of the page after this one.
     fn next(&self, path: &str, cursor: Option<&str>) -> Option<String> {
         cursor.map(|cursor| {
-            format!("{path}?state={}&cursor={}", percent_encoded(&self.state), percent_encoded(cursor))
+            format!(
+                "{path}?state={}&cursor={}",
+                percent_encoded(&self.state),
+                percent_encoded(cursor)
+            )
         })
     }
 }
@@ -193,9 +204,11 @@ async fn review(
     Keys(wanted): Keys<WantedChanges>,
 ) -> Result<Response, Problem> {
     // Without a filter the page shows what waits: open changes.
-    let wanted = Wanted { state: wanted.state.unwrap_or_else(|| "open".into()), cursor: wanted.cursor };
+    let wanted =
+        Wanted { state: wanted.state.unwrap_or_else(|| "open".into()), cursor: wanted.cursor };
     let state = if wanted.state == "all" { None } else { wanted.state() };
-    let query = PullRequestsQuery { cursor: wanted.cursor.clone(), state, ..PullRequestsQuery::default() };
+    let query =
+        PullRequestsQuery { cursor: wanted.cursor.clone(), state, ..PullRequestsQuery::default() };
     let found = views::pull_requests::list(&app, &principal, query).await?;
     let rows = ChangeRows {
         rows: found.items.iter().map(|change| change_row(&frame, change)).collect(),

@@ -81,7 +81,9 @@ async fn settings(
     };
     let view = Settings {
         shell: frame.section(Section::Settings),
-        permissions: permissions.map(|action| Text::from(action.name().replace('_', " "))).collect(),
+        permissions: permissions
+            .map(|action| Text::from(action.name().replace('_', " ")))
+            .collect(),
         tokens: tokens.into_iter().map(token).collect(),
         users: users.into_iter().map(user).collect(),
         user_roles: ["viewer", "operator", "reviewer", "admin"].to_vec(),
@@ -187,7 +189,10 @@ struct Colours {
     back: String,
 }
 
-async fn theme(State(app): State<AppState>, Fields(colours): Fields<Colours>) -> Result<Response, Problem> {
+async fn theme(
+    State(app): State<AppState>,
+    Fields(colours): Fields<Colours>,
+) -> Result<Response, Problem> {
     let secure = if app.is_secure() { "; Secure" } else { "" };
     let name = Theme::parse(&colours.theme).name();
     let cookie = format!("{THEME_COOKIE}={name}; Path=/; SameSite=Lax; Max-Age=31536000{secure}");

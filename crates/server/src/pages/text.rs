@@ -156,7 +156,8 @@ mod tests {
 
     #[test]
     fn ordinary_writing_in_any_script_stays_as_it_is() {
-        for text in ["Grüße, 世界", "שלום", "naïve — “quotes”", "tick ✓ ❤\u{FE0F}"] {
+        for text in ["Grüße, 世界", "שלום", "naïve — “quotes”", "tick ✓ ❤\u{FE0F}"]
+        {
             assert_eq!(Text::from(text).to_string(), text);
         }
     }

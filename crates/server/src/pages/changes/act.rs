@@ -166,11 +166,8 @@ async fn merge(
     Place((project, number)): Place<(String, u64)>,
     Fields(how): Fields<How>,
 ) -> Result<Response, Problem> {
-    let wanted = Merge {
-        method: how.method,
-        commit: filled(&how.commit),
-        update_source: how.update_source,
-    };
+    let wanted =
+        Merge { method: how.method, commit: filled(&how.commit), update_source: how.update_source };
     actions::merge(&app, &principal, &project, number, wanted).await?;
     Ok(done(&project, number, "merged"))
 }

@@ -219,5 +219,10 @@ fn mergeable(change: &PullRequest) -> Fact {
         (false, 1) => ("conflicts in 1 file".to_owned(), Shown::Failed),
         (false, n) => (format!("conflicts in {n} files"), Shown::Failed),
     };
-    Fact { name: "Merges", value: Text::from(value), state: Some(state), proof: Some("#decide".into()) }
+    Fact {
+        name: "Merges",
+        value: Text::from(value),
+        state: Some(state),
+        proof: Some("#decide".into()),
+    }
 }

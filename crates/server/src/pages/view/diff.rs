@@ -195,7 +195,13 @@ impl FileView {
         view
     }
 
-    fn new(file: &File, index: usize, talk: &mut Talk, left: &mut usize, options: &Options) -> Self {
+    fn new(
+        file: &File,
+        index: usize,
+        talk: &mut Talk,
+        left: &mut usize,
+        options: &Options,
+    ) -> Self {
         let lines: usize = file.hunks.iter().map(|hunk| hunk.lines.len()).sum();
         let is_wanted = options.whole.as_deref() == Some(file.path());
         let is_generated = is_generated(file.path());
@@ -243,8 +249,16 @@ fn is_generated(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     matches!(
         name,
-        "Cargo.lock" | "package-lock.json" | "yarn.lock" | "pnpm-lock.yaml" | "poetry.lock"
-            | "uv.lock" | "go.sum" | "Gemfile.lock" | "composer.lock" | "flake.lock"
+        "Cargo.lock"
+            | "package-lock.json"
+            | "yarn.lock"
+            | "pnpm-lock.yaml"
+            | "poetry.lock"
+            | "uv.lock"
+            | "go.sum"
+            | "Gemfile.lock"
+            | "composer.lock"
+            | "flake.lock"
     ) || name.ends_with(".min.js")
         || name.ends_with(".snap")
         || path.starts_with("vendor/")
@@ -353,7 +367,8 @@ fn differing(old: &str, new: &str) -> Option<(Range<usize>, Range<usize>)> {
 fn whole_words(old: &str, new: &str, prefix: usize, suffix: usize) -> (usize, usize) {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     let cuts = |text: &str, at: usize| {
-        text[..at].chars().next_back().is_some_and(is_word) && text[at..].chars().next().is_some_and(is_word)
+        text[..at].chars().next_back().is_some_and(is_word)
+            && text[at..].chars().next().is_some_and(is_word)
     };
     let mut prefix = prefix;
     while cuts(old, prefix) || cuts(new, prefix) {
@@ -514,7 +529,9 @@ mod tests {
     #[test]
     fn files_that_programs_write_come_last_and_long_ones_wait_to_be_asked_for() {
         let many = |path: &str, lines: usize| {
-            let mut patch = format!("diff --git a/{path} b/{path}\n--- a/{path}\n+++ b/{path}\n@@ -0,0 +1,{lines} @@\n");
+            let mut patch = format!(
+                "diff --git a/{path} b/{path}\n--- a/{path}\n+++ b/{path}\n@@ -0,0 +1,{lines} @@\n"
+            );
             (0..lines).for_each(|_| patch.push_str("+x\n"));
             patch
         };
@@ -523,7 +540,10 @@ mod tests {
         let seen = |options: &Options| -> Vec<(String, bool, bool)> {
             let view = DiffView::new(&parse(patch.as_bytes()), Talk::default(), options);
             let is_long = |file: &FileView| matches!(file.body, FileBody::Long { .. });
-            view.files.iter().map(|file| (file.path.raw().to_owned(), file.is_open, is_long(file))).collect()
+            view.files
+                .iter()
+                .map(|file| (file.path.raw().to_owned(), file.is_open, is_long(file)))
+                .collect()
         };
         let file = |path: &str, is_open, is_long| (path.to_owned(), is_open, is_long);
         assert_eq!(

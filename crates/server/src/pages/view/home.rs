@@ -104,4 +104,3 @@ pub(crate) struct FormProblem {
     /// What was wrong and what to do.
     pub(crate) detail: Text,
 }
-

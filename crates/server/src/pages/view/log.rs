@@ -111,10 +111,16 @@ mod tests {
         assert_eq!(shown(reader.push(b"one\ntw")), [line(100, "one"), line(104, "tw")]);
         assert_eq!(shown(reader.push(b"o\n")), [line(104, "two")]);
         assert_eq!(reader.at(), 108);
-        assert_eq!(shown(reader.push(b"\x1b[31mred")), [line(108, "<span class=\"fg1\">red</span>")]);
+        assert_eq!(
+            shown(reader.push(b"\x1b[31mred")),
+            [line(108, "<span class=\"fg1\">red</span>")]
+        );
         assert_eq!(
             shown(reader.push(b"\nstill\n")),
-            [line(108, "<span class=\"fg1\">red</span>"), line(117, "<span class=\"fg1\">still</span>")]
+            [
+                line(108, "<span class=\"fg1\">red</span>"),
+                line(117, "<span class=\"fg1\">still</span>")
+            ]
         );
     }
 

@@ -2,10 +2,7 @@
 
 use askama::Template;
 
-use super::{
-    Moment, Shell, Text,
-    home::FormProblem,
-};
+use super::{Moment, Shell, Text, home::FormProblem};
 
 /// The sign-in page.
 #[derive(Clone, Debug, PartialEq, Template)]

@@ -6,7 +6,7 @@ use super::{
     Moment, Shell, State, Text,
     home::FormProblem,
     runs::{ChangeRow, JobRow},
-    shell::{Id},
+    shell::Id,
 };
 
 /// The list of projects, with the form to add one.

@@ -6,18 +6,10 @@ use std::collections::BTreeSet;
 
 use askama::{Template, filters::HtmlSafe};
 use windlass_run::Time;
-use windlass_wire::session::{
-    Entry, Event, FileDiff, PermissionDecision, ToolKind, ToolStatus,
-};
+use windlass_wire::session::{Entry, Event, FileDiff, PermissionDecision, ToolKind, ToolStatus};
 
 use super::{Html, Moment, State, Text, diff::FileView};
-use crate::pages::{
-    ansi::Terminal,
-    diff,
-    markdown,
-    text::cut,
-    when,
-};
+use crate::pages::{ansi::Terminal, diff, markdown, text::cut, when};
 
 /// The most text of a tool's input or output that is shown, in bytes.
 const TOOL_MAX: usize = 16 * 1024;
@@ -456,7 +448,10 @@ impl Session {
     fn plan(&mut self, id: u64, at: i64, entries: Vec<windlass_wire::session::PlanEntry>) {
         let lines: Vec<_> = entries
             .into_iter()
-            .map(|entry| PlanLine { text: Text::from(entry.text), state: State::parse(&entry.status) })
+            .map(|entry| PlanLine {
+                text: Text::from(entry.text),
+                state: State::parse(&entry.status),
+            })
             .collect();
         let index = self.items.len().wrapping_sub(1);
         if let Some(Item { body: Body::Plan(before), .. }) = self.items.last_mut() {
@@ -468,13 +463,16 @@ impl Session {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn entries(events: Vec<Event>) -> Vec<Entry> {
-        events.into_iter().zip(1..).map(|(event, seq)| Entry { seq, at: 1_000_000, event }).collect()
+        events
+            .into_iter()
+            .zip(1..)
+            .map(|(event, seq)| Entry { seq, at: 1_000_000, event })
+            .collect()
     }
 
     fn message(text: &str) -> Event {
@@ -501,8 +499,16 @@ mod tests {
 
     #[test]
     fn pieces_of_a_message_are_one_item_and_a_call_with_its_update_is_another() {
-        let usage = Event::Usage { input_tokens: 1_200, output_tokens: 30, cached_tokens: 0, calls: 2 };
-        let events = vec![message("I will "), usage, message("look."), call("c1"), done("c1"), message("Done.")];
+        let usage =
+            Event::Usage { input_tokens: 1_200, output_tokens: 30, cached_tokens: 0, calls: 2 };
+        let events = vec![
+            message("I will "),
+            usage,
+            message("look."),
+            call("c1"),
+            done("c1"),
+            message("Done."),
+        ];
         let session = Session::of("builtin", entries(events), Time::from_micros(0));
         let bodies: Vec<_> = session.items().iter().map(|item| (item.id, &item.body)).collect();
         assert_eq!(bodies[0], (1, &Body::Said("I will look.".to_owned())));
@@ -516,7 +522,8 @@ mod tests {
 
     #[test]
     fn a_live_session_shows_again_only_what_an_entry_touched() {
-        let mut session = Session::of("builtin", entries(vec![message("a"), call("c")]), Time::from_micros(0));
+        let mut session =
+            Session::of("builtin", entries(vec![message("a"), call("c")]), Time::from_micros(0));
         assert_eq!(session.take_touched(), []);
         session.push(Entry { seq: 3, at: 2_000_000, event: done("c") });
         let touched: Vec<_> = session.take_touched().iter().map(|item| item.id).collect();

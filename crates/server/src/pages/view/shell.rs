@@ -69,10 +69,7 @@ impl Shell {
 
 /// A hidden field with the proof that a form is ours, for templates that are shown on their own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Template)]
-#[template(
-    source = "<input type=\"hidden\" name=\"csrf\" value=\"{{ value }}\">",
-    ext = "html"
-)]
+#[template(source = "<input type=\"hidden\" name=\"csrf\" value=\"{{ value }}\">", ext = "html")]
 pub(crate) struct Csrf {
     pub(crate) value: String,
 }
@@ -361,7 +358,11 @@ pub(crate) struct Icon(pub(crate) &'static str);
 impl fmt::Display for Icon {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sheet = assets::url("icons.svg");
-        write!(f, "<svg class=\"icon\" aria-hidden=\"true\"><use href=\"{sheet}#{}\"/></svg>", self.0)
+        write!(
+            f,
+            "<svg class=\"icon\" aria-hidden=\"true\"><use href=\"{sheet}#{}\"/></svg>",
+            self.0
+        )
     }
 }
 
@@ -381,7 +382,10 @@ impl fmt::Display for Id {
         let whole = Text::from(self.0.as_str());
         let start = self.0.char_indices().rev().nth(7).map_or(0, |(at, _)| at);
         let short = Text::from(&self.0[start..]);
-        write!(f, "<button type=\"button\" class=\"id\" data-copy=\"{whole}\" title=\"Copy {whole}\">{short}</button>")
+        write!(
+            f,
+            "<button type=\"button\" class=\"id\" data-copy=\"{whole}\" title=\"Copy {whole}\">{short}</button>"
+        )
     }
 }
 
@@ -395,7 +399,10 @@ impl fmt::Display for Commit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let whole = Text::from(self.0.as_str());
         let short = Text::from(self.0.chars().take(7).collect::<String>());
-        write!(f, "<button type=\"button\" class=\"id\" data-copy=\"{whole}\" title=\"Copy {whole}\">{short}</button>")
+        write!(
+            f,
+            "<button type=\"button\" class=\"id\" data-copy=\"{whole}\" title=\"Copy {whole}\">{short}</button>"
+        )
     }
 }
 

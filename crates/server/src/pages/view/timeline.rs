@@ -75,7 +75,10 @@ impl Timeline {
                     // A bar is never too short to be seen.
                     bar: span.map(|(start, length)| {
                         let length = length.max(total / 150);
-                        (place(start.min(total - total / 150)), place(length.min(total - start).max(total / 150)))
+                        (
+                            place(start.min(total - total / 150)),
+                            place(length.min(total - start).max(total / 150)),
+                        )
                     }),
                     name: step.name,
                     kind: step.kind,
@@ -97,9 +100,8 @@ impl Timeline {
 /// The moments of three to six marks at round times.
 fn ticks(total: i64) -> Vec<i64> {
     const SECOND: i64 = 1_000_000;
-    const STEPS: [i64; 17] = [
-        1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 43_200, 86_400,
-    ];
+    const STEPS: [i64; 17] =
+        [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 43_200, 86_400];
     let step = STEPS.iter().map(|step| step * SECOND).find(|step| total / step <= 4);
     let step = step.unwrap_or(total / 4).max(1);
     (0..).map(|i| i * step).take_while(|at| *at <= total).collect()
@@ -141,20 +143,22 @@ mod tests {
 
     #[test]
     fn steps_are_bars_on_one_axis_with_round_marks() {
-        let steps = vec![step("a", Some(0), Some(25)), step("b", Some(25), None), step("c", None, None)];
+        let steps =
+            vec![step("a", Some(0), Some(25)), step("b", Some(25), None), step("c", None, None)];
         let timeline = Timeline::new(Time::from_micros(0), Time::from_micros(100_000_000), steps);
-        let bars: Vec<_> = timeline.rows.iter().map(|row| (row.bar.clone(), row.took.as_str())).collect();
+        let bars: Vec<_> =
+            timeline.rows.iter().map(|row| (row.bar.clone(), row.took.as_str())).collect();
         let bar = |x: &str, width: &str| Some((x.to_owned(), width.to_owned()));
         assert_eq!(
             bars,
-            [
-                (bar("0.00%", "25.00%"), "25 s"),
-                (bar("25.00%", "75.00%"), "1 min 15 s"),
-                (None, "")
-            ]
+            [(bar("0.00%", "25.00%"), "25 s"), (bar("25.00%", "75.00%"), "1 min 15 s"), (None, "")]
         );
-        let ticks: Vec<_> = timeline.ticks.iter().map(|tick| (tick.x.as_str(), tick.label.as_str())).collect();
-        assert_eq!(ticks, [("0.00%", "0"), ("30.00%", "30 s"), ("60.00%", "1 min"), ("90.00%", "1:30")]);
+        let ticks: Vec<_> =
+            timeline.ticks.iter().map(|tick| (tick.x.as_str(), tick.label.as_str())).collect();
+        assert_eq!(
+            ticks,
+            [("0.00%", "0"), ("30.00%", "30 s"), ("60.00%", "1 min"), ("90.00%", "1:30")]
+        );
     }
 
     #[test]
