@@ -198,15 +198,19 @@ fn of_patch(patch: &Patch) -> Option<Fact> {
     if patch.files.is_empty() {
         return None;
     }
-    let folder = |path: &str| path.split_once('/').map_or("the top", |(top, _)| top).to_owned();
+    let folder = |path: &str| path.split_once('/').map_or("the top folder", |(top, _)| top).to_owned();
     let folders: BTreeSet<String> = patch.files.iter().map(|file| folder(file.path())).collect();
     let mut names: Vec<String> = folders.iter().take(4).cloned().collect();
     if folders.len() > 4 {
         names.push(format!("{} more", folders.len() - 4));
     }
+    let files = match patch.files.len() {
+        1 => "1 file".to_owned(),
+        n => format!("{n} files"),
+    };
     Some(Fact {
         name: "Touched",
-        value: Text::from(format!("{} in {}", patch.files.len(), names.join(", "))),
+        value: Text::from(format!("{files} in {}", names.join(", "))),
         state: None,
         proof: Some("#diff".to_owned()),
     })

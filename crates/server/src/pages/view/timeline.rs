@@ -64,8 +64,10 @@ impl Timeline {
         let rows = steps
             .into_iter()
             .map(|step| {
+                // The clocks of a runner and the server may differ: a bar stays on the axis.
                 let span = step.started_at.map(|start| {
-                    let end = step.ended_at.unwrap_or(to).max(start);
+                    let start = start.clamp(from, to.max(from));
+                    let end = step.ended_at.unwrap_or(to).clamp(start, to.max(start));
                     (start.since(from).as_micros().min(total), end.since(start).as_micros())
                 });
                 Row {
@@ -80,8 +82,8 @@ impl Timeline {
                             place(length.min(total - start).max(total / 150)),
                         )
                     }),
+                    kind: if is_same(&step.name, step.kind) { "" } else { step.kind },
                     name: step.name,
-                    kind: step.kind,
                     state: step.state,
                     href: step.href,
                     is_selected: step.is_selected,
@@ -95,6 +97,11 @@ impl Timeline {
             .collect();
         Self { ticks, rows, total: when::span(Duration::from_micros(total)) }
     }
+}
+
+/// True if a step's name says already what sort it is.
+fn is_same(name: &Text, kind: &str) -> bool {
+    name.raw().replace(['_', '-'], " ") == kind
 }
 
 /// The moments of three to six marks at round times.
