@@ -28,8 +28,13 @@ const ROUND: u32 = 32;
 /// How long to wait when there is nothing to do. What is staged meanwhile wakes the reconciler.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// How long a grant lasts.
-const GRANT: Span = Span::from_secs(120);
+/// How long a grant lasts. Only one process has the database and it takes one effect after the other,
+/// so this is how long an effect waits after a crash: as long as what was under way may still reach
+/// the far side.
+const HERE: Span = Span::from_secs(10);
+
+/// The same for an effect at a host.
+const AT_A_HOST: Span = Span::from_secs(120);
 
 /// How often an effect is put off before it fails for good.
 const TRIES: u32 = 20;
@@ -47,12 +52,12 @@ pub(super) async fn round(app: &AppState) -> Result<Duration, Problem> {
 
 async fn carry_out(app: &AppState, item: &OutboxItem) -> Result<(), Problem> {
     let project = app.store().project(&item.organisation_id, &item.project_id).await?;
-    let outcome = match grant(app, item, false).await? {
+    let outcome = match grant(app, item, &project, false).await? {
         Granted::Yes => execute(app, item, &project).await,
         Granted::Settled => return Ok(()),
         Granted::LookFirst(why) => match look(app, item, &project).await? {
             Some(found) => Ok(found),
-            None => match grant(app, item, true).await? {
+            None => match grant(app, item, &project, true).await? {
                 Granted::Yes => execute(app, item, &project).await,
                 Granted::Settled => return Ok(()),
                 Granted::LookFirst(_) => return Err(Problem::new(Code::Conflict, why)),
@@ -69,9 +74,11 @@ async fn carry_out(app: &AppState, item: &OutboxItem) -> Result<(), Problem> {
     if let State::Failed { reason } = &state {
         tracing::warn!(key = %item.key, reason, "an effect failed");
     }
-    let executor = executor();
-    app.store().record(executor, item.job_id.clone(), item.key.clone(), state, app.now()).await?;
-    Ok(())
+    let (job_id, key) = (item.job_id.clone(), item.key.clone());
+    match app.store().record(executor(), job_id, key, state, app.now()).await? {
+        GrantAnswer::Effect(_) | GrantAnswer::Lost => Ok(()),
+        GrantAnswer::Refused(why) => Err(Problem::new(Code::Conflict, why)),
+    }
 }
 
 enum Granted {
@@ -80,9 +87,15 @@ enum Granted {
     LookFirst(String),
 }
 
-async fn grant(app: &AppState, item: &OutboxItem, looked: bool) -> Result<Granted, Problem> {
+async fn grant(
+    app: &AppState,
+    item: &OutboxItem,
+    project: &Project,
+    looked: bool,
+) -> Result<Granted, Problem> {
     let (job_id, key) = (item.job_id.clone(), item.key.clone());
-    let answer = app.store().grant(executor(), job_id, key, GRANT, looked, app.now()).await?;
+    let lasts = if project.forge == local::FORGE { HERE } else { AT_A_HOST };
+    let answer = app.store().grant(executor(), job_id, key, lasts, looked, app.now()).await?;
     Ok(match answer {
         GrantAnswer::Effect(State::Granted { .. }) => Granted::Yes,
         GrantAnswer::Effect(_) => Granted::Settled,

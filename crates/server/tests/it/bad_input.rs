@@ -81,7 +81,7 @@ async fn a_key_that_others_can_read_stops_the_start() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_locked_database_and_foreign_schemas_are_told_apart() {
+async fn a_locked_database_is_said_with_what_to_do() {
     let folder = tempfile::tempdir().expect("tempdir");
     let first = store(folder.path()).await;
     let url = format!("sqlite:{}", folder.path().join("windlass.db").display());

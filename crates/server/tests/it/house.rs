@@ -123,12 +123,18 @@ pub(crate) async fn store(folder: &Path) -> Store {
     let url = format!("sqlite:{}", folder.join("windlass.db").display());
     let now = clock::system()();
     let mut options = windlass_store::Options::new(folder.join("blobs"), now);
+    options.lease_ttl = LEASE;
     options.durability = windlass_store::options::Durability::Process;
     Store::open(&url, options).await.expect("the store opens")
 }
 
+/// Long enough for the slowest machine: scripted runners send no heartbeats.
+const LEASE: windlass_run::Duration = windlass_run::Duration::from_secs(3600);
+
 pub(crate) fn options(folder: &Path) -> Options {
-    Options::new(([127, 0, 0, 1], 0).into(), folder.join("data"))
+    let mut options = Options::new(([127, 0, 0, 1], 0).into(), folder.join("data"));
+    options.lease_ttl = LEASE;
+    options
 }
 
 pub(crate) async fn start(store: &Store, folder: &Path) -> Handle {

@@ -199,3 +199,81 @@ async fn an_agent_that_gave_up_leaves_a_report_that_a_person_can_act_on() {
     assert_eq!(job["end"]["give_up"]["would_unblock"], "a miracle");
     assert_eq!(job["state"], "gave_up");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_effect_that_a_crash_cut_off_happens_once() {
+    use windlass_run::{Duration, effect::Request};
+    use windlass_store::work::{Executor, GrantAnswer};
+    let mut house = House::new().await;
+    house.project("shop").await;
+    let runner = Runner::register(&house).await;
+    house.task("shop", "Do something").await;
+    let mut held = runner.lease().await;
+    let folder = tempfile::tempdir().expect("tempdir");
+    let (tree, base) = runner.clone(&held, folder.path());
+    std::fs::write(tree.join("new.txt"), "new\n").expect("written");
+    let head = super::house::commit(&tree, "Work");
+    let result = StepResult::Succeeded { checkpoint: Some(head.clone()) };
+    let step_id = StepId::parse("pull_request").expect("a step");
+    runner
+        .report(
+            &mut held,
+            vec![
+                Report::Base { commit: base },
+                Report::StepStarted { step_id: agent() },
+                Report::StepEnded { step_id: agent(), result },
+                Report::StepStarted { step_id: step_id.clone() },
+            ],
+        )
+        .await;
+    let lease = &held.lease;
+    let branch = lease.repository.as_ref().expect("a repository").branches[0].clone();
+    super::house::git(&tree, &["push", "--quiet", "origin", &format!("HEAD:refs/heads/{branch}")]);
+    let (runner_id, last) = (runner.id.clone(), held.last);
+    drop(runner);
+
+    // The server is gone when the effect is staged; a grant of its past self has run out.
+    house.handle.take().expect("running").stop().await;
+    let now = windlass_server::clock::system()();
+    let key = super::scripted_runner::key(&lease.job_id, &step_id, "pull_request", &head);
+    let request = Request::PullRequest {
+        base: "main".to_owned(),
+        head: branch,
+        commit: head.clone(),
+        title: "Once".to_owned(),
+        body: String::new(),
+        draft: false,
+    };
+    let staged = Report::EffectStaged { step_id, key: key.clone(), request };
+    let report = windlass_store::work::NumberedReport { seq: last + 1, at: now, report: staged };
+    let reports = windlass_store::work::JobReports {
+        job_id: lease.job_id.clone(),
+        epoch: lease.epoch,
+        reports: vec![report],
+        release: None,
+    };
+    let ttl = Duration::from_secs(30);
+    house.store.report(runner_id, vec![reports], ttl, now).await.expect("kept");
+    let past = Executor::Server { name: "past".to_owned() };
+    let moment = Duration::from_micros(1);
+    let granted =
+        house.store.grant(past, lease.job_id.clone(), key.clone(), moment, false, now).await;
+    assert!(matches!(granted, Ok(GrantAnswer::Effect(_))), "{granted:?}");
+
+    let handle = super::house::start(&house.store, house.folder.path()).await;
+    house.url = handle.url().to_owned();
+    house.handle = Some(handle);
+    house
+        .wait_for(lease.job_id.as_str(), |event| {
+            event["event"] == "effect_changed" && event["state"]["state"] == "done"
+        })
+        .await;
+    let pulls = house.get("/api/v1/pull-requests").await;
+    let titles: Vec<_> = pulls["items"]
+        .as_array()
+        .expect("items")
+        .iter()
+        .map(|pull| (pull["title"].clone(), pull["head_commit"].clone()))
+        .collect();
+    assert_eq!(titles, [(json!("Once"), json!(head))]);
+}
