@@ -145,7 +145,7 @@ async fn answer(state: &State, request: Request<Incoming>) -> Response<Body> {
             let (parts, body) = request.into_parts();
             let mut headers = parts.headers.clone();
             let stream = match plain_stream(state, &mut headers, body) {
-                Ok(stream) => stream,
+                Ok(stream) => bounded(stream, FETCH_REQUEST),
                 Err(response) => return *response,
             };
             let response =
@@ -160,6 +160,7 @@ async fn answer(state: &State, request: Request<Incoming>) -> Response<Body> {
 async fn push(state: &State, request: Request<Incoming>) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let mut headers = parts.headers;
+    let is_compressed = headers.contains_key(header::CONTENT_ENCODING);
     let mut stream = match plain_stream(state, &mut headers, body) {
         Ok(stream) => stream,
         Err(response) => return *response,
@@ -188,8 +189,11 @@ async fn push(state: &State, request: Request<Incoming>) -> Response<Body> {
         })
         .collect();
     if let Err(denied) = state.options.push.decide(&head) {
-        // The client reads no answer before it has sent its pack; what it sends goes nowhere.
-        while let Some(Ok(_)) = stream.next().await {}
+        // The client reads no answer before it has sent its pack; what it sends goes nowhere. Git
+        // compresses no push, and unpacking without end for whoever does would cost the runner's time.
+        if !is_compressed {
+            while let Some(Ok(_)) = stream.next().await {}
+        }
         let response = match receive::denial_report(&head, &denied) {
             Some(report) => {
                 let mut response = Response::new(full(report));
@@ -247,6 +251,24 @@ fn plain_stream(
             "windlass git door: only gzip is understood as a content encoding",
         ))),
     }
+}
+
+/// The most bytes, unpacked, that a fetch may ask with: a million objects known and wanted.
+const FETCH_REQUEST: u64 = 64 << 20;
+
+/// A body that breaks off where it passes a limit, so that a few compressed bytes cannot become
+/// gigabytes on their way to the forge.
+fn bounded(stream: Pieces, limit: u64) -> Pieces {
+    let mut left = limit;
+    let counted = stream.map(move |piece| {
+        let piece = piece?;
+        match left.checked_sub(piece.len() as u64) {
+            Some(rest) => left = rest,
+            None => return Err(io::Error::other(format!("more than {limit} bytes"))),
+        }
+        Ok(piece)
+    });
+    counted.boxed()
 }
 
 /// What git's client sends that matters to the far side. Nothing else is passed on.

@@ -394,6 +394,31 @@ async fn a_push_that_was_compressed_is_read_before_it_is_passed() {
 }
 
 #[tokio::test]
+async fn a_few_compressed_bytes_do_not_become_gigabytes_on_their_way_out() {
+    use async_compression::tokio::write::GzipEncoder;
+    let mut world = world().await;
+    let piece = vec![b'0'; 1 << 20];
+    let mut encoder = GzipEncoder::new(Vec::new());
+    for _ in 0..100 {
+        encoder.write_all(&piece).await.expect("compressed");
+    }
+    encoder.shutdown().await.expect("compressed");
+    let bomb = encoder.into_inner();
+    assert!(bomb.len() < 1 << 20);
+    let answer = reqwest::Client::new()
+        .post(format!("{}/git-upload-pack", world.url()))
+        .header("content-type", "application/x-git-upload-pack-request")
+        .header("content-encoding", "gzip")
+        .body(bomb)
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(answer.status(), 502);
+    let record = world.records.recv().await.expect("a record");
+    assert_eq!((record.service.as_str(), record.status), ("git-upload-pack", 502));
+}
+
+#[tokio::test]
 async fn only_gits_own_endpoints_are_served() {
     let world = world().await;
     let client = reqwest::Client::new();
