@@ -18,12 +18,12 @@ pub(crate) mod refresh;
 pub(crate) mod source;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use windlass_git::{Address, Error, Oid, RefName, Remote, Repository, Signature};
+use windlass_git::{Address, Error, RefName, Remote, Repository, Signature};
 use windlass_run::ProjectId;
 use windlass_store::projects::Project;
 
@@ -43,6 +43,8 @@ pub(crate) struct Known {
     pub(crate) trace: Option<u64>,
     /// The branch that the source's HEAD named then.
     pub(crate) default_branch: Option<String>,
+    /// Branches that were looked for since and are there.
+    pub(crate) branches: BTreeSet<String>,
     /// What a person should know of it.
     pub(crate) notes: Vec<String>,
 }
@@ -70,6 +72,13 @@ impl Locks {
         known.get(project_id).cloned().unwrap_or_default()
     }
 
+    fn found(&self, project_id: &ProjectId, branch: &str) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.get_mut(project_id) {
+            known.branches.insert(branch.to_owned());
+        }
+    }
+
     fn learn(&self, project_id: &ProjectId, known: Known) {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(project_id.clone(), known);
     }
@@ -85,16 +94,21 @@ pub(crate) fn repository(app: &AppState, project_id: &ProjectId) -> Result<Repos
     app.git().open(&directory(app, project_id))
 }
 
-/// The commit of a branch of a project, as jobs see it.
+/// Refuses a branch that jobs don't see. What was found once holds until the source moves.
 pub(crate) async fn require_branch(
     app: &AppState,
     project: &Project,
     branch: &str,
-) -> Result<Oid, Problem> {
+) -> Result<(), Problem> {
+    if app.repositories().known(&project.id).branches.contains(branch) {
+        return Ok(());
+    }
     let missing = || Error::BranchMissing { place: project.source.clone(), branch: branch.into() };
     let name = RefName::branch(branch)?;
     let repository = repository(app, &project.id)?;
-    Ok(repository.reference(&name).await?.ok_or_else(missing)?)
+    repository.reference(&name).await?.ok_or_else(missing)?;
+    app.repositories().found(&project.id, branch);
+    Ok(())
 }
 
 /// The source of a project, for git.

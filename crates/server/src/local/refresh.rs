@@ -54,6 +54,7 @@ pub(crate) async fn refresh(app: &AppState, project: &Project) -> Result<Refresh
             refreshed_at: None,
             trace,
             default_branch: refreshed.default_branch,
+            branches: BTreeSet::new(),
             notes: refreshed.notes,
         };
     }
