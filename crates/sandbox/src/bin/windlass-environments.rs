@@ -20,6 +20,7 @@ const USAGE: &str = "usage:
   windlass-environments run STATE_DIR WORK_TREE PROGRAM [ARGUMENT...]
   windlass-environments doctor STATE_DIR
   windlass-environments bench STATE_DIR ROUNDS
+Run by root, `run` gives the files of WORK_TREE to the environment's own user.
 ";
 
 fn main() -> ExitCode {
@@ -56,9 +57,7 @@ fn run(state_dir: &Path, work_tree: &Path, argv: Vec<OsString>) -> Result<ExitCo
     let client = Client::spawn_or_connect(state_dir, &supervisor_argv(state_dir)?)?;
     let id = EnvironmentId::parse(&format!("run-{}", std::process::id()))?;
     let work_tree = work_tree.canonicalize().map_err(|error| written(&error))?;
-    let mut plan = Plan::new(id.clone(), work_tree, "/workspace/tree");
-    // A person's own folder need not be given away for one try.
-    plan.doors.clear();
+    let plan = Plan::new(id.clone(), work_tree, "/workspace/tree");
     client.create(&plan).block()?;
     let operation = OperationId::parse("run")?;
     let exec = Exec::capture(operation.clone(), argv).in_folder("/workspace/tree");
