@@ -18,6 +18,9 @@ const STOP: Duration = Duration::from_secs(15);
 /// How long after a step's time limit its attempt is ended by force, if it did not end itself.
 const OVERDUE: Duration = Duration::from_secs(20);
 
+/// How often a runner may fail a job by itself before the job ends.
+const STRIKES: u32 = 4;
+
 /// Drives the job until it is over, or `stop` is cancelled; then it is given back. Returns when
 /// nothing of it runs any more; what it had to say may still be on its way.
 pub(crate) async fn drive(job: Arc<Job>, executor: Arc<dyn Executor>, stop: CancellationToken) {
@@ -28,7 +31,17 @@ pub(crate) async fn drive(job: Arc<Job>, executor: Arc<dyn Executor>, stop: Canc
     }
     match over {
         Over::Ended => {}
-        Over::GiveBack(why) => driver.job.held.release(&why),
+        Over::GiveBack(why) if driver.stop.is_cancelled() => driver.job.held.release(&why),
+        Over::GiveBack(why) if driver.job.strike() < STRIKES => {
+            tracing::warn!(job_id = %driver.job.job_id, %why, "a job is given back");
+            driver.job.held.release(&why);
+        }
+        Over::GiveBack(why) => {
+            let reason = format!("This runner failed the job {STRIKES} times, at last: {why}. Look at the runner's log.");
+            if let Err(error) = driver.job.report(Report::Ended(failed("runner", reason))) {
+                driver.job.held.release(&format!("{why}; {error}"));
+            }
+        }
         Over::Broken(Unreported::Illegal(refusal)) => {
             tracing::error!(job_id = %driver.job.job_id, %refusal, "a report did not fit; the job is given back");
             driver.job.held.release(&format!("the runner and the machine disagree: {refusal}"));

@@ -75,6 +75,7 @@ impl Held {
         items: Vec<Item>,
     ) -> Self {
         let newest = items.iter().rev().find_map(seq).unwrap_or(0);
+        let streams = Stream::recover(&folder).into_iter().map(Arc::new).collect();
         let told = Told { status: JobStatus::Held, accepted: 0, cancel: None, effects: None, refused: None };
         Self {
             id,
@@ -82,7 +83,7 @@ impl Held {
             journal,
             wakes,
             queue: Mutex::new(Queue { items: items.into(), newest, release: None }),
-            streams: Mutex::default(),
+            streams: Mutex::new(streams),
             told: watch::Sender::new(told),
             dirty: AtomicBool::new(false),
             uploading: AtomicBool::new(false),

@@ -116,6 +116,8 @@ impl Job {
     pub(crate) fn report(&self, report: Report) -> Result<u64, Unreported> {
         let now = self.now();
         let mut state = self.lock();
+        // What the server did meanwhile (an effect of this step is done) decides with.
+        adopt(&mut state, self.held.told().borrow().clone());
         let seq = state.last_report + 1;
         let command = job::Command::Report { epoch: self.epoch, seq, report: report.clone() };
         for event in job::decide(&state, &command, now)? {
@@ -237,6 +239,11 @@ impl Job {
                 other => return other,
             }
         }
+    }
+
+    /// Counts that something on this machine failed the job. How often it did so far.
+    pub(crate) fn strike(&self) -> u32 {
+        self.link.strike(&self.job_id)
     }
 
     /// The effect of that kind that the step wanted already, in this lease or an earlier one.

@@ -143,6 +143,12 @@ impl Journal {
         file.sync_data()
     }
 
+    /// From now on the disk is full.
+    #[cfg(test)]
+    pub(crate) fn fill_disk(&self) {
+        self.lock().file = File::options().write(true).open("/dev/full").expect("every Linux has it");
+    }
+
     fn append(&self, lease: &LeaseId, what: &Line) -> io::Result<()> {
         let text = line(what);
         let mut inner = self.lock();

@@ -16,7 +16,7 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
-use windlass_run::RunnerId;
+use windlass_run::{JobId, RunnerId};
 use windlass_wire::runner::{PieceAnswer, Register, Registered, ReportRequest, StreamRequest};
 
 use crate::{
@@ -43,6 +43,8 @@ pub(crate) struct Link {
     register: Register,
     registered: Mutex<Registered>,
     leases: Mutex<BTreeMap<LeaseId, Arc<Held>>>,
+    /// How often a job was given back because something on this machine failed it.
+    strikes: Mutex<BTreeMap<JobId, u32>>,
     away: AtomicBool,
     back: Notify,
 }
@@ -57,6 +59,7 @@ impl Link {
             register,
             registered: Mutex::new(registered),
             leases: Mutex::default(),
+            strikes: Mutex::default(),
             away: AtomicBool::new(false),
             back: Notify::new(),
         }
@@ -70,6 +73,8 @@ impl Link {
     pub(crate) fn take_up(&self, id: LeaseId, folder: PathBuf, items: Vec<Item>) -> Arc<Held> {
         let held = Arc::new(Held::new(id.clone(), folder, self.journal.clone(), self.wakes.clone(), items));
         self.leases().insert(id, held.clone());
+        // What an earlier process kept of its streams waits to be sent.
+        self.wakes.streams.notify_one();
         held
     }
 
@@ -94,6 +99,14 @@ impl Link {
         let registered = self.client.register(&register).await?;
         *self.registered.lock().unwrap_or_else(PoisonError::into_inner) = registered;
         Ok(())
+    }
+
+    /// Counts that something on this machine failed a job. How often it did so far.
+    pub(crate) fn strike(&self, job_id: &JobId) -> u32 {
+        let mut strikes = self.strikes.lock().unwrap_or_else(PoisonError::into_inner);
+        let n = strikes.entry(job_id.clone()).or_default();
+        *n += 1;
+        *n
     }
 
     fn heartbeat(&self) -> Duration {
@@ -154,8 +167,10 @@ pub(crate) async fn carry_reports(link: Arc<Link>, stop: CancellationToken) {
         begin_uploads(&link);
         let leases: Vec<Arc<Held>> = link.leases().values().cloned().collect();
         let mut said: Vec<Arc<Held>> = leases.into_iter().filter(|held| held.take_dirty() || beat).collect();
+        // Set when something in a batch was refused: one lease per call then.
+        let mut alone = false;
         while !said.is_empty() {
-            let (batch, request) = collect(&link, &mut said);
+            let (batch, request) = collect(&link, &mut said, alone);
             let answer = tokio::select! {
                 () = stop.cancelled() => return,
                 answer = link.client.report(&request) => answer,
@@ -173,6 +188,16 @@ pub(crate) async fn carry_reports(link: Arc<Link>, stop: CancellationToken) {
                         }
                     }
                 }
+                Err(Error::Refused(why)) if batch.len() == 1 => {
+                    // Nothing that is said of this job will ever be taken, and the others must go on.
+                    tracing::error!(job_id = %batch[0].id.job_id, %why, "the server does not take what this job reports; it is let go");
+                    batch[0].lost();
+                }
+                Err(Error::Refused(why)) => {
+                    tracing::warn!(%why, "the server refused reports; each job's are sent by themselves");
+                    alone = true;
+                    said.extend(batch);
+                }
                 Err(error) => {
                     for held in batch.into_iter().chain(said.drain(..)) {
                         held.touch();
@@ -189,14 +214,14 @@ pub(crate) async fn carry_reports(link: Arc<Link>, stop: CancellationToken) {
 }
 
 /// As much of `said` as one call carries. A job whose older lease waits too comes in the next one.
-fn collect(link: &Link, said: &mut Vec<Arc<Held>>) -> (Vec<Arc<Held>>, ReportRequest) {
+fn collect(link: &Link, said: &mut Vec<Arc<Held>>, alone: bool) -> (Vec<Arc<Held>>, ReportRequest) {
     let mut batch: Vec<Arc<Held>> = Vec::new();
     let mut later = Vec::new();
     let mut jobs = Vec::new();
     let mut n_reports = 0;
     for held in said.drain(..) {
         let twice = batch.iter().any(|other| other.id.job_id == held.id.job_id);
-        if n_reports >= REPORTS || twice {
+        if n_reports >= REPORTS || twice || (alone && !batch.is_empty()) {
             later.push(held);
             continue;
         }

@@ -6,7 +6,7 @@ use std::{ffi::OsString, fmt, path::PathBuf, sync::Arc};
 use windlass_gateway::Secret;
 use windlass_policy::network::LayerText;
 use windlass_run::Time;
-use windlass_sandbox::{Bind, Limits};
+use windlass_sandbox::{Bind, Layers, Limits};
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> Time + Send + Sync>;
@@ -51,6 +51,8 @@ pub struct Options {
     pub ca_bundle: Option<PathBuf>,
     /// What each environment may use of the machine.
     pub limits: Limits,
+    /// What must, and what should, be in force in each environment.
+    pub layers: Layers,
     /// Tells the time.
     pub clock: Clock,
     /// For benchmarks only: jobs of no-op steps are done without an environment, and no other job is.

@@ -33,6 +33,9 @@ use crate::{
 const LONG_POLL: Duration = Duration::from_secs(20);
 /// How many leases beyond the capacity may wait for the server to take what they have to say.
 const UNSETTLED: usize = 256;
+/// How long an earlier runner of the same folder may take to end: one whose server was killed gives
+/// its jobs back first.
+const LOCK_PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 40 });
 /// How long a lease that is over may still deliver output.
 const LAST_WORDS: Duration = Duration::from_secs(60);
 
@@ -109,7 +112,7 @@ impl Runner {
             move |error| Error::State { doing, error }
         };
         make_private(&options.state_dir).map_err(state("make the folder"))?;
-        let lock = lock(&options.state_dir)?;
+        let lock = lock(&options.state_dir).await?;
         let journal_path = options.state_dir.join("journal");
         let (journal, left) = Journal::open(&journal_path).map_err(state("open the journal in"))?;
         let (client, pin) = connect(&options)?;
@@ -201,6 +204,12 @@ impl Runner {
             tracing::warn!("the server could not be told everything; the next start of this runner does it");
         }
         self.finish().await;
+    }
+
+    /// From now on the disk is full.
+    #[cfg(test)]
+    pub(crate) fn fill_disk(&self) {
+        self.link.journal.fill_disk();
     }
 
     /// Ends as a kill would: nothing is said and nothing is closed.
@@ -440,14 +449,21 @@ fn make_private(dir: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
-fn lock(dir: &Path) -> Result<File, Error> {
+/// Takes the folder for this process. Waits a while for an earlier one that is about to end.
+async fn lock(dir: &Path) -> Result<File, Error> {
     let path = dir.join("lock");
     let state = |error| Error::State { doing: format!("lock {}", path.display()), error };
     let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(state)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::InUse(dir.to_owned())),
-        Err(TryLockError::Error(error)) => Err(state(error)),
+    let began = tokio::time::Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if began.elapsed() < LOCK_PATIENCE => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            Err(TryLockError::WouldBlock) => return Err(Error::InUse(dir.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(state(error)),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, Write},
     os::unix::fs::FileExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -16,7 +16,7 @@ use windlass_policy::redact;
 use windlass_run::StepId;
 use windlass_wire::{
     runner::{Content, Piece},
-    session::Entry,
+    session::{Entry, Event},
 };
 
 use crate::journal::LeaseId;
@@ -51,8 +51,29 @@ struct Inner {
 
 enum Kind {
     Log { redact: redact::Stream, tail: Vec<u8>, dropped: u64, finished: bool },
-    /// Where each entry begins in the file.
-    Session { redactor: redact::Redactor, starts: Vec<u64> },
+    Session {
+        redactor: redact::Redactor,
+        /// Where each entry begins in the file.
+        starts: Vec<u64>,
+        /// Text that came in pieces and may end in the middle of a secret.
+        open: Option<OpenText>,
+    },
+}
+
+/// A text that comes in pieces, each its own event.
+struct OpenText {
+    is_thought: bool,
+    redact: redact::Stream,
+    /// When the last piece came.
+    at: i64,
+}
+
+impl OpenText {
+    fn event(is_thought: bool, bytes: Vec<u8>) -> Event {
+        let text = String::from_utf8(bytes)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+        if is_thought { Event::Thought { text } } else { Event::Message { text } }
+    }
 }
 
 impl Stream {
@@ -64,8 +85,42 @@ impl Stream {
 
     /// A session that will be kept in the file.
     pub(crate) fn session(id: StreamId, path: PathBuf, redactor: &redact::Redactor) -> Self {
-        let kind = Kind::Session { redactor: redactor.clone(), starts: Vec::new() };
+        let kind = Kind::Session { redactor: redactor.clone(), starts: Vec::new(), open: None };
         Self { id, path, inner: Mutex::new(Inner { file: None, length: 0, sent: 0, kind }) }
+    }
+
+    /// The streams that an earlier process kept in a folder, to be sent from wherever the server's
+    /// copies end. They are not written to any more.
+    pub(crate) fn recover(folder: &Path) -> Vec<Self> {
+        let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+        entries.flatten().filter_map(|entry| Self::recover_one(&entry.path())).collect()
+    }
+
+    fn recover_one(path: &Path) -> Option<Self> {
+        let name = path.file_name()?.to_str()?;
+        let (rest, kind) = name.rsplit_once('.')?;
+        let (step_id, attempt) = rest.rsplit_once('.')?;
+        let id = StreamId { step_id: StepId::parse(step_id).ok()?, attempt: attempt.parse().ok()? };
+        let nothing = redact::Redactor::nothing();
+        let bytes = std::fs::read(path).ok()?;
+        let (kind, length) = match kind {
+            "log" => {
+                let redact = nothing.stream();
+                (Kind::Log { redact, tail: Vec::new(), dropped: 0, finished: true }, bytes.len() as u64)
+            }
+            "session" => {
+                let mut starts = vec![0];
+                let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+                starts.extend(ends.map(|(end, _)| end as u64 + 1));
+                // What follows the last line's end was cut by a crash, or is nothing.
+                let length = starts.pop()?;
+                (Kind::Session { redactor: nothing, starts, open: None }, length)
+            }
+            _ => return None,
+        };
+        let file = OpenOptions::new().read(true).write(true).open(path).ok()?;
+        let inner = Inner { file: Some(file), length, sent: 0, kind };
+        Some(Self { id, path: path.to_owned(), inner: Mutex::new(inner) })
     }
 
     /// Adds output to a log.
@@ -79,13 +134,15 @@ impl Stream {
         inner.write_log(&self.path, &clean)
     }
 
-    /// Says that a log has ended: what the redactor held back is added.
+    /// Says that the stream has ended: what the redactor held back is added.
     ///
     /// # Errors
     /// When the runner's disk does not take it.
     pub(crate) fn finish(&self) -> io::Result<()> {
         let mut inner = self.lock();
-        let Kind::Log { redact, finished, dropped, .. } = &mut inner.kind else { return Ok(()) };
+        let Kind::Log { redact, finished, dropped, .. } = &mut inner.kind else {
+            return inner.end_text(&self.path);
+        };
         if std::mem::replace(finished, true) {
             return Ok(());
         }
@@ -99,25 +156,20 @@ impl Stream {
         Ok(())
     }
 
-    /// Adds an entry to a session; its number is given here.
+    /// Adds an event to a session; its number is given here.
     ///
     /// # Errors
     /// When the runner's disk does not take it.
-    pub(crate) fn record(&self, at: i64, event: windlass_wire::session::Event) -> io::Result<()> {
+    pub(crate) fn record(&self, at: i64, event: Event) -> io::Result<()> {
         let mut inner = self.lock();
-        let Kind::Session { redactor, starts } = &inner.kind else { return Ok(()) };
-        let seq = starts.len() as u64 + 1;
-        let entry = Entry { seq, at, event };
-        let mut value = serde_json::to_value(&entry).map_err(io::Error::other)?;
-        redact_strings(redactor, &mut value);
-        let mut line = value.to_string();
-        line.push('\n');
-        let start = inner.length;
-        inner.write(&self.path, line.as_bytes())?;
-        if let Kind::Session { starts, .. } = &mut inner.kind {
-            starts.push(start);
+        match event {
+            Event::Message { text } => inner.add_text(&self.path, at, false, &text),
+            Event::Thought { text } => inner.add_text(&self.path, at, true, &text),
+            event => {
+                inner.end_text(&self.path)?;
+                inner.add_entry(&self.path, at, event)
+            }
         }
-        Ok(())
     }
 
     /// The last lines of a log, for a reason; at most `lines`.
@@ -201,7 +253,42 @@ impl Inner {
         }
     }
 
-    fn write_log(&mut self, path: &PathBuf, clean: &[u8]) -> io::Result<()> {
+    /// Adds a piece of text, but for an end that may be the beginning of a secret.
+    fn add_text(&mut self, path: &Path, at: i64, is_thought: bool, text: &str) -> io::Result<()> {
+        if matches!(&self.kind, Kind::Session { open: Some(open), .. } if open.is_thought != is_thought) {
+            self.end_text(path)?;
+        }
+        let Kind::Session { redactor, open, .. } = &mut self.kind else { return Ok(()) };
+        let open = open.get_or_insert_with(|| OpenText { is_thought, redact: redactor.stream(), at });
+        open.at = at;
+        let clean = open.redact.push(text.as_bytes());
+        if clean.is_empty() { Ok(()) } else { self.add_entry(path, at, OpenText::event(is_thought, clean)) }
+    }
+
+    /// Adds what was held back of the text so far.
+    fn end_text(&mut self, path: &Path) -> io::Result<()> {
+        let Kind::Session { open, .. } = &mut self.kind else { return Ok(()) };
+        let Some(mut open) = open.take() else { return Ok(()) };
+        let held = open.redact.finish();
+        if held.is_empty() { Ok(()) } else { self.add_entry(path, open.at, OpenText::event(open.is_thought, held)) }
+    }
+
+    fn add_entry(&mut self, path: &Path, at: i64, event: Event) -> io::Result<()> {
+        let Kind::Session { redactor, starts, .. } = &self.kind else { return Ok(()) };
+        let entry = Entry { seq: starts.len() as u64 + 1, at, event };
+        let mut value = serde_json::to_value(&entry).map_err(io::Error::other)?;
+        redact_strings(redactor, &mut value);
+        let mut line = value.to_string();
+        line.push('\n');
+        let start = self.length;
+        self.write(path, line.as_bytes())?;
+        if let Kind::Session { starts, .. } = &mut self.kind {
+            starts.push(start);
+        }
+        Ok(())
+    }
+
+    fn write_log(&mut self, path: &Path, clean: &[u8]) -> io::Result<()> {
         let room = usize::try_from(LOG_LIMIT.saturating_sub(self.length)).unwrap_or(usize::MAX);
         let kept = &clean[..clean.len().min(room)];
         self.write(path, kept)?;
@@ -214,7 +301,7 @@ impl Inner {
         Ok(())
     }
 
-    fn write(&mut self, path: &PathBuf, bytes: &[u8]) -> io::Result<()> {
+    fn write(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         if bytes.is_empty() {
             return Ok(());
         }
@@ -253,8 +340,6 @@ fn redact_strings(redactor: &redact::Redactor, value: &mut serde_json::Value) {
 #[cfg(test)]
 mod tests {
     use windlass_run::{JobId, Time};
-    use windlass_wire::session::Event;
-
     use super::*;
 
     fn lease() -> LeaseId {
@@ -295,7 +380,7 @@ mod tests {
         let stream = Stream::session(id(), folder.path().join("build.1.session"), &redactor);
         for n in 0..5 {
             let text = format!("hunter2hunter2 {n}");
-            stream.record(n, Event::Message { text }).expect("written");
+            stream.record(n, Event::Problem { text }).expect("written");
         }
         let seqs = |limit: u64| {
             let (piece, _) = stream.piece(&lease(), limit).expect("readable").expect("something");
@@ -308,11 +393,59 @@ mod tests {
         assert_eq!(seqs(1 << 20), [4, 5]);
         let (piece, _) = stream.piece(&lease(), 1).expect("readable").expect("something");
         let expected = Content::Session {
-            entries: vec![Entry { seq: 4, at: 3, event: Event::Message { text: "[redacted:key] 3".to_owned() } }],
+            entries: vec![Entry { seq: 4, at: 3, event: Event::Problem { text: "[redacted:key] 3".to_owned() } }],
         };
         assert_eq!(
             serde_json::to_value(&piece.content).expect("data"),
             serde_json::to_value(&expected).expect("data")
         );
+    }
+
+    fn texts(stream: &Stream) -> Vec<Event> {
+        let (piece, _) = stream.piece(&lease(), 1 << 20).expect("readable").expect("something");
+        let Content::Session { entries } = piece.content else { panic!("a session was expected") };
+        entries.into_iter().map(|entry| entry.event).collect()
+    }
+
+    #[test]
+    fn a_secret_that_a_model_says_in_two_pieces_is_redacted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let redactor = redact::Redactor::new([("key", b"hunter2hunter2".as_slice())]).expect("long enough");
+        let stream = Stream::session(id(), folder.path().join("build.1.session"), &redactor);
+        let message = |text: &str| Event::Message { text: text.to_owned() };
+        let thought = |text: &str| Event::Thought { text: text.to_owned() };
+        for event in [message("it is hunter2"), message("hunter2"), message("!"), thought("hun"), message("gry")] {
+            stream.record(1, event).expect("written");
+        }
+        stream.finish().expect("written");
+        let expected = [message("it is "), message("[redacted:key]"), message("!"), thought("hun"), message("gry")];
+        assert_eq!(texts(&stream), expected);
+    }
+
+    #[test]
+    fn what_a_killed_process_kept_is_sent_by_the_next_one_but_for_a_torn_line() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let nothing = redact::Redactor::nothing();
+        let session = Stream::session(id(), folder.path().join("build.1.session"), &nothing);
+        let problem = |text: &str| Event::Problem { text: text.to_owned() };
+        session.record(1, problem("one")).expect("written");
+        session.record(2, problem("two")).expect("written");
+        let path = folder.path().join("build.1.session");
+        let mut bytes = std::fs::read(&path).expect("readable");
+        bytes.extend_from_slice(b"{\"seq\":3,");
+        std::fs::write(&path, bytes).expect("written");
+        std::fs::write(folder.path().join("build.2.log"), "kept").expect("written");
+        std::fs::write(folder.path().join("build.2.bundle"), "no stream").expect("written");
+        let mut found = Stream::recover(folder.path());
+        found.sort_by_key(|stream| stream.id.attempt);
+        let [session, log] = found.try_into().ok().expect("two streams");
+        assert_eq!(texts(&session), [problem("one"), problem("two")]);
+        assert_eq!(bytes_of(&log), b"kept");
+        session.has(2);
+        assert!(!session.is_behind());
+    }
+
+    fn bytes_of(stream: &Stream) -> Vec<u8> {
+        bytes(stream, 1 << 20)
     }
 }

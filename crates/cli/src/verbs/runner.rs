@@ -101,6 +101,7 @@ fn options(settings: &Settings, verb: &arguments::Runner) -> Result<Options> {
         environment: toolchains.env,
         ca_bundle: ca_bundle(),
         limits: limits(&verb.options),
+        layers: windlass_sandbox::Layers::default(),
         clock: Arc::new(now),
         null_executor: verb.null_executor,
     })

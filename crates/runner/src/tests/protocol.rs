@@ -25,9 +25,9 @@ use crate::{
     null::Null,
 };
 
-pub(super) fn options(world: &World, state_dir: &std::path::Path) -> Options {
+pub(super) fn options(url: &str, state_dir: &std::path::Path) -> Options {
     Options {
-        server_url: world.url().to_owned(),
+        server_url: url.to_owned(),
         token: Secret::new("a token of no worth"),
         server_certificate: None,
         state_dir: state_dir.to_owned(),
@@ -44,6 +44,7 @@ pub(super) fn options(world: &World, state_dir: &std::path::Path) -> Options {
         environment: vec![],
         ca_bundle: None,
         limits: Default::default(),
+        layers: Default::default(),
         clock: Arc::new(now),
         null_executor: true,
     }
@@ -120,7 +121,7 @@ impl Work for ScriptWork {
 }
 
 async fn start(world: &World, dir: &tempfile::TempDir, executor: impl Executor) -> Runner {
-    Runner::start_with(options(world, dir.path()), Arc::new(executor)).await.expect("a runner")
+    Runner::start_with(options(world.url(), dir.path()), Arc::new(executor)).await.expect("a runner")
 }
 
 fn failure(reason: &str) -> Act {
@@ -148,7 +149,7 @@ async fn many_jobs_run_through_one_runner_and_each_step_is_reported_once() {
     let dir = tempfile::tempdir().expect("a folder");
     let jobs: Vec<_> =
         (0..300).map(|_| world.add(vec![run_step("a", "true"), run_step("b", "true"), run_step("c", "true")])).collect();
-    let mut options = options(&world, dir.path());
+    let mut options = options(world.url(), dir.path());
     options.capacity = 64;
     let runner = Runner::start_with(options, Arc::new(Null)).await.expect("a runner");
     for job_id in &jobs {
@@ -336,11 +337,72 @@ async fn what_a_killed_runner_had_decided_reaches_the_server_from_its_journal() 
 }
 
 #[tokio::test]
+async fn a_job_whose_reports_cannot_be_kept_ends_with_the_reason_and_the_way_out() {
+    let world = World::new().await;
+    let dir = tempfile::tempdir().expect("a folder");
+    let job_id = world.add(vec![run_step("a", "x"), run_step("b", "x")]);
+    let script = Script::new([Act::PrintAndWait("one\n")]);
+    let runner = start(&world, &dir, script.clone()).await;
+    script.0.began.notified().await;
+    runner.fill_disk();
+    script.0.go_on.notify_one();
+    let end = world.ended(&job_id).await;
+    let expected = format!(
+        "The runner can't keep its work safe: the runner's journal {} can't be written: No space left on device \
+         (os error 28). Free some space on its state folder and start the task again.",
+        dir.path().join("journal").display()
+    );
+    assert_eq!((end.code, end.reason), ("runner_disk".to_owned(), expected));
+    runner.drain().await;
+}
+
+#[tokio::test]
+async fn a_job_whose_reports_are_never_taken_does_not_hold_up_the_others() {
+    let world = World::new().await;
+    let dir = tempfile::tempdir().expect("a folder");
+    let script = Script::new([Act::PrintAndWait(""), Act::PrintAndWait("")]);
+    let (poison, sound) = (world.add(vec![run_step("a", "x")]), world.add(vec![run_step("a", "x")]));
+    let runner = start(&world, &dir, script.clone()).await;
+    script.0.began.notified().await;
+    world.refuse(&poison);
+    script.0.go_on.notify_one();
+    script.0.go_on.notify_one();
+    script.0.began.notified().await;
+    script.0.go_on.notify_one();
+    assert_eq!(world.ended(&sound).await.code, "done");
+    runner.drain().await;
+    assert!(matches!(world.state(&poison).phase, windlass_run::job::Phase::Leased { .. }));
+}
+
+#[tokio::test]
+async fn a_job_that_this_machine_fails_again_and_again_ends_with_the_reason() {
+    struct Broken;
+    impl Executor for Broken {
+        fn open(&self, _job: Arc<Job>) -> BoxFuture<'_, Result<Box<dyn Work>, Unopened>> {
+            Box::pin(async { Err(Unopened::GiveBack("no room for another tree".to_owned())) })
+        }
+    }
+    let world = World::new().await;
+    let dir = tempfile::tempdir().expect("a folder");
+    let job_id = world.add(vec![run_step("a", "x")]);
+    let runner = start(&world, &dir, Broken).await;
+    let end = world.ended(&job_id).await;
+    assert_eq!(
+        (end.code.as_str(), end.reason.as_str()),
+        (
+            "runner",
+            "This runner failed the job 4 times, at last: no room for another tree. Look at the runner's log."
+        )
+    );
+    runner.drain().await;
+}
+
+#[tokio::test]
 async fn a_second_runner_on_the_same_folder_is_refused_with_the_way_out() {
     let world = World::new().await;
     let dir = tempfile::tempdir().expect("a folder");
     let runner = start(&world, &dir, Null).await;
-    let refused = Runner::start_with(options(&world, dir.path()), Arc::new(Null)).await.err().expect("refused");
+    let refused = Runner::start_with(options(world.url(), dir.path()), Arc::new(Null)).await.err().expect("refused");
     let expected = format!(
         "the folder {} is used by another runner that is still there; stop it first, or give this one a folder of its own",
         dir.path().display()

@@ -11,18 +11,21 @@ use windlass_git::{Git, Repository};
 use windlass_run::{
     JobId,
     actor::By,
-    job::{Cancel, Command, End, Outcome},
+    job::{Cancel, Command, End, Outcome, Phase},
     spec::{Action, AgentAction, Mode, PullRequestAction, Step},
 };
-use windlass_sandbox::Bind;
-use windlass_testkit::acp_agent::{self, Script, Step as Do};
+use windlass_sandbox::{Bind, Demand, Layer, Layers};
+use windlass_testkit::{
+    acp_agent::{self, Script, Step as Do},
+    model_server::{self, ModelServer},
+};
 use windlass_wire::session::Event;
 
 use super::{
     protocol::options,
     world::{CREDENTIAL, World, now, run_step, step},
 };
-use crate::{Options, Runner};
+use crate::{Options, Provider, Runner, Secret};
 
 /// A world with a repository, and a runner's folder.
 struct Stage {
@@ -52,18 +55,7 @@ impl Stage {
     }
 
     fn options(&self) -> Options {
-        let mut options = options(&self.world, &self.dir.path().join("runner"));
-        options.null_executor = false;
-        let supervisor = supervisor();
-        options.supervisor_argv =
-            ["sh".into(), "-c".into(), "exec \"$0\" serve \"$1\" 30".into(), supervisor.into_os_string()].into();
-        // Any program will do: these jobs don't start the built-in agent.
-        options.windlass_exe = PathBuf::from("/bin/true");
-        let bind = |host: PathBuf, inside: &str| Bind { host, inside: inside.into(), optional: false };
-        std::fs::create_dir_all(self.scripts()).expect("made");
-        options.binds =
-            vec![bind(acp_agent::binary(), "/opt/testkit/agent"), bind(self.scripts(), "/opt/testkit/scripts")];
-        options
+        whole_options(self.dir.path(), self.world.url())
     }
 
     fn scripts(&self) -> PathBuf {
@@ -117,6 +109,21 @@ impl Stage {
         let bytes = self.origin.read_file(&commit, &path, 1 << 20).await.expect("a file");
         String::from_utf8(bytes).expect("text")
     }
+}
+
+/// Options for real environments, in which scripted agents and their scripts can be seen.
+fn whole_options(dir: &Path, url: &str) -> Options {
+    let mut options = options(url, &dir.join("runner"));
+    options.null_executor = false;
+    options.supervisor_argv =
+        ["sh".into(), "-c".into(), "exec \"$0\" serve \"$1\" 30".into(), supervisor().into_os_string()].into();
+    // Any program will do: these jobs don't start the built-in agent.
+    options.windlass_exe = PathBuf::from("/bin/true");
+    let bind = |host: PathBuf, inside: &str| Bind { host, inside: inside.into(), optional: false };
+    let scripts = dir.join("scripts");
+    std::fs::create_dir_all(&scripts).expect("made");
+    options.binds = vec![bind(acp_agent::binary(), "/opt/testkit/agent"), bind(scripts, "/opt/testkit/scripts")];
+    options
 }
 
 fn git(dir: &Path, arguments: &[&str]) {
@@ -184,7 +191,7 @@ async fn a_task_becomes_a_pull_request_with_what_the_work_tree_holds() {
     assert_eq!((opened.base.as_str(), opened.head.as_str(), opened.title.as_str()), ("main", branch.as_str(), "Do it"));
     assert!(opened.body.contains("- Verified with `sh check.sh`: passed"), "{}", opened.body);
     assert!(opened.body.contains("```text\nIt adds now.\n```"), "{}", opened.body);
-    assert_eq!(stage.world.n_pushes(), 1);
+    assert_eq!(stage.world.pushed(), [format!("refs/heads/{branch}")]);
     let log = stage.world.log(&job_id, "look", 1);
     assert_eq!(log, "AGENTS.md\ncheck.sh\nsum.sh\nout\nerr\n");
     let patch = stage.world.upload(&job_id, "diffs/fix").expect("a patch");
@@ -215,7 +222,7 @@ async fn a_job_that_changes_nothing_ends_well_and_opens_nothing() {
     let stage = Stage::new().await;
     let (_, end) = stage.end(vec![run_step("look", "touch sum.sh"), pull_request()]).await;
     assert_eq!((end.outcome, end.code.as_str()), (Outcome::Succeeded, "no_change"));
-    assert_eq!((stage.world.n_pushes(), stage.world.pull_requests()), (0, vec![]));
+    assert_eq!((stage.world.pushed(), stage.world.pull_requests()), (vec![], vec![]));
 }
 
 #[tokio::test]
@@ -330,7 +337,7 @@ async fn no_secret_is_inside_and_one_that_gets_into_a_log_is_redacted() {
 async fn a_change_that_holds_a_credential_is_not_pushed() {
     let stage = Stage::new().await;
     let (_, end) = stage.end(vec![run_step("leak", &format!("echo {CREDENTIAL} > key.txt")), pull_request()]).await;
-    assert_eq!((end.code.as_str(), stage.world.n_pushes()), ("secret_in_change", 0), "{end:?}");
+    assert_eq!((end.code.as_str(), stage.world.pushed()), ("secret_in_change", vec![]), "{end:?}");
 }
 
 #[tokio::test]
@@ -388,11 +395,150 @@ async fn a_killed_runners_job_goes_on_from_its_last_checkpoint_and_pushes_once()
     let end = stage.world.ended(&job_id).await;
     assert_eq!(end.code, "done", "{end:?}");
     let attempts: Vec<_> = stage.world.state(&job_id).steps.iter().map(|step| step.attempts).collect();
-    assert_eq!(attempts, [1, 1, 3, 1]);
+    assert_eq!(attempts, [1, 1, 3, 1], "{:#?}", stage.world.journal(&job_id));
     let branch = format!("windlass/{job_id}");
     assert_eq!(stage.file(&branch, "once.txt").await, "x\n");
     assert_eq!(stage.file(&branch, "sum.sh").await, "echo $(($1 + $2))\n");
-    assert_eq!((stage.world.n_pushes(), stage.world.pull_requests().len()), (1, 1));
+    assert_eq!((stage.world.pushed().len(), stage.world.pull_requests().len()), (1, 1));
     runner.stop(Duration::from_secs(30)).await;
     stage.nothing_is_left();
+}
+
+#[tokio::test]
+async fn a_required_layer_that_is_missing_ends_the_job_with_the_remedy() {
+    let stage = Stage::new().await;
+    let mut options = stage.options();
+    options.layers = Layers::default().with(Layer::DiskLimit, Demand::Required);
+    options.limits.disk_bytes = Some(1 << 30);
+    let runner = Runner::start(options).await.expect("a runner");
+    let job_id = stage.world.add(vec![run_step("look", "ls")]);
+    let end = stage.world.ended(&job_id).await;
+    assert_eq!(end.code, "layer_missing");
+    let start = "The environment was refused: the required layer `disk_limit` is missing: ";
+    assert!(end.reason.starts_with(start) && end.reason.contains("; to fix it: "), "{}", end.reason);
+    runner.stop(Duration::from_secs(30)).await;
+    stage.nothing_is_left();
+}
+
+/// Asks the model door as an agent's program would, with nothing but bash.
+fn ask_model() -> Do {
+    let request = r#"{"model":"m","max_tokens":50,"messages":[{"role":"user","content":"hello"}]}"#;
+    let command = format!(
+        "bash -c 'exec 3<>/dev/tcp/127.0.0.1/47101; printf \"POST /anthropic/v1/messages HTTP/1.1\\r\\nHost: door\\r\\n\
+         x-api-key: mine\\r\\ncontent-type: application/json\\r\\ncontent-length: {}\\r\\nconnection: close\\r\\n\\r\\n%s\" \"$0\" >&3; \
+         cat <&3' '{request}'",
+        request.len()
+    );
+    Do::Run { command }
+}
+
+/// A runner with a model provider that was given this key, and what the provider saw.
+async fn with_provider(stage: &Stage) -> (Runner, ModelServer) {
+    let model = ModelServer::start(model_server::Script::each(|_| model_server::says("hello").into())).await;
+    let model = model.expect("a model server");
+    let mut options = stage.options();
+    let key = Some(Secret::new("the-real-key-of-the-provider"));
+    options.providers.anthropic = Some(Provider { base_url: Some(model.url()), key });
+    (Runner::start(options).await.expect("a runner"), model)
+}
+
+#[tokio::test]
+async fn calls_through_the_model_door_are_counted_and_carry_the_runners_key() {
+    let stage = Stage::new().await;
+    let (runner, model) = with_provider(&stage).await;
+    let script = Script::turns(vec![vec![ask_model(), ask_model(), fix()]]);
+    let job_id = stage.world.add(vec![stage.agent("fix", &script), pull_request()]);
+    let end = stage.world.ended(&job_id).await;
+    assert_eq!(end.code, "done", "{end:?}");
+    let session = stage.world.session(&job_id, "fix", 1);
+    let usage = session.iter().rev().find_map(|event| match event {
+        Event::Usage { input_tokens, output_tokens, cached_tokens, calls } => {
+            Some((input_tokens + output_tokens + cached_tokens, *calls))
+        }
+        _ => None,
+    });
+    let tokens = stage.world.state(&job_id).tokens;
+    assert!(tokens > 0);
+    assert_eq!(usage, Some((tokens, 2)));
+    let seen = model.calls();
+    assert_eq!(seen.len(), 2);
+    let keys: Vec<_> = seen.iter().map(|call| call.headers["x-api-key"].to_str().expect("text")).collect();
+    assert_eq!(keys, ["the-real-key-of-the-provider"; 2]);
+    runner.stop(Duration::from_secs(30)).await;
+}
+
+#[tokio::test]
+async fn a_job_that_would_pass_its_token_limit_is_stopped_before_it_does() {
+    let stage = Stage::new().await;
+    let (runner, model) = with_provider(&stage).await;
+    let script = Script::turns(vec![vec![ask_model(), Do::Say { text: "I stop here.".to_owned() }]]);
+    let step = stage.agent("fix", &script);
+    let job_id = stage.world.add_spec(vec![step, pull_request()], |spec| spec.limits.tokens = Some(20));
+    let end = stage.world.ended(&job_id).await;
+    assert_eq!((end.code.as_str(), model.calls().len()), ("tokens", 0), "{end:?}");
+    assert!(end.reason.contains("raise `limits.tokens`"), "{}", end.reason);
+    runner.stop(Duration::from_secs(30)).await;
+}
+
+#[tokio::test]
+async fn a_runner_killed_again_and_again_loses_no_job_and_pushes_each_change_once() {
+    let stage = Stage::new().await;
+    let jobs: Vec<JobId> = (0..3)
+        .map(|n| {
+            let script = Script::turns(vec![vec![fix(), Do::Say { text: format!("Job {n}.") }]]);
+            let agent = with(stage.agent(&format!("fix{n}"), &script), |action| {
+                action.verify = vec!["sh check.sh".to_owned()];
+            });
+            stage.world.add(vec![run_step("before", "echo x >> once.txt"), agent, pull_request()])
+        })
+        .collect();
+    let mut last = 0;
+    for kill in 0..6u64 {
+        let mut process = stage.process();
+        let enough = last + 1 + kill % 4;
+        let over = || jobs.iter().all(|job_id| matches!(stage.world.state(job_id).phase, Phase::Ended(_)));
+        stage.world.until(&jobs[0], |_| (stage.world.n_reports() >= enough || over()).then_some(())).await;
+        last = stage.world.n_reports();
+        process.kill().expect("killed");
+        process.wait().expect("waited for");
+    }
+    let runner = stage.runner().await;
+    for job_id in &jobs {
+        let end = stage.world.ended(job_id).await;
+        assert_eq!(end.code, "done", "{end:?}");
+        let branch = format!("windlass/{job_id}");
+        assert_eq!(stage.file(&branch, "once.txt").await, "x\n");
+        let pushes = stage.world.pushed().into_iter().filter(|name| *name == format!("refs/heads/{branch}")).count();
+        assert_eq!(pushes, 1);
+        let opened = stage.world.pull_requests().into_iter().filter(|opened| opened.head == branch).count();
+        assert_eq!(opened, 1);
+    }
+    runner.stop(Duration::from_secs(30)).await;
+    stage.nothing_is_left();
+}
+
+impl Stage {
+    /// A runner in a process of its own, to be killed.
+    fn process(&self) -> std::process::Child {
+        let mut command = Process::new(std::env::current_exe().expect("a running test has a path"));
+        command
+            .args(["--exact", "tests::whole::a_runner_as_a_process", "--ignored", "--nocapture"])
+            .env("WINDLASS_TEST_URL", self.world.url())
+            .env("WINDLASS_TEST_DIR", self.dir.path())
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::null());
+        command.spawn().expect("a process")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "not a test: the process that the kill test starts and kills"]
+async fn a_runner_as_a_process() {
+    let variable = |name: &str| std::env::var(name).ok();
+    let (Some(url), Some(dir)) = (variable("WINDLASS_TEST_URL"), variable("WINDLASS_TEST_DIR")) else { return };
+    let options = whole_options(Path::new(&dir), &url);
+    let _runner = Runner::start(options).await.expect("a runner");
+    // A test that failed closes our input: nobody else would end this process.
+    let mut nothing = Vec::new();
+    let _ = tokio::io::AsyncReadExt::read_to_end(&mut tokio::io::stdin(), &mut nothing).await;
 }

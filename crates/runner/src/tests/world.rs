@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -45,10 +45,11 @@ struct Inner {
     n_reports: AtomicU64,
     serial: AtomicU64,
     repository: Mutex<Option<wire::Repository>>,
-    ttl: AtomicI64,
+    refused: Mutex<Vec<JobId>>,
     origin: Mutex<Option<windlass_git::Repository>>,
     backend: smart_http::Backend,
-    pushes: AtomicU64,
+    /// The references that pushes moved, in order.
+    pushed: Mutex<Vec<String>>,
     pull_requests: Mutex<Vec<PullRequest>>,
 }
 
@@ -61,6 +62,9 @@ pub(crate) struct PullRequest {
     pub(crate) title: String,
     pub(crate) body: String,
 }
+
+/// How long a lease lasts without a heartbeat.
+const TTL: windlass_run::Duration = windlass_run::Duration::from_secs(30);
 
 /// What opens the world's repository.
 pub(crate) const CREDENTIAL: &str = "not-for-the-eyes-of-agents";
@@ -113,10 +117,10 @@ impl World {
             n_reports: AtomicU64::new(0),
             serial: AtomicU64::new(1),
             repository: Mutex::new(None),
-            ttl: AtomicI64::new(30_000),
+            refused: Mutex::default(),
             origin: Mutex::new(None),
             backend: smart_http::Backend::new(smart_http::Limits::default()),
-            pushes: AtomicU64::new(0),
+            pushed: Mutex::default(),
             pull_requests: Mutex::default(),
         }));
         let app = Router::new()
@@ -149,9 +153,9 @@ impl World {
         });
     }
 
-    /// How many pushes reached the repository.
-    pub(crate) fn n_pushes(&self) -> u64 {
-        self.0.pushes.load(Ordering::SeqCst)
+    /// The references that pushes moved, in order.
+    pub(crate) fn pushed(&self) -> Vec<String> {
+        self.0.pushed.lock().expect("not poisoned").clone()
     }
 
     pub(crate) fn pull_requests(&self) -> Vec<PullRequest> {
@@ -178,9 +182,9 @@ impl World {
         *self.0.repository.lock().expect("not poisoned") = Some(repository);
     }
 
-    /// How long a lease lasts without a heartbeat, in milliseconds.
-    pub(crate) fn set_ttl(&self, milliseconds: i64) {
-        self.0.ttl.store(milliseconds, Ordering::SeqCst);
+    /// From now on every call that says something of this job is refused whole.
+    pub(crate) fn refuse(&self, job_id: &JobId) {
+        self.0.refused.lock().expect("not poisoned").push(job_id.clone());
     }
 
     /// Adds a job with these steps.
@@ -326,8 +330,7 @@ async fn lease(Shared(world): Shared<World>, Json(request): Json<wire::LeaseRequ
         let ids: Vec<JobId> = world.jobs().keys().cloned().collect();
         let mut leases = Vec::new();
         for job_id in ids {
-            let ttl = windlass_run::Duration::from_millis(world.0.ttl.load(Ordering::SeqCst));
-            let command = Command::Lease { runner_id: request.runner_id.clone(), ttl };
+            let command = Command::Lease { runner_id: request.runner_id.clone(), ttl: TTL };
             let _ = world.command(&job_id, &Command::Watch);
             if leases.len() < request.max as usize && world.command(&job_id, &command).is_ok() {
                 let held = world.jobs()[&job_id].clone();
@@ -355,10 +358,16 @@ async fn lease(Shared(world): Shared<World>, Json(request): Json<wire::LeaseRequ
     }
 }
 
-async fn report(Shared(world): Shared<World>, Json(request): Json<wire::ReportRequest>) -> Json<wire::ReportAnswer> {
+async fn report(
+    Shared(world): Shared<World>,
+    Json(request): Json<wire::ReportRequest>,
+) -> Result<Json<wire::ReportAnswer>, StatusCode> {
+    let refused = world.0.refused.lock().expect("not poisoned").clone();
+    if request.jobs.iter().any(|job| refused.contains(&job.job_id)) {
+        return Err(StatusCode::UNPROCESSABLE_ENTITY);
+    }
     let answers = request.jobs.into_iter().map(|job| {
-        let ttl = windlass_run::Duration::from_millis(world.0.ttl.load(Ordering::SeqCst));
-        let _ = world.command(&job.job_id, &Command::Heartbeat { epoch: job.epoch, ttl });
+        let _ = world.command(&job.job_id, &Command::Heartbeat { epoch: job.epoch, ttl: TTL });
         let mut refused = None;
         let mut lost = false;
         for report in job.reports {
@@ -392,7 +401,7 @@ async fn report(Shared(world): Shared<World>, Json(request): Json<wire::ReportRe
             refused,
         }
     });
-    Json(wire::ReportAnswer { jobs: answers.collect() })
+    Ok(Json(wire::ReportAnswer { jobs: answers.collect() }))
 }
 
 async fn streams(Shared(world): Shared<World>, Json(request): Json<wire::StreamRequest>) -> Json<wire::StreamAnswer> {
@@ -510,13 +519,20 @@ async fn git(Shared(world): Shared<World>, request: Request) -> Response {
         let challenge = [("www-authenticate", "Basic realm=\"world\"")];
         return (StatusCode::UNAUTHORIZED, challenge).into_response();
     }
-    if endpoint == smart_http::Endpoint::Call(smart_http::Service::ReceivePack) {
-        world.0.pushes.fetch_add(1, Ordering::SeqCst);
-    }
     let below = windlass_git::receive::RefPattern::parse("refs/heads/windlass/*").expect("a pattern");
     let push = windlass_git::receive::RefRules { allowed: vec![below], deletes: false, rewrites: true };
     let view = smart_http::View { hidden: vec![], push };
-    let answer = world.0.backend.serve(&origin, endpoint, &view, request, None).await;
+    let (ended, hear) = tokio::sync::oneshot::channel::<smart_http::PushEnded>();
+    let hearing = world.clone();
+    tokio::spawn(async move {
+        if let Ok(push) = hear.await
+            && push.succeeded
+        {
+            let names = push.head.commands.iter().map(|command| command.name.to_string());
+            hearing.0.pushed.lock().expect("not poisoned").extend(names);
+        }
+    });
+    let answer = world.0.backend.serve(&origin, endpoint, &view, request, Some(ended)).await;
     answer.map(axum::body::Body::new)
 }
 

@@ -49,6 +49,8 @@ const OUTPUT: usize = 16 * 1024;
 pub(super) async fn run(place: &mut Place, action: &AgentAction, attempt: &Attempt) -> Result<Attempted, Attempted> {
     let harness = Harness::parse(&action.harness)
         .map_err(|error| Attempted::JobEnded(failed("unknown_agent", sentence(&error.to_string()))))?;
+    let argv = command_line(&harness, place.workshop.options.agents_dir.as_deref())?;
+    let model = model(place, &harness, action)?;
     let (source, scripted) = doors::source(&place.workshop, action.replay.as_deref())
         .map_err(|why| Attempted::JobEnded(failed("model", sentence(&why))))?;
     let began = place.job.now();
@@ -66,11 +68,13 @@ pub(super) async fn run(place: &mut Place, action: &AgentAction, attempt: &Attem
     place.meter.begin_step(session.clone());
     let door = socket.and_then(|socket| doors::serve_model(socket, source, place.meter.clone(), &watch, prefix));
     let door = door.map_err(|error| Attempted::GiveBack(format!("the model door can't be served: {error}")))?;
-    let step = Step { action, harness: &harness, session: &session, watch: &watch, scripted, deadline };
+    let step = Step { action, harness: &harness, argv, model, session: &session, watch: &watch, scripted, deadline };
     let driven = step.drive(place, attempt, &address).await;
     close(door).await;
     place.meter.end_step();
+    let finished = session.finish();
     let (driven, died) = driven?;
+    finished.map_err(|error| checkpoint::disk_full(&error))?;
     let took = place.job.now().since(began).to_std();
     tracing::debug!(job_id = %place.job.job_id, step = %attempt.step_id, ?took, "an agent's turns are over");
     match driven {
@@ -85,6 +89,8 @@ pub(super) async fn run(place: &mut Place, action: &AgentAction, attempt: &Attem
 struct Step<'a> {
     action: &'a AgentAction,
     harness: &'a Harness,
+    argv: Vec<OsString>,
+    model: Option<String>,
     session: &'a Writer,
     watch: &'a Watch,
     scripted: bool,
@@ -101,10 +107,9 @@ impl Step<'_> {
             Harness::Known(agent) if agent.reads_agents_md => String::new(),
             Harness::Known(_) | Harness::Custom { .. } => self.instructions(place).await?,
         };
-        let argv = command_line(self.harness, workshop.options.agents_dir.as_deref())?;
         let settings = match self.harness {
             Harness::Known(agent) => {
-                agent.environment(&ModelDoor::at(address), self.action.model.as_deref(), mode(self.action.mode))
+                agent.environment(&ModelDoor::at(address), self.model.as_deref(), mode(self.action.mode))
             }
             Harness::Custom { .. } => custom_settings(address),
         };
@@ -115,7 +120,7 @@ impl Step<'_> {
             write_home_file(environment, file, &stop).await.map_err(|error| of_broken(&workshop, error))?;
         }
         let mut exec = environment
-            .exec(&format!("{}-agent", attempt.step_id), argv)
+            .exec(&format!("{}-agent", attempt.step_id), self.argv.clone())
             .map_err(|error| broken(&workshop, &error))?
             .with_pipes();
         exec.env.extend(settings.variables.iter().map(|(name, value)| (name.into(), value.into())));
@@ -171,7 +176,7 @@ impl Step<'_> {
         if let Harness::Known(agent) = self.harness {
             options.mode = agent.modes.id(mode(self.action.mode)).map(str::to_owned);
         }
-        options.model = self.action.model.clone().map(|model| match self.harness {
+        options.model = self.model.clone().map(|model| match self.harness {
             Harness::Known(_) => Model::InEnvironment(model),
             Harness::Custom { .. } => Model::Select(model),
         });
@@ -260,6 +265,28 @@ impl Step<'_> {
             Harness::Known(agent) => agent.name.to_owned(),
             Harness::Custom { command } => command::one_line(command),
         }
+    }
+}
+
+/// The model to ask for, where one is named or needed.
+fn model(place: &Place, harness: &Harness, action: &AgentAction) -> Result<Option<String>, Attempted> {
+    let Harness::Known(agent) = harness else { return Ok(action.model.clone()) };
+    let end = |why: String| Err(Attempted::JobEnded(failed("model", why)));
+    let providers = &place.workshop.options.providers;
+    let none = providers.anthropic.is_none() && providers.openai.is_none() && providers.gemini.is_none();
+    match (&action.model, &action.replay) {
+        (_, None) if none => end(
+            "This runner knows no model provider. Give it a key, for instance ANTHROPIC_API_KEY or OPENAI_API_KEY in \
+             the environment of the program that starts it, and start the task again."
+                .to_owned(),
+        ),
+        (Some(model), _) => Ok(Some(model.clone())),
+        // A session file answers whatever model is asked.
+        (None, Some(_)) if agent.needs_model => Ok(Some("replayed".to_owned())),
+        (None, None) if agent.needs_model => {
+            end(format!("The agent `{}` can't choose a model itself: name one with `model:` or `--model`.", agent.name))
+        }
+        (None, _) => Ok(None),
     }
 }
 

@@ -261,6 +261,7 @@ fn plan(workshop: &Workshop, id: EnvironmentId, tree: PathBuf, inside: PathBuf, 
     let options = &workshop.options;
     let mut plan = Plan::new(id, tree, inside);
     plan.limits = options.limits.clone();
+    plan.layers = options.layers.clone();
     plan.doors = doors::NAMES.iter().map(|(name, port)| Door { name: (*name).to_owned(), port: *port }).collect();
     let bind = |host: &Path, inside: &str, optional: bool| Bind {
         host: host.to_owned(),
