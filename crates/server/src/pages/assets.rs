@@ -34,6 +34,7 @@ const ASSETS: &[Asset] = assets! {
     "keys.js": "text/javascript; charset=utf-8",
     "palette.js": "text/javascript; charset=utf-8",
     "live.js": "text/javascript; charset=utf-8",
+    "home.js": "text/javascript; charset=utf-8",
     "change.js": "text/javascript; charset=utf-8",
     "icons.svg": "image/svg+xml",
     "windlass.svg": "image/svg+xml",

@@ -328,7 +328,7 @@ impl Page<'_> {
             conflicts: mergeable.conflicts.iter().map(Text::from).collect(),
             commit: self.change.summary.head_commit.clone(),
             can_update_source: matches!(self.project.source, Source::Path { .. }),
-            elsewhere: None,
+            elsewhere: self.change.host_url.clone(),
         }
     }
 }

@@ -44,7 +44,10 @@ fn router() -> Router {
             futures::stream::pending::<Result<axum::response::sse::Event, std::io::Error>>();
         axum::response::sse::Sse::new(quiet)
     };
-    router.route("/assets/{version}/{name}", get(asset)).route("/job/live/stream", get(stream))
+    router
+        .route("/assets/{version}/{name}", get(asset))
+        .route("/job/live/stream", get(stream))
+        .route("/api/v1/feed", get(stream))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -191,6 +191,8 @@ try {
   assert.equal(await page.locator("html").getAttribute("data-theme"), "dark");
 
   begin("a lost connection is said, and mended");
+  await page.goto(`${base}/`);
+  await page.locator("#live[data-state=live]").waitFor({ state: "attached" });
   const lost = await newPage(context, [/Failed to load resource/]);
   let refused = 0;
   await lost.route("**/live?*", (route) => (refused++ < 1 ? route.abort() : route.continue()));
@@ -198,6 +200,8 @@ try {
   await lost.getByLabel("What should be done?").fill("Wait for nobody");
   await lost.getByRole("button", { name: "Start the task" }).click();
   await lost.getByText("this may be stale").waitFor();
+  // Home, open in another window, shows the task without being loaded again.
+  await page.locator("#home-running").getByText("Wait for nobody").waitFor();
   await lost.locator("#live[data-state=live]").waitFor();
 
   begin("a job is stopped");

@@ -153,7 +153,9 @@ fn opening() -> Vec<Event> {
         Event::Prompt { text: text("Greet more warmly"), turn: 1 },
         Event::Message { text: text("I will make the greeting ") },
         Event::Message {
-            text: text("warmer. <script>owned = 1</script> <img src=x onerror=\"owned = 1\"> \u{202e}evil"),
+            text: text(
+                "warmer. <script>owned = 1</script> <img src=x onerror=\"owned = 1\"> \u{202e}evil",
+            ),
         },
         Event::Message { text: format!("\n\n{long}") },
         Event::ToolCall {

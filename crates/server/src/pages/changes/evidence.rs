@@ -198,7 +198,8 @@ fn of_patch(patch: &Patch) -> Option<Fact> {
     if patch.files.is_empty() {
         return None;
     }
-    let folder = |path: &str| path.split_once('/').map_or("the top folder", |(top, _)| top).to_owned();
+    let folder =
+        |path: &str| path.split_once('/').map_or("the top folder", |(top, _)| top).to_owned();
     let folders: BTreeSet<String> = patch.files.iter().map(|file| folder(file.path())).collect();
     let mut names: Vec<String> = folders.iter().take(4).cloned().collect();
     if folders.len() > 4 {
