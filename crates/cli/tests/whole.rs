@@ -8,5 +8,7 @@ mod world;
 mod bad_input;
 #[path = "whole/demo.rs"]
 mod demo;
+#[path = "whole/real_agents.rs"]
+mod real_agents;
 #[path = "whole/task.rs"]
 mod task;

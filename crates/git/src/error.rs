@@ -180,7 +180,14 @@ pub enum Error {
 impl Error {
     /// Whether the same call may well succeed later without anybody doing anything.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Error::Unreachable { .. } | Error::TimedOut { .. })
+        match self {
+            Error::Unreachable { .. } | Error::TimedOut { .. } => true,
+            // Somebody ended git, or a program that it had started: nothing is known to be wrong.
+            Error::Failed { status, detail, .. } => {
+                *status == -1 || detail.contains("died of signal")
+            }
+            _ => false,
+        }
     }
 
     pub(crate) fn io(what: impl Into<String>, source: std::io::Error) -> Self {

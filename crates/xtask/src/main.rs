@@ -98,7 +98,9 @@ fn run(verb: Verb) -> Result<bool> {
         Verb::Bench { name, arguments } => match name.as_str() {
             "engine" => programs::measured("windlass-bench-engine", &arguments),
             "start" => programs::measured("windlass-bench-start", &arguments),
-            _ => anyhow::bail!("there is no benchmark `{name}` yet: `engine` and `start` are there"),
+            _ => {
+                anyhow::bail!("there is no benchmark `{name}` yet: `engine` and `start` are there")
+            }
         },
         Verb::Chaos { arguments } => programs::measured("windlass-chaos", &arguments),
         Verb::Sim { arguments } => programs::plain("windlass-testkit", "sim", &arguments),

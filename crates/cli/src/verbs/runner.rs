@@ -26,14 +26,32 @@ pub(crate) async fn run(settings: &Settings, verb: arguments::Runner) -> Result<
         return list(settings).await;
     }
     let options = options(settings, &verb)?;
-    let runner = windlass_runner::Runner::start(options).await.context("the runner can't start")?;
+    // Whoever asks this process to end while it starts is heard too.
+    let mut asked = std::pin::pin!(asked_to_end(verb.until_closed));
+    let mut start = std::pin::pin!(windlass_runner::Runner::start(options));
+    let (started, must_end) = tokio::select! {
+        started = &mut start => (Some(started), false),
+        asked = &mut asked => {
+            asked?;
+            (tokio::time::timeout(PATIENCE, &mut start).await.ok(), true)
+        }
+    };
+    let Some(started) = started else { return Ok(Exit::Success) };
+    let runner = started.context("the runner can't start")?;
     tracing::info!(runner_id = %runner.id(), "working");
-    tokio::select! {
-        interrupted = super::embedded::interrupted() => interrupted?,
-        () = closed(), if verb.until_closed => {}
+    if !must_end {
+        asked.await?;
     }
     runner.stop(PATIENCE).await;
     Ok(Exit::Success)
+}
+
+/// Waits until somebody wants this process to end.
+async fn asked_to_end(until_closed: bool) -> Result<()> {
+    tokio::select! {
+        interrupted = super::embedded::interrupted() => interrupted,
+        () = closed(), if until_closed => Ok(()),
+    }
 }
 
 /// Waits until standard input is closed: whoever started this process is gone or wants it to end.

@@ -18,7 +18,7 @@ use crate::{
 /// The largest checkpoint that is taken back.
 const CHECKPOINT_BYTES: u64 = 2 << 30;
 /// How often a repository that can't be reached is tried.
-const TRIES: u32 = 8;
+const TRIES: u32 = 20;
 
 /// A job's repository.
 pub(super) struct JobRepository {
@@ -158,6 +158,8 @@ pub(super) fn of_git(error: Error) -> Unopened {
         Error::EmptyRepository { .. } => "repository_empty",
         Error::BranchMissing { .. } | Error::DetachedHead { .. } => "branch_missing",
         Error::GitMissing { .. } | Error::GitTooOld { .. } => return Unopened::GiveBack(error.to_string()),
+        // The far side is away for long, or this machine ends our processes: another lease may help.
+        error if error.is_transient() => return Unopened::GiveBack(with_causes(error)),
         _ => "repository",
     };
     end(code, format!("The repository can't be worked on: {}", with_causes(&error)))

@@ -28,18 +28,14 @@ use crate::{Arguments, Sample, cpu_us, database::Database};
 const TTL: Duration = Duration::from_secs(60);
 
 /// One round on a fresh database.
-pub(crate) async fn round(
-    arguments: &Arguments,
-    database: &Database,
-    number: usize,
-) -> Result<Sample> {
+pub(crate) async fn round(arguments: &Arguments, database: &Database) -> Result<Sample> {
     let folder = tempfile::tempdir()?;
-    let url = database.fresh(folder.path(), &format!("floor{number}"))?;
+    let url = database.fresh(folder.path())?;
     let store = Store::open(&url, Options::new(folder.path().join("blobs"), now())).await?;
     let place = Place::make(&store).await?;
 
     let fsyncs = store.stats().fsyncs;
-    let cpu = cpu_us("self") + database.cpu_us();
+    let cpu = cpu_us("self") + Database::cpu_us(&url)?;
     let started = Instant::now();
     let next = Arc::new(AtomicUsize::new(0));
     let mut producers = tokio::task::JoinSet::new();
@@ -61,7 +57,7 @@ pub(crate) async fn round(
     let runs = arguments.runs as f64;
     let sample = Sample {
         runs_per_second: runs / seconds,
-        cpu_us_per_run: (cpu_us("self") + database.cpu_us() - cpu) as f64 / runs,
+        cpu_us_per_run: (cpu_us("self") + Database::cpu_us(&url)? - cpu) as f64 / runs,
         fsyncs_per_run: (store.stats().fsyncs - fsyncs) as f64 / runs,
     };
     store.close().await;

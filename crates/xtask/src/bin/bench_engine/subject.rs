@@ -17,14 +17,10 @@ use serde_json::{Value, json};
 use crate::{Arguments, Sample, cpu_us, database::Database};
 
 /// One round on a fresh database.
-pub(crate) async fn round(
-    arguments: &Arguments,
-    database: &Database,
-    number: usize,
-) -> Result<Sample> {
+pub(crate) async fn round(arguments: &Arguments, database: &Database) -> Result<Sample> {
     let folder = tempfile::tempdir()?;
     let root = folder.path();
-    let url = database.fresh(root, &format!("subject{number}"))?;
+    let url = database.fresh(root)?;
     repository(&root.join("repository"))?;
     let mut server = Process(
         Command::new(&arguments.windlass)
@@ -61,14 +57,14 @@ pub(crate) async fn round(
     let processes = [server.0.id(), runner.0.id()];
     let cpu = || {
         let ours: u64 = processes.iter().map(|pid| cpu_us(&pid.to_string())).sum();
-        ours + cpu_us("self") + database.cpu_us()
+        anyhow::Ok(ours + cpu_us("self") + Database::cpu_us(&url)?)
     };
-    let cpu_before = cpu();
+    let cpu_before = cpu()?;
     let started = Instant::now();
     produce(&api, arguments, project["id"].as_str().unwrap_or_default()).await?;
     api.wait_until_idle().await?;
     let seconds = started.elapsed().as_secs_f64();
-    let cpu_after = cpu();
+    let cpu_after = cpu()?;
     drop(runner);
     server.terminate().await?;
     let stats: Value = serde_json::from_slice(&fs::read(root.join("stats.json"))?)?;
@@ -180,7 +176,10 @@ impl Api {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let page = self.get("/api/v1/runs?limit=1&state=failed").await?;
-        anyhow::ensure!(page["items"].as_array().is_some_and(Vec::is_empty), "a run failed: {page}");
+        anyhow::ensure!(
+            page["items"].as_array().is_some_and(Vec::is_empty),
+            "a run failed: {page}"
+        );
         Ok(())
     }
 

@@ -1,10 +1,6 @@
 //! What was lost, doubled or left behind.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::Path,
-};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::Result;
 use serde_json::Value;
@@ -35,10 +31,10 @@ pub(crate) async fn all(world: &mut World, tasks: &Tasks, root: &Path) -> Result
     work(world, tasks, &mut verdict).await?;
     // The last word belongs to the sweep: kill hard, start once more, end in good order.
     world.kill_runner_and_supervisor()?;
+    let seen = newest_sign_of_life(world).await?;
     world.revive().await?;
-    for _ in 0..100 {
-        let page: Value = world.get("/api/v1/runners").await?;
-        if page["items"].as_array().is_some_and(|all| all.iter().any(|one| one["alive"] == true)) {
+    for _ in 0..300 {
+        if newest_sign_of_life(world).await? > seen {
             break;
         }
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
@@ -49,17 +45,25 @@ pub(crate) async fn all(world: &mut World, tasks: &Tasks, root: &Path) -> Result
     let url = format!("sqlite:{}", root.join("data/windlass.db").display());
     let options = windlass_store::Options::new(root.join("data/blobs"), Time::from_micros(0));
     let store = windlass_store::Store::open(&url, options).await?;
-    verdict.findings.extend(store.check().await?.into_iter().map(|what| format!("journal: {what}")));
+    verdict
+        .findings
+        .extend(store.check().await?.into_iter().map(|what| format!("journal: {what}")));
     store.close().await;
     Ok(verdict)
+}
+
+/// When any runner was last heard of.
+async fn newest_sign_of_life(world: &World) -> Result<i64> {
+    let page: Value = world.get("/api/v1/runners").await?;
+    let runners = page["items"].as_array().cloned().unwrap_or_default();
+    Ok(runners.iter().filter_map(|runner| runner["seen_at"].as_i64()).max().unwrap_or(0))
 }
 
 async fn work(world: &World, tasks: &Tasks, verdict: &mut Verdict) -> Result<()> {
     let mut by_head = BTreeMap::<String, usize>::new();
     let mut cursor = String::new();
     loop {
-        let page: Value =
-            world.get(&format!("/api/v1/pull-requests?limit=200{cursor}")).await?;
+        let page: Value = world.get(&format!("/api/v1/pull-requests?limit=200{cursor}")).await?;
         for pull in page["items"].as_array().into_iter().flatten() {
             let project = pull["project"].as_str().unwrap_or_default();
             let head = pull["head"].as_str().unwrap_or_default();
@@ -122,7 +126,8 @@ fn leaks(root: &Path, verdict: &mut Verdict) {
             }
         }
     }
-    for folder in ["runner/environments", "runner/jobs", "runner/work"] {
+    let folders = ["environments/environments", "environments/trash", "trees", "repositories"];
+    for folder in folders.map(|folder| format!("runner/{folder}")) {
         for entry in fs::read_dir(root.join(folder)).into_iter().flatten().flatten() {
             leak(format!("folder {}", entry.path().display()));
         }

@@ -40,7 +40,8 @@ impl World {
         };
         world.read_token().await?;
         let body = serde_json::json!({ "name": "chaos", "role": "runner" });
-        let created: serde_json::Value = world.post("/api/v1/tokens", "runner-token", &body).await?;
+        let created: serde_json::Value =
+            world.post("/api/v1/tokens", "runner-token", &body).await?;
         let secret = created["secret"].as_str().context("a created token has a secret")?;
         fs::write(root.join("runner-token"), secret)?;
         world.runner = Some(world.start_runner()?);
@@ -173,11 +174,14 @@ impl World {
     /// Kills runner and supervisor as hard as can be.
     pub(crate) fn kill_runner_and_supervisor(&mut self) -> Result<()> {
         let Some(mut runner) = self.runner.take() else { return Ok(()) };
-        let family = descendants(runner.id());
         runner.kill()?;
         runner.wait()?;
-        for pid in family {
-            if arguments_of(pid).iter().any(|word| word == "supervisor") {
+        // A supervisor outlives the runner that started it, so it need not be below the last one.
+        let state = self.root.to_string_lossy().into_owned();
+        for pid in pids() {
+            let words = arguments_of(pid);
+            let is_ours = words.iter().any(|word| word.starts_with(&state));
+            if is_ours && words.iter().any(|word| word == "supervisor") {
                 kill(pid)?;
             }
         }
