@@ -130,7 +130,8 @@ impl Store {
         let dialect = connection.dialect();
         let counted = Arc::new(Counted::default());
         let (sender, hint) = watch::channel(memory.hint());
-        let core = Core::new(connection, memory, sender, counted.clone(), lock);
+        let fault = options.fault.clone();
+        let core = Core::new(connection, memory, sender, counted.clone(), fault, lock);
         let writer = match options.writer {
             options::Writer::Thread => Writer::spawn(core, options.group)?,
             options::Writer::Inline => Writer::inline(core),

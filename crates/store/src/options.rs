@@ -1,7 +1,7 @@
 //! How a store behaves. Everything that changes results is a parameter; nothing is read from the
 //! process environment.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use windlass_run::{Duration, Time};
 
@@ -24,6 +24,18 @@ pub struct Options {
     pub writer: Writer,
     /// How much is asked of the disk.
     pub durability: Durability,
+    /// Makes transactions fail, for simulations; absent otherwise.
+    pub fault: Option<Fault>,
+}
+
+/// Makes transactions fail: asked right before each commit, which fails if the answer is true.
+#[derive(Clone)]
+pub struct Fault(pub Arc<dyn Fn() -> bool + Send + Sync>);
+
+impl std::fmt::Debug for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Fault(..)")
+    }
 }
 
 /// Where commands run.
@@ -58,6 +70,7 @@ impl Options {
             jobs_in_memory: 20_000,
             writer: Writer::Thread,
             durability: Durability::Full,
+            fault: None,
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::{
     database::{Connection, Failure},
     dialect::locking::FileLock,
     feed::Hint,
+    options::Fault,
     writer::{
         memory::Memory,
         tx::{Group, Tx},
@@ -104,6 +105,7 @@ pub(crate) struct Core {
     hint: watch::Sender<Hint>,
     counted: Arc<Counted>,
     lost: bool,
+    fault: Option<Fault>,
     /// Held as long as the connection is.
     _lock: Option<FileLock>,
 }
@@ -114,10 +116,11 @@ impl Core {
         memory: Memory,
         hint: watch::Sender<Hint>,
         counted: Arc<Counted>,
+        fault: Option<Fault>,
         lock: Option<FileLock>,
     ) -> Self {
         let group = Group::default();
-        Self { connection, memory, group, hint, counted, lost: false, _lock: lock }
+        Self { connection, memory, group, hint, counted, lost: false, fault, _lock: lock }
     }
 
     /// Runs commands as one group and answers them.
@@ -220,6 +223,9 @@ impl Core {
         let mut tx = Tx::new(&mut self.connection, &mut self.memory, &mut self.group);
         tx.flush().map_err(Broken::from)?;
         if self.group.begun {
+            if self.fault.as_ref().is_some_and(|fault| (fault.0)()) {
+                return Err(Failure::Statement("a fault was asked for".to_owned()).into());
+            }
             self.connection.commit().map_err(Broken::from)?;
             self.counted.commits.fetch_add(1, Ordering::Relaxed);
             self.counted.fsyncs.fetch_add(1, Ordering::Relaxed);

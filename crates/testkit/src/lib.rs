@@ -2,9 +2,11 @@
 //! loopback.
 
 pub mod acp_agent;
+pub mod engine;
 pub mod github;
 pub mod model_server;
 pub mod postgres;
+pub mod sim;
 
 /// True if a test that lacks something must fail instead of being skipped: `WINDLASS_TEST_ALL` is 1.
 #[expect(clippy::disallowed_methods, reason = "tests may read the environment")]
