@@ -130,7 +130,8 @@ pub(crate) struct RunnerOptions {
 impl RunnerOptions {
     /// The same options again, for a runner that is started as a process of its own.
     pub(crate) fn as_arguments(&self) -> Vec<OsString> {
-        let mut all: Vec<OsString> = vec!["--capacity".into(), self.capacity.max(1).to_string().into()];
+        let mut all: Vec<OsString> =
+            vec!["--capacity".into(), self.capacity.max(1).to_string().into()];
         for rule in &self.allow_private {
             all.extend(["--allow-private".into(), rule.into()]);
         }

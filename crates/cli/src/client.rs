@@ -113,9 +113,10 @@ impl Client {
             request = request.header("Last-Event-ID", last);
         }
         let response = self.send(request).await?;
-        let stream = response.bytes_stream().eventsource().map(|event| {
-            event.map(|event| (event.id, event.data)).context("the stream broke off")
-        });
+        let stream = response
+            .bytes_stream()
+            .eventsource()
+            .map(|event| event.map(|event| (event.id, event.data)).context("the stream broke off"));
         Ok(Box::pin(stream))
     }
 

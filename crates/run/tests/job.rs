@@ -500,7 +500,7 @@ fn request(job: &Job, which: u8) -> (StepId, EffectKey, Request) {
     let index = usize::from(which) % job.state.steps.len();
     let step_id = job.state.steps[index].id.clone();
     let job_id = JobId::new(at(0), 1);
-    let request = if which % 2 == 0 {
+    let request = if which.is_multiple_of(2) {
         Request::Push { branch: "windlass/x".into(), commit: "c0ffee".into(), expected: None }
     } else {
         Request::PullRequest {
@@ -578,7 +578,7 @@ fn command(job: &Job, step: &Move) -> Command {
         9 | 10 => report(Report::EffectStaged { step_id: effect_step, key, request }),
         11 => {
             let ttl = Duration::from_secs(5);
-            Command::Grant { key, epoch, executor, ttl, looked: step.twist % 2 == 0 }
+            Command::Grant { key, epoch, executor, ttl, looked: step.twist.is_multiple_of(2) }
         }
         12 => {
             let state = outcome(&request, step.twist);

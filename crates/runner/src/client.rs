@@ -64,19 +64,31 @@ impl Client {
         self.call("lease", body, CALL + Duration::from_millis(body.wait_ms)).await
     }
 
-    pub(crate) async fn report(&self, body: &wire::ReportRequest) -> Result<wire::ReportAnswer, Error> {
+    pub(crate) async fn report(
+        &self,
+        body: &wire::ReportRequest,
+    ) -> Result<wire::ReportAnswer, Error> {
         self.call("report", body, CALL).await
     }
 
-    pub(crate) async fn streams(&self, body: &wire::StreamRequest) -> Result<wire::StreamAnswer, Error> {
+    pub(crate) async fn streams(
+        &self,
+        body: &wire::StreamRequest,
+    ) -> Result<wire::StreamAnswer, Error> {
         self.call("streams", body, CALL).await
     }
 
-    pub(crate) async fn grant(&self, body: &wire::GrantRequest) -> Result<wire::GrantAnswer, Error> {
+    pub(crate) async fn grant(
+        &self,
+        body: &wire::GrantRequest,
+    ) -> Result<wire::GrantAnswer, Error> {
         self.call("grant", body, CALL).await
     }
 
-    pub(crate) async fn record(&self, body: &wire::RecordRequest) -> Result<wire::GrantAnswer, Error> {
+    pub(crate) async fn record(
+        &self,
+        body: &wire::RecordRequest,
+    ) -> Result<wire::GrantAnswer, Error> {
         self.call("record", body, CALL).await
     }
 
@@ -119,18 +131,33 @@ impl Client {
         let request = self.request(Method::GET, &path).timeout(TRANSFER);
         let mut response = checked(request.send().await).await?;
         let mut length = 0u64;
-        while let Some(piece) = response.chunk().await.map_err(|error| Error::Away(chain(&error)))? {
+        while let Some(piece) =
+            response.chunk().await.map_err(|error| Error::Away(chain(&error)))?
+        {
             length += piece.len() as u64;
             if length > limit {
                 return Err(Error::Refused(format!("the checkpoint is larger than {limit} bytes")));
             }
-            into.write_all(&piece).await.map_err(|error| Error::Refused(format!("could not write the checkpoint: {error}")))?;
+            into.write_all(&piece).await.map_err(|error| {
+                Error::Refused(format!("could not write the checkpoint: {error}"))
+            })?;
         }
-        into.flush().await.map_err(|error| Error::Refused(format!("could not write the checkpoint: {error}")))
+        into.flush()
+            .await
+            .map_err(|error| Error::Refused(format!("could not write the checkpoint: {error}")))
     }
 
-    async fn put(&self, path: &str, kind: &'static str, file: tokio::fs::File) -> Result<(), Error> {
-        let length = file.metadata().await.map_err(|error| Error::Refused(format!("could not read it: {error}")))?.len();
+    async fn put(
+        &self,
+        path: &str,
+        kind: &'static str,
+        file: tokio::fs::File,
+    ) -> Result<(), Error> {
+        let length = file
+            .metadata()
+            .await
+            .map_err(|error| Error::Refused(format!("could not read it: {error}")))?
+            .len();
         let request = self
             .request(Method::PUT, path)
             .timeout(TRANSFER)
@@ -140,7 +167,12 @@ impl Client {
         checked(request.send().await).await.map(drop)
     }
 
-    async fn call<B: Serialize, A: DeserializeOwned>(&self, name: &str, body: &B, limit: Duration) -> Result<A, Error> {
+    async fn call<B: Serialize, A: DeserializeOwned>(
+        &self,
+        name: &str,
+        body: &B,
+        limit: Duration,
+    ) -> Result<A, Error> {
         let request = self.request(Method::POST, name).timeout(limit).json(body);
         let response = checked(request.send().await).await?;
         let bytes = response.bytes().await.map_err(|error| Error::Away(chain(&error)))?;
@@ -192,7 +224,8 @@ fn problem(body: &[u8]) -> String {
 
 /// An error with its causes, without the address: it may carry nothing secret, but it is long.
 fn chain(error: &reqwest::Error) -> String {
-    let mut text = if error.is_timeout() { "no answer in time".to_owned() } else { error.to_string() };
+    let mut text =
+        if error.is_timeout() { "no answer in time".to_owned() } else { error.to_string() };
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
         text = format!("{text}: {cause}");

@@ -37,7 +37,9 @@ pub(crate) async fn drive(job: Arc<Job>, executor: Arc<dyn Executor>, stop: Canc
             driver.job.held.release(&why);
         }
         Over::GiveBack(why) => {
-            let reason = format!("This runner failed the job {STRIKES} times, at last: {why}. Look at the runner's log.");
+            let reason = format!(
+                "This runner failed the job {STRIKES} times, at last: {why}. Look at the runner's log."
+            );
             if let Err(error) = driver.job.report(Report::Ended(failed("runner", reason))) {
                 driver.job.held.release(&format!("{why}; {error}"));
             }
@@ -55,7 +57,9 @@ pub(crate) async fn drive(job: Arc<Job>, executor: Arc<dyn Executor>, stop: Canc
 }
 
 fn disk_reason(disk: &Unreported) -> String {
-    format!("The runner can't keep its work safe: {disk}. Free some space on its state folder and start the task again.")
+    format!(
+        "The runner can't keep its work safe: {disk}. Free some space on its state folder and start the task again."
+    )
 }
 
 struct Driver {
@@ -170,7 +174,11 @@ impl Driver {
         self.interrupted(interruption)
     }
 
-    fn attempted(&mut self, step_id: windlass_run::StepId, attempted: Attempted) -> Result<(), Over> {
+    fn attempted(
+        &mut self,
+        step_id: windlass_run::StepId,
+        attempted: Attempted,
+    ) -> Result<(), Over> {
         match attempted {
             Attempted::Ended(result) => {
                 self.job.report(Report::StepEnded { step_id, result })?;
@@ -194,7 +202,9 @@ impl Driver {
         match interruption {
             Interruption::Over => Err(Over::Ended),
             Interruption::Stop(end) => self.end(end),
-            Interruption::Refused(why) => Err(Over::GiveBack(format!("the server refused a report: {why}"))),
+            Interruption::Refused(why) => {
+                Err(Over::GiveBack(format!("the server refused a report: {why}")))
+            }
         }
     }
 

@@ -44,7 +44,12 @@ pub(crate) trait Work: Send {
     /// Runs one attempt of the step at that index. When `stop` is cancelled it ends soon, with
     /// whatever result; the driver no longer cares which. Dropping the future stops it too, but
     /// leaves the place unfit for anything but [`Work::close`].
-    fn attempt(&mut self, index: usize, attempt: u32, stop: CancellationToken) -> BoxFuture<'_, Attempted>;
+    fn attempt(
+        &mut self,
+        index: usize,
+        attempt: u32,
+        stop: CancellationToken,
+    ) -> BoxFuture<'_, Attempted>;
 
     /// Removes the place with everything that runs in it. Waits until nothing is left.
     fn close(self: Box<Self>) -> BoxFuture<'static, ()>;

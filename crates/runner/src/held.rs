@@ -14,7 +14,11 @@ use std::{
 
 use tokio::sync::{Notify, watch};
 use windlass_policy::redact::Redactor;
-use windlass_run::{StepId, Time, effect::Effect, job::{Cancel, Report}};
+use windlass_run::{
+    StepId, Time,
+    effect::Effect,
+    job::{Cancel, Report},
+};
 use windlass_wire::{
     runner::{JobAnswer, JobReports, JobStatus, NumberedReport},
     session,
@@ -76,7 +80,13 @@ impl Held {
     ) -> Self {
         let newest = items.iter().rev().find_map(seq).unwrap_or(0);
         let streams = Stream::recover(&folder).into_iter().map(Arc::new).collect();
-        let told = Told { status: JobStatus::Held, accepted: 0, cancel: None, effects: None, refused: None };
+        let told = Told {
+            status: JobStatus::Held,
+            accepted: 0,
+            cancel: None,
+            effects: None,
+            refused: None,
+        };
         Self {
             id,
             folder,
@@ -95,7 +105,12 @@ impl Held {
     /// # Errors
     /// When the journal can't be written; the report is queued all the same, since the server may
     /// still take it.
-    pub(crate) fn report(&self, at: Time, report: Report, after_streams: bool) -> (u64, io::Result<()>) {
+    pub(crate) fn report(
+        &self,
+        at: Time,
+        report: Report,
+        after_streams: bool,
+    ) -> (u64, io::Result<()>) {
         let mut queue = self.queue();
         queue.newest += 1;
         let seq = queue.newest;
@@ -144,7 +159,12 @@ impl Held {
     }
 
     /// Opens the session of an attempt.
-    pub(crate) fn open_session(&self, step_id: &StepId, attempt: u32, redactor: &Redactor) -> Writer {
+    pub(crate) fn open_session(
+        &self,
+        step_id: &StepId,
+        attempt: u32,
+        redactor: &Redactor,
+    ) -> Writer {
         let path = self.folder.join(format!("{step_id}.{attempt}.session"));
         self.open(Stream::session(StreamId { step_id: step_id.clone(), attempt }, path, redactor))
     }
@@ -189,7 +209,9 @@ impl Held {
         let mut reports = Vec::new();
         for item in &queue.items {
             match item {
-                Item::Report { after_streams, report } if reports.len() < limit && !(*after_streams && behind) => {
+                Item::Report { after_streams, report }
+                    if reports.len() < limit && !(*after_streams && behind) =>
+                {
                     reports.push(report.clone());
                 }
                 Item::Report { .. } | Item::Checkpoint { .. } | Item::Diff { .. } => break,

@@ -131,7 +131,10 @@ impl Job {
         self.changed.send_modify(|n| *n += 1);
         match written {
             Ok(()) => Ok(seq),
-            Err(error) => Err(Unreported::Disk { path: self.link.journal.path().display().to_string(), error }),
+            Err(error) => Err(Unreported::Disk {
+                path: self.link.journal.path().display().to_string(),
+                error,
+            }),
         }
     }
 
@@ -163,7 +166,8 @@ impl Job {
             let limit = self.look(|state| {
                 state.started_at.map(|started_at| started_at + state.spec.limits.duration)
             });
-            let rest = limit.map_or(Duration::from_secs(3600), |limit| limit.since(self.now()).to_std());
+            let rest =
+                limit.map_or(Duration::from_secs(3600), |limit| limit.since(self.now()).to_std());
             tokio::select! {
                 _ = told.changed() => {}
                 _ = changed.changed() => {}
@@ -175,7 +179,8 @@ impl Job {
     /// Returns once the server has committed the report, or the lease is over. True if it was committed.
     pub(crate) async fn committed(&self, seq: u64) -> bool {
         let mut told = self.held.told();
-        let heard = told.wait_for(|told| told.accepted >= seq || told.status != JobStatus::Held).await;
+        let heard =
+            told.wait_for(|told| told.accepted >= seq || told.status != JobStatus::Held).await;
         heard.is_ok_and(|told| told.accepted >= seq)
     }
 
@@ -231,9 +236,16 @@ impl Job {
         let mut backoff = Backoff::default();
         loop {
             let opened = tokio::fs::File::create(path).await;
-            let mut file = opened
-                .map_err(|error| client::Error::Refused(format!("{} can't be written: {error}", path.display())))?;
-            let call = self.link.client.get_checkpoint(&self.job_id, step_id, self.epoch, &mut file, limit);
+            let mut file = opened.map_err(|error| {
+                client::Error::Refused(format!("{} can't be written: {error}", path.display()))
+            })?;
+            let call = self.link.client.get_checkpoint(
+                &self.job_id,
+                step_id,
+                self.epoch,
+                &mut file,
+                limit,
+            );
             match call.await {
                 Err(error @ client::Error::Away(_)) => self.again(error, &mut backoff).await,
                 other => return other,
@@ -251,7 +263,9 @@ impl Job {
         self.next();
         self.look(|state| {
             let mut found = state.effects.iter().rev();
-            found.find(|effect| effect.step_id == *step_id && effect.request.kind() == kind).cloned()
+            found
+                .find(|effect| effect.step_id == *step_id && effect.request.kind() == kind)
+                .cloned()
         })
     }
 

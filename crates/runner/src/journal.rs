@@ -92,7 +92,11 @@ impl Journal {
         let mut live = BTreeMap::new();
         for (lease, items) in &left {
             let mut lines = vec![line(&Line::Opened { lease: lease.clone() })];
-            lines.extend(items.iter().map(|what| line(&Line::Item { lease: lease.clone(), what: what.clone() })));
+            lines.extend(
+                items
+                    .iter()
+                    .map(|what| line(&Line::Item { lease: lease.clone(), what: what.clone() })),
+            );
             live.insert(lease.clone(), lines);
         }
         let (file, length) = rewrite(path, &live)?;
@@ -146,7 +150,8 @@ impl Journal {
     /// From now on the disk is full.
     #[cfg(test)]
     pub(crate) fn fill_disk(&self) {
-        self.lock().file = File::options().write(true).open("/dev/full").expect("every Linux has it");
+        self.lock().file =
+            File::options().write(true).open("/dev/full").expect("every Linux has it");
     }
 
     fn append(&self, lease: &LeaseId, what: &Line) -> io::Result<()> {
@@ -191,7 +196,10 @@ fn read(file: File) -> io::Result<Left> {
         // A torn last line was never acted upon by anybody else; an old or foreign one can't be.
         let Ok(line) = serde_json::from_slice::<Line>(&text) else {
             if !text.is_empty() {
-                tracing::warn!(bytes = text.len(), "a line of the runner's journal can't be read; it is left out");
+                tracing::warn!(
+                    bytes = text.len(),
+                    "a line of the runner's journal can't be read; it is left out"
+                );
             }
             continue;
         };
@@ -233,7 +241,10 @@ mod tests {
 
     fn report(seq: u64) -> Item {
         let report = Report::Tokens { total: seq };
-        Item::Report { after_streams: false, report: NumberedReport { seq, at: Time::from_micros(5), report } }
+        Item::Report {
+            after_streams: false,
+            report: NumberedReport { seq, at: Time::from_micros(5), report },
+        }
     }
 
     fn text(left: &Left) -> String {

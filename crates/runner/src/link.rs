@@ -51,7 +51,12 @@ pub(crate) struct Link {
 
 impl Link {
     /// A link for a runner that is registered.
-    pub(crate) fn new(client: Client, journal: Arc<Journal>, register: Register, registered: Registered) -> Self {
+    pub(crate) fn new(
+        client: Client,
+        journal: Arc<Journal>,
+        register: Register,
+        registered: Registered,
+    ) -> Self {
         Self {
             client,
             journal,
@@ -71,7 +76,13 @@ impl Link {
 
     /// Takes up a lease: from now on it is heard and renewed.
     pub(crate) fn take_up(&self, id: LeaseId, folder: PathBuf, items: Vec<Item>) -> Arc<Held> {
-        let held = Arc::new(Held::new(id.clone(), folder, self.journal.clone(), self.wakes.clone(), items));
+        let held = Arc::new(Held::new(
+            id.clone(),
+            folder,
+            self.journal.clone(),
+            self.wakes.clone(),
+            items,
+        ));
         self.leases().insert(id, held.clone());
         // What an earlier process kept of its streams waits to be sent.
         self.wakes.streams.notify_one();
@@ -166,7 +177,8 @@ pub(crate) async fn carry_reports(link: Arc<Link>, stop: CancellationToken) {
         }
         begin_uploads(&link);
         let leases: Vec<Arc<Held>> = link.leases().values().cloned().collect();
-        let mut said: Vec<Arc<Held>> = leases.into_iter().filter(|held| held.take_dirty() || beat).collect();
+        let mut said: Vec<Arc<Held>> =
+            leases.into_iter().filter(|held| held.take_dirty() || beat).collect();
         // Set when something in a batch was refused: one lease per call then.
         let mut alone = false;
         while !said.is_empty() {
@@ -180,10 +192,16 @@ pub(crate) async fn carry_reports(link: Arc<Link>, stop: CancellationToken) {
                     backoff = Backoff::default();
                     link.here();
                     // Matched by job, not by place: an answer out of order must not reach another job.
-                    let mut answers: BTreeMap<_, _> =
-                        answer.jobs.into_iter().map(|answer| (answer.job_id.clone(), answer)).collect();
+                    let mut answers: BTreeMap<_, _> = answer
+                        .jobs
+                        .into_iter()
+                        .map(|answer| (answer.job_id.clone(), answer))
+                        .collect();
                     for held in batch {
-                        if answers.remove(&held.id.job_id).is_some_and(|answer| held.answered(answer)) {
+                        if answers
+                            .remove(&held.id.job_id)
+                            .is_some_and(|answer| held.answered(answer))
+                        {
                             said.push(held);
                         }
                     }
@@ -332,7 +350,9 @@ async fn upload(link: Arc<Link>, held: Arc<Held>, item: Item) {
         };
         match sent {
             Ok(()) => break,
-            Err(error @ (Error::Away(_) | Error::Token(_))) => link.trouble(&error, &mut backoff).await,
+            Err(error @ (Error::Away(_) | Error::Token(_))) => {
+                link.trouble(&error, &mut backoff).await
+            }
             Err(error @ (Error::Unknown(_) | Error::Refused(_))) => {
                 tracing::error!(%error, job_id = %held.id.job_id, "the server does not keep a checkpoint; it stays on this runner only");
                 break;
@@ -354,7 +374,9 @@ async fn send(link: &Link, held: &Held, item: &Item) -> Result<(), Error> {
         Item::Checkpoint { step_id, commit, file } => {
             link.client.put_checkpoint(job_id, step_id, epoch, commit, open(file).await?).await
         }
-        Item::Diff { step_id, file } => link.client.put_diff(job_id, step_id, epoch, open(file).await?).await,
+        Item::Diff { step_id, file } => {
+            link.client.put_diff(job_id, step_id, epoch, open(file).await?).await
+        }
         Item::Report { .. } => Ok(()),
     }
 }

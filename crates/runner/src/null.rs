@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
-use windlass_run::{job::StepResult, spec::{Action, Spec}};
+use windlass_run::{
+    job::StepResult,
+    spec::{Action, Spec},
+};
 
 use crate::{
     executor::{Attempted, Executor, Unopened, Work},
@@ -18,7 +21,9 @@ pub(crate) struct Null;
 
 /// Whether a job has no-ops only.
 pub(crate) fn fits(spec: &Spec) -> bool {
-    spec.steps.iter().all(|step| matches!(&step.action, Action::Run { command } if command.trim() == "true"))
+    spec.steps
+        .iter()
+        .all(|step| matches!(&step.action, Action::Run { command } if command.trim() == "true"))
 }
 
 impl Executor for Null {
@@ -36,7 +41,12 @@ impl Executor for Null {
 }
 
 impl Work for Null {
-    fn attempt(&mut self, _index: usize, _attempt: u32, _stop: CancellationToken) -> BoxFuture<'_, Attempted> {
+    fn attempt(
+        &mut self,
+        _index: usize,
+        _attempt: u32,
+        _stop: CancellationToken,
+    ) -> BoxFuture<'_, Attempted> {
         Box::pin(async { Attempted::Ended(StepResult::Succeeded { checkpoint: None }) })
     }
 

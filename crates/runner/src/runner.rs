@@ -10,10 +10,15 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tokio::{sync::{OwnedSemaphorePermit, Semaphore}, task::JoinHandle};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinHandle,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use windlass_run::{RunnerId, job::Phase};
-use windlass_wire::runner::{self as wire, JobStatus, LeaseRequest, PROTOCOL, Register, Registered};
+use windlass_wire::runner::{
+    self as wire, JobStatus, LeaseRequest, PROTOCOL, Register, Registered,
+};
 
 use crate::{
     client::{self, Client},
@@ -43,7 +48,9 @@ const LAST_WORDS: Duration = Duration::from_secs(60);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another runner uses the state folder.
-    #[error("the folder {0} is used by another runner that is still there; stop it first, or give this one a folder of its own")]
+    #[error(
+        "the folder {0} is used by another runner that is still there; stop it first, or give this one a folder of its own"
+    )]
     InUse(PathBuf),
     /// The state folder can't be used.
     #[error("{doing}: {error}")]
@@ -100,7 +107,10 @@ impl Runner {
 
     /// Starts a runner whose steps are executed by `executor`.
     #[cfg(test)]
-    pub(crate) async fn start_with(options: Options, executor: Arc<dyn Executor>) -> Result<Self, Error> {
+    pub(crate) async fn start_with(
+        options: Options,
+        executor: Arc<dyn Executor>,
+    ) -> Result<Self, Error> {
         Self::begin(options, Some(executor)).await
     }
 
@@ -126,7 +136,10 @@ impl Runner {
             capacity: options.capacity.max(1),
         };
         let registered = register_patiently(&client, &register).await?;
-        let identity = Identity { runner_id: registered.runner_id.clone(), server_url: options.server_url.clone() };
+        let identity = Identity {
+            runner_id: registered.runner_id.clone(),
+            server_url: options.server_url.clone(),
+        };
         remember(&identity_path, &identity).map_err(state("note the runner's id in"))?;
         tracing::info!(runner_id = %registered.runner_id, server = %options.server_url, "registered");
 
@@ -144,7 +157,13 @@ impl Runner {
         Ok(Self::run(options, link, executor, left, lock))
     }
 
-    fn run(options: Options, link: Arc<Link>, executor: Arc<dyn Executor>, left: Left, lock: File) -> Self {
+    fn run(
+        options: Options,
+        link: Arc<Link>,
+        executor: Arc<dyn Executor>,
+        left: Left,
+        lock: File,
+    ) -> Self {
         let mut runner = Self {
             link,
             drain: CancellationToken::new(),
@@ -161,7 +180,8 @@ impl Runner {
             held.release("the runner was restarted");
             let link = runner.link.clone();
             let abandon = runner.abandon.clone();
-            runner.jobs.spawn(async move { abandon.run_until_cancelled(settle(&link, &held)).await;
+            runner.jobs.spawn(async move {
+                abandon.run_until_cancelled(settle(&link, &held)).await;
             });
         }
         runner.loops = vec![
@@ -201,7 +221,9 @@ impl Runner {
         self.stop.cancel();
         self.jobs.close();
         if tokio::time::timeout(patience, self.jobs.wait()).await.is_err() {
-            tracing::warn!("the server could not be told everything; the next start of this runner does it");
+            tracing::warn!(
+                "the server could not be told everything; the next start of this runner does it"
+            );
         }
         self.finish().await;
     }
@@ -315,7 +337,8 @@ impl Leasing {
         let id = LeaseId { job_id: lease.job_id.clone(), epoch: lease.epoch };
         let held = self.link.take_up(id.clone(), folder(&self.options.state_dir, &id), Vec::new());
         let noted = self.link.journal.opened(&id);
-        let job = Arc::new(Job::new(lease, held.clone(), self.link.clone(), self.options.clock.clone()));
+        let job =
+            Arc::new(Job::new(lease, held.clone(), self.link.clone(), self.options.clock.clone()));
         let (link, executor, slots, stop) =
             (self.link.clone(), self.executor.clone(), self.slots.clone(), self.stop.clone());
         let abandon = self.abandon.clone();
@@ -453,7 +476,8 @@ fn make_private(dir: &Path) -> io::Result<()> {
 async fn lock(dir: &Path) -> Result<File, Error> {
     let path = dir.join("lock");
     let state = |error| Error::State { doing: format!("lock {}", path.display()), error };
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(state)?;
+    let file =
+        File::options().create(true).truncate(false).write(true).open(&path).map_err(state)?;
     let began = tokio::time::Instant::now();
     loop {
         match file.try_lock() {

@@ -50,7 +50,12 @@ struct Inner {
 }
 
 enum Kind {
-    Log { redact: redact::Stream, tail: Vec<u8>, dropped: u64, finished: bool },
+    Log {
+        redact: redact::Stream,
+        tail: Vec<u8>,
+        dropped: u64,
+        finished: bool,
+    },
     Session {
         redactor: redact::Redactor,
         /// Where each entry begins in the file.
@@ -79,7 +84,8 @@ impl OpenText {
 impl Stream {
     /// A log that will be kept in the file. The file is made with the first byte.
     pub(crate) fn log(id: StreamId, path: PathBuf, redactor: &redact::Redactor) -> Self {
-        let kind = Kind::Log { redact: redactor.stream(), tail: Vec::new(), dropped: 0, finished: false };
+        let kind =
+            Kind::Log { redact: redactor.stream(), tail: Vec::new(), dropped: 0, finished: false };
         Self { id, path, inner: Mutex::new(Inner { file: None, length: 0, sent: 0, kind }) }
     }
 
@@ -106,7 +112,10 @@ impl Stream {
         let (kind, length) = match kind {
             "log" => {
                 let redact = nothing.stream();
-                (Kind::Log { redact, tail: Vec::new(), dropped: 0, finished: true }, bytes.len() as u64)
+                (
+                    Kind::Log { redact, tail: Vec::new(), dropped: 0, finished: true },
+                    bytes.len() as u64,
+                )
             }
             "session" => {
                 let mut starts = vec![0];
@@ -199,9 +208,11 @@ impl Stream {
             Kind::Log { .. } => (inner.sent, inner.length.min(inner.sent + limit)),
             Kind::Session { starts, .. } => {
                 let from = starts[usize::try_from(inner.sent).map_err(io::Error::other)?];
-                let next = starts.iter().copied().filter(|start| *start > from && *start <= from + limit).next_back();
+                let next =
+                    starts.iter().copied().rfind(|start| *start > from && *start <= from + limit);
                 let whole = if inner.length <= from + limit { Some(inner.length) } else { next };
-                let first = starts.iter().copied().find(|start| *start > from).unwrap_or(inner.length);
+                let first =
+                    starts.iter().copied().find(|start| *start > from).unwrap_or(inner.length);
                 (from, whole.unwrap_or(first))
             }
         };
@@ -255,14 +266,20 @@ impl Inner {
 
     /// Adds a piece of text, but for an end that may be the beginning of a secret.
     fn add_text(&mut self, path: &Path, at: i64, is_thought: bool, text: &str) -> io::Result<()> {
-        if matches!(&self.kind, Kind::Session { open: Some(open), .. } if open.is_thought != is_thought) {
+        if matches!(&self.kind, Kind::Session { open: Some(open), .. } if open.is_thought != is_thought)
+        {
             self.end_text(path)?;
         }
         let Kind::Session { redactor, open, .. } = &mut self.kind else { return Ok(()) };
-        let open = open.get_or_insert_with(|| OpenText { is_thought, redact: redactor.stream(), at });
+        let open =
+            open.get_or_insert_with(|| OpenText { is_thought, redact: redactor.stream(), at });
         open.at = at;
         let clean = open.redact.push(text.as_bytes());
-        if clean.is_empty() { Ok(()) } else { self.add_entry(path, at, OpenText::event(is_thought, clean)) }
+        if clean.is_empty() {
+            Ok(())
+        } else {
+            self.add_entry(path, at, OpenText::event(is_thought, clean))
+        }
     }
 
     /// Adds what was held back of the text so far.
@@ -270,7 +287,11 @@ impl Inner {
         let Kind::Session { open, .. } = &mut self.kind else { return Ok(()) };
         let Some(mut open) = open.take() else { return Ok(()) };
         let held = open.redact.finish();
-        if held.is_empty() { Ok(()) } else { self.add_entry(path, open.at, OpenText::event(open.is_thought, held)) }
+        if held.is_empty() {
+            Ok(())
+        } else {
+            self.add_entry(path, open.at, OpenText::event(open.is_thought, held))
+        }
     }
 
     fn add_entry(&mut self, path: &Path, at: i64, event: Event) -> io::Result<()> {
@@ -309,7 +330,9 @@ impl Inner {
             if let Some(folder) = path.parent() {
                 std::fs::create_dir_all(folder)?;
             }
-            self.file = Some(OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?);
+            self.file = Some(
+                OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?,
+            );
         }
         let file = self.file.as_mut().expect("it was opened just now");
         // A write that failed half way leaves bytes behind `length`; the next one replaces them.
@@ -339,8 +362,8 @@ fn redact_strings(redactor: &redact::Redactor, value: &mut serde_json::Value) {
 
 #[cfg(test)]
 mod tests {
-    use windlass_run::{JobId, Time};
     use super::*;
+    use windlass_run::{JobId, Time};
 
     fn lease() -> LeaseId {
         LeaseId { job_id: JobId::new(Time::from_micros(1_000), 7), epoch: 3 }
@@ -351,7 +374,8 @@ mod tests {
     }
 
     fn bytes(stream: &Stream, limit: u64) -> Vec<u8> {
-        let (piece, _) = stream.piece(&lease(), limit).expect("readable").expect("something to send");
+        let (piece, _) =
+            stream.piece(&lease(), limit).expect("readable").expect("something to send");
         let Content::Log { base64, .. } = piece.content else { panic!("a log was expected") };
         STANDARD.decode(base64).expect("base 64")
     }
@@ -359,7 +383,8 @@ mod tests {
     #[test]
     fn a_log_goes_on_where_the_server_says_and_carries_no_secret() {
         let folder = tempfile::tempdir().expect("a folder");
-        let redactor = redact::Redactor::new([("key", b"hunter2hunter2".as_slice())]).expect("long enough");
+        let redactor =
+            redact::Redactor::new([("key", b"hunter2hunter2".as_slice())]).expect("long enough");
         let stream = Stream::log(id(), folder.path().join("a/build.1.log"), &redactor);
         assert!(!stream.is_behind());
         stream.append(b"the key is hunter2").expect("written");
@@ -376,7 +401,8 @@ mod tests {
     #[test]
     fn a_session_is_sent_entry_by_entry_and_redacted_inside_of_inputs() {
         let folder = tempfile::tempdir().expect("a folder");
-        let redactor = redact::Redactor::new([("key", b"hunter2hunter2".as_slice())]).expect("long enough");
+        let redactor =
+            redact::Redactor::new([("key", b"hunter2hunter2".as_slice())]).expect("long enough");
         let stream = Stream::session(id(), folder.path().join("build.1.session"), &redactor);
         for n in 0..5 {
             let text = format!("hunter2hunter2 {n}");
@@ -384,7 +410,9 @@ mod tests {
         }
         let seqs = |limit: u64| {
             let (piece, _) = stream.piece(&lease(), limit).expect("readable").expect("something");
-            let Content::Session { entries } = piece.content else { panic!("a session was expected") };
+            let Content::Session { entries } = piece.content else {
+                panic!("a session was expected")
+            };
             entries.iter().map(|entry| entry.seq).collect::<Vec<_>>()
         };
         assert_eq!(seqs(1 << 20), [1, 2, 3, 4, 5]);
@@ -393,7 +421,11 @@ mod tests {
         assert_eq!(seqs(1 << 20), [4, 5]);
         let (piece, _) = stream.piece(&lease(), 1).expect("readable").expect("something");
         let expected = Content::Session {
-            entries: vec![Entry { seq: 4, at: 3, event: Event::Problem { text: "[redacted:key] 3".to_owned() } }],
+            entries: vec![Entry {
+                seq: 4,
+                at: 3,
+                event: Event::Problem { text: "[redacted:key] 3".to_owned() },
+            }],
         };
         assert_eq!(
             serde_json::to_value(&piece.content).expect("data"),
@@ -410,15 +442,28 @@ mod tests {
     #[test]
     fn a_secret_that_a_model_says_in_two_pieces_is_redacted() {
         let folder = tempfile::tempdir().expect("a folder");
-        let redactor = redact::Redactor::new([("key", b"hunter2hunter2".as_slice())]).expect("long enough");
+        let redactor =
+            redact::Redactor::new([("key", b"hunter2hunter2".as_slice())]).expect("long enough");
         let stream = Stream::session(id(), folder.path().join("build.1.session"), &redactor);
         let message = |text: &str| Event::Message { text: text.to_owned() };
         let thought = |text: &str| Event::Thought { text: text.to_owned() };
-        for event in [message("it is hunter2"), message("hunter2"), message("!"), thought("hun"), message("gry")] {
+        for event in [
+            message("it is hunter2"),
+            message("hunter2"),
+            message("!"),
+            thought("hun"),
+            message("gry"),
+        ] {
             stream.record(1, event).expect("written");
         }
         stream.finish().expect("written");
-        let expected = [message("it is "), message("[redacted:key]"), message("!"), thought("hun"), message("gry")];
+        let expected = [
+            message("it is "),
+            message("[redacted:key]"),
+            message("!"),
+            thought("hun"),
+            message("gry"),
+        ];
         assert_eq!(texts(&stream), expected);
     }
 

@@ -1,6 +1,8 @@
 //! The runner against a server in memory that uses the same machine as the real one, through real
 //! HTTP: what is asserted is what the server's journal says in the end.
 
+#![allow(clippy::disallowed_methods, reason = "tests read what the tester asks for")]
+
 mod protocol;
 mod whole;
 mod world;

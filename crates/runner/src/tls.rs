@@ -15,7 +15,9 @@ use sha2::{Digest, Sha256};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The pin is no SHA-256 in hexadecimal digits.
-    #[error("`{0}` is not a certificate's fingerprint: 64 hexadecimal digits, as `windlass up --tls` prints them")]
+    #[error(
+        "`{0}` is not a certificate's fingerprint: 64 hexadecimal digits, as `windlass up --tls` prints them"
+    )]
     Fingerprint(String),
     /// The bundle can't be read.
     #[error("the bundle of certificate authorities can't be used: {0}")]
@@ -77,19 +79,27 @@ impl Pinned {
             let pair = std::str::from_utf8(pair).map_err(|_| refuse())?;
             *byte = u8::from_str_radix(pair, 16).map_err(|_| refuse())?;
         }
-        Ok(Self { fingerprint, shown: Arc::default(), provider: Arc::new(ring::default_provider()) })
+        Ok(Self {
+            fingerprint,
+            shown: Arc::default(),
+            provider: Arc::new(ring::default_provider()),
+        })
     }
 
     /// The configuration that trusts it.
     pub(crate) fn config(&self) -> ClientConfig {
-        builder().dangerous().with_custom_certificate_verifier(Arc::new(self.clone())).with_no_client_auth()
+        builder()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(self.clone()))
+            .with_no_client_auth()
     }
 
     /// The certificate in PEM, for programs that take only that; `None` before the first handshake.
     pub(crate) fn pem(&self) -> Option<String> {
         use base64::{Engine, engine::general_purpose::STANDARD};
         let text = STANDARD.encode(self.shown.get()?);
-        let lines = text.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line).into_owned());
+        let lines =
+            text.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line).into_owned());
         Some(format!(
             "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
             lines.collect::<Vec<_>>().join("\n")
@@ -124,7 +134,12 @@ impl ServerCertVerifier for Pinned {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -133,7 +148,12 @@ impl ServerCertVerifier for Pinned {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -60,7 +60,10 @@ pub(crate) struct Workshop {
 impl Workshop {
     /// Sets up shop: connects to the supervisor (starting it if there is none) and removes whatever an
     /// earlier runner left.
-    pub(crate) async fn open(options: Options, server_certificate: Option<PathBuf>) -> Result<Self, Error> {
+    pub(crate) async fn open(
+        options: Options,
+        server_certificate: Option<PathBuf>,
+    ) -> Result<Self, Error> {
         let bundle = match &options.ca_bundle {
             Some(path) => tokio::fs::read(path).await.map_err(|error| Error::State {
                 doing: format!("read the CA bundle {}", path.display()),
@@ -69,8 +72,11 @@ impl Workshop {
             None => Vec::new(),
         };
         let upstream = upstream::Options { certificates: bundle, ..upstream::Options::default() };
-        let upstream = upstream::client(&upstream).map_err(|error| Error::Refused(error.to_string()))?;
-        let git = |ca_file: Option<PathBuf>| Git::new(windlass_git::Options { ca_file, ..Default::default() });
+        let upstream =
+            upstream::client(&upstream).map_err(|error| Error::Refused(error.to_string()))?;
+        let git = |ca_file: Option<PathBuf>| {
+            Git::new(windlass_git::Options { ca_file, ..Default::default() })
+        };
         let workshop = Self {
             git: git(options.ca_bundle.clone()),
             server_git: git(server_certificate.or_else(|| options.ca_bundle.clone())),
@@ -93,13 +99,15 @@ impl Workshop {
             supervisor.destroy(&listed.id).await.map_err(failed)?;
         }
         trees::remove_all(&self.options.state_dir.join("trees")).await;
-        trees::remove_old(&self.options.state_dir.join("repositories"), (self.options.clock)()).await;
+        trees::remove_old(&self.options.state_dir.join("repositories"), (self.options.clock)())
+            .await;
         Ok(())
     }
 
     /// The connection to the supervisor, made anew if it broke.
     async fn supervisor(&self) -> windlass_sandbox::Result<Client> {
-        if let Some(client) = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+        if let Some(client) = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        {
             return Ok(client);
         }
         let state_dir = self.options.state_dir.join("environments");
@@ -107,7 +115,8 @@ impl Workshop {
         argv.push(state_dir.clone().into_os_string());
         let connect = move || Client::spawn_or_connect(&state_dir, &argv);
         let connected = tokio::task::spawn_blocking(connect).await;
-        let client = connected.map_err(|error| windlass_sandbox::Error::Disconnected { why: error.to_string() })??;
+        let client = connected
+            .map_err(|error| windlass_sandbox::Error::Disconnected { why: error.to_string() })??;
         *self.supervisor.lock().unwrap_or_else(PoisonError::into_inner) = Some(client.clone());
         Ok(client)
     }
@@ -131,9 +140,11 @@ impl Workshop {
     fn redactor(&self, job: &Job) -> Redactor {
         let mut secrets = vec![("runner-token", self.options.token.expose().as_bytes())];
         let providers = &self.options.providers;
-        for (name, provider) in
-            [("anthropic-key", &providers.anthropic), ("openai-key", &providers.openai), ("gemini-key", &providers.gemini)]
-        {
+        for (name, provider) in [
+            ("anthropic-key", &providers.anthropic),
+            ("openai-key", &providers.openai),
+            ("gemini-key", &providers.gemini),
+        ] {
             let key = provider.as_ref().and_then(|provider| provider.key.as_ref());
             secrets.extend(key.map(|key| (name, key.expose().as_bytes())));
         }

@@ -18,6 +18,8 @@ mod git_access;
 mod github;
 #[path = "it/golden.rs"]
 mod golden;
+#[path = "it/pages.rs"]
+mod pages;
 #[path = "it/review.rs"]
 mod review;
 #[path = "it/runner_protocol.rs"]

@@ -75,7 +75,9 @@ fn list(settings: &Settings, root: &Path) -> Result<Exit> {
     for line in broken {
         println!("not usable: {line}");
     }
-    println!("\nInstall one: windlass agents install NAME[@VERSION]. Any other program that speaks");
+    println!(
+        "\nInstall one: windlass agents install NAME[@VERSION]. Any other program that speaks"
+    );
     println!("the Agent Client Protocol: windlass run ... --agent \"custom: COMMAND\".");
     Ok(Exit::Success)
 }
@@ -140,7 +142,8 @@ async fn check(settings: &Settings, root: &Path, name: &str) -> Result<Exit> {
     let (Some(version), Some(_)) = (version, &agent.package) else {
         bail!("{name} isn't installed: windlass agents install {name}");
     };
-    let scratch = std::env::temp_dir().join(format!("windlass-check-{:08x}", rand::random::<u32>()));
+    let scratch =
+        std::env::temp_dir().join(format!("windlass-check-{:08x}", rand::random::<u32>()));
     settings::make_private(&scratch)?;
     let met = shake_hands(root, agent, version, &scratch).await;
     let _ = std::fs::remove_dir_all(&scratch);
@@ -187,7 +190,11 @@ async fn in_environment(
     let variables = environment.variables.into_iter();
     let exec = Exec {
         operation: OperationId::parse("agent")?,
-        argv: agent.command(Path::new(INSTALLED_UNDER), version).into_iter().map(OsString::from).collect(),
+        argv: agent
+            .command(Path::new(INSTALLED_UNDER), version)
+            .into_iter()
+            .map(OsString::from)
+            .collect(),
         env: variables.map(|(name, value)| (name.into(), value.into())).collect(),
         cwd: "/workspace/check".into(),
         io: Io::Pipes,

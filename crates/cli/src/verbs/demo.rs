@@ -55,12 +55,8 @@ pub(crate) async fn run(outer: &Settings, demo: Demo) -> Result<Exit> {
         None => std::env::temp_dir().join(format!("windlass-demo-{:08x}", rand::random::<u32>())),
     };
     settings::make_private(&folder)?;
-    let settings = Settings {
-        data_dir: folder.join("data"),
-        server: None,
-        token: None,
-        json: outer.json,
-    };
+    let settings =
+        Settings { data_dir: folder.join("data"), server: None, token: None, json: outer.json };
     settings.make_data_dir()?;
     let replays = folder.join("sessions");
     repositories::write_sessions(&replays)?;
@@ -119,7 +115,11 @@ async fn tour(
     }
     let mut changes = Vec::new();
     for (i, (sample, path, job_id)) in started.into_iter().enumerate() {
-        say(format!("\n{} {}", style.bold(sample.name), style.dim(&terminal::one_line(sample.task, 80))));
+        say(format!(
+            "\n{} {}",
+            style.bold(sample.name),
+            style.dim(&terminal::one_line(sample.task, 80))
+        ));
         if settings.json {
             follow::silently(&client, &job_id).await?;
         } else {

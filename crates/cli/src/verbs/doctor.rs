@@ -12,7 +12,8 @@ use crate::{
 };
 
 pub(crate) fn run(settings: &Settings) -> Result<Exit> {
-    let scratch = std::env::temp_dir().join(format!("windlass-doctor-{:08x}", rand::random::<u32>()));
+    let scratch =
+        std::env::temp_dir().join(format!("windlass-doctor-{:08x}", rand::random::<u32>()));
     settings::make_private(&scratch)?;
     let mut argv = supervisor_argv()?;
     argv.push(scratch.clone().into_os_string());

@@ -157,7 +157,8 @@ impl Embedded {
         }
         let windlass = std::env::current_exe().context("failed to find this program's own file")?;
         let mut arguments = vec!["--data-dir".into(), settings.data_dir.clone().into_os_string()];
-        arguments.extend(["runner", "--until-closed", "--server", self.handle.url()].map(Into::into));
+        arguments
+            .extend(["runner", "--until-closed", "--server", self.handle.url()].map(Into::into));
         arguments.extend(["--token-file".into(), token_file.into_os_string()]);
         if let Some(fingerprint) = self.handle.fingerprint() {
             arguments.extend(["--certificate", fingerprint].map(Into::into));
@@ -183,7 +184,8 @@ impl Embedded {
     }
 }
 
-const LISTEN_HELP: &str = "choose another address with --listen, or add --tls for one that others reach";
+const LISTEN_HELP: &str =
+    "choose another address with --listen, or add --tls for one that others reach";
 
 /// Starts the runner again whenever it dies, more slowly each time, until it is told to stop.
 async fn keep_running(

@@ -38,7 +38,9 @@ pub(crate) async fn job_id(client: &Client, text: &str) -> Result<String> {
     }
     match found.as_slice() {
         [one] => Ok(one.clone()),
-        [] => bail!("none of the last 100 runs or their jobs ends with `{text}`: see `windlass runs`"),
+        [] => {
+            bail!("none of the last 100 runs or their jobs ends with `{text}`: see `windlass runs`")
+        }
         _ => bail!("`{text}` fits {} jobs: give more of the id", found.len()),
     }
 }

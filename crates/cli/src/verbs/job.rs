@@ -72,9 +72,10 @@ pub(crate) fn print(job: &Job) {
             step.id.to_string(),
             style.state(&step.state),
             took.unwrap_or_default(),
-            step.reason
-                .as_deref()
-                .map_or_else(|| terminal::one_line(&step.text, 60), |why| terminal::one_line(why, 60)),
+            step.reason.as_deref().map_or_else(
+                || terminal::one_line(&step.text, 60),
+                |why| terminal::one_line(why, 60),
+            ),
         ]
     });
     terminal::table(&["step", "state", "took", ""], &rows.collect::<Vec<_>>());

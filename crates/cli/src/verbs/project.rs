@@ -71,14 +71,17 @@ pub(crate) fn parse_source(text: &str, api_url: Option<String>) -> Result<Source
     if let Some(repository) = text.strip_prefix("github:") {
         return Ok(Source::Github { repository: repository.to_owned(), api_url });
     }
-    let is_url = text.contains("://") || text.split_once(':').is_some_and(|(host, _)| {
-        host.contains('@') || (host.contains('.') && !host.contains('/') && !host.starts_with('.'))
-    });
+    let is_url = text.contains("://")
+        || text.split_once(':').is_some_and(|(host, _)| {
+            host.contains('@')
+                || (host.contains('.') && !host.contains('/') && !host.starts_with('.'))
+        });
     if is_url {
         return Ok(Source::Url { url: text.to_owned() });
     }
     let path = std::path::absolute(text).with_context(|| format!("failed to resolve {text}"))?;
-    let path = path.canonicalize().with_context(|| format!("no repository at {}", path.display()))?;
+    let path =
+        path.canonicalize().with_context(|| format!("no repository at {}", path.display()))?;
     let Some(path) = path.to_str() else {
         bail!("{} isn't UTF-8: a project's path must be", path.display());
     };

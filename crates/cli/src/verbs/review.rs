@@ -27,7 +27,9 @@ pub(crate) async fn run(settings: &Settings, verb: arguments::Review) -> Result<
         }
     };
     match verb {
-        arguments::Review::List { state, project } => list(settings, &client, state, project).await?,
+        arguments::Review::List { state, project } => {
+            list(settings, &client, state, project).await?
+        }
         arguments::Review::Show(change) => {
             let pull: PullRequest = client.get(&find::pull_request(&change.change)?).await?;
             if settings.json {
@@ -51,7 +53,10 @@ pub(crate) async fn run(settings: &Settings, verb: arguments::Review) -> Result<
             } else if settings.json {
                 super::print_json(&comment)?;
             } else {
-                say(format!("commented. Send it to the agent: windlass review send {}", change.change));
+                say(format!(
+                    "commented. Send it to the agent: windlass review send {}",
+                    change.change
+                ));
             }
         }
         arguments::Review::Send { change, note } => {
@@ -152,7 +157,8 @@ fn print(pull: &PullRequest) {
     }
     println!("\n{}", terminal::harmless(&pull.body));
     for comment in &pull.comments {
-        let place = comment.place.as_ref().map(|place| format!(" at {}:{}", place.path, place.line));
+        let place =
+            comment.place.as_ref().map(|place| format!(" at {}:{}", place.path, place.line));
         println!(
             "\n{}{}\n{}",
             style.bold(&terminal::one_line(&comment.by.name, 60)),

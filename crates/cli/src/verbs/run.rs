@@ -35,7 +35,9 @@ pub(crate) async fn run(settings: &Settings, verb: Run) -> Result<Exit> {
 /// Without a server, one is started for as long as the task takes.
 async fn alone(settings: &Settings, verb: &Run) -> Result<Exit> {
     if verb.detach {
-        bail!(Exit::NoServer.error("--detach needs a server that stays: start `windlass up` first"));
+        bail!(
+            Exit::NoServer.error("--detach needs a server that stays: start `windlass up` first")
+        );
     }
     settings.make_data_dir()?;
     let options = embedded::Options {
@@ -135,13 +137,8 @@ async fn find_or_add(client: &Client, named: &str) -> Result<Project> {
             break;
         }
     }
-    let new = NewProject {
-        name: None,
-        source,
-        default_branch: None,
-        token: None,
-        webhook_secret: None,
-    };
+    let new =
+        NewProject { name: None, source, default_branch: None, token: None, webhook_secret: None };
     client.post("/api/v1/projects", &new).await
 }
 

@@ -97,7 +97,8 @@ fn options(settings: &Settings, verb: &arguments::Runner) -> Result<Options> {
         None => settings.data_dir.join("runner"),
     };
     settings::make_private(&state_dir)?;
-    let toolchains = std::env::var_os("HOME").map(PathBuf::from).map(|home| toolchains::below(&home));
+    let toolchains =
+        std::env::var_os("HOME").map(PathBuf::from).map(|home| toolchains::below(&home));
     let toolchains = toolchains.unwrap_or_default();
     Ok(Options {
         server_url: server_url.trim_end_matches('/').to_owned(),

@@ -34,7 +34,9 @@ fn a_detached_head_needs_a_named_base() {
     let world = World::new();
     let path = world.repository("detached", &[("a", "1\n")]);
     git(&path, &["checkout", "--quiet", "--detach"]);
-    world.run(&["run", "anything", "--repo", "detached"]).says(1, &["HEAD names no branch", "say which branch"]);
+    world
+        .run(&["run", "anything", "--repo", "detached"])
+        .says(1, &["HEAD names no branch", "say which branch"]);
 }
 
 #[test]

@@ -34,7 +34,8 @@ impl Stage {
 
     /// Gives the task and waits for the end of the job.
     async fn job(&self, extra: &[&str]) -> Value {
-        let mut arguments = vec!["--json", "run", "Write the answer to answer.txt", "--repo", "api"];
+        let mut arguments =
+            vec!["--json", "run", "Write the answer to answer.txt", "--repo", "api"];
         arguments.extend(["--agent", self.agent, "--model", "scripted-model"]);
         arguments.extend(extra);
         let mut command = self.world.windlass(&arguments);

@@ -32,8 +32,17 @@ fn a_task_without_a_server_becomes_a_pull_request_and_waits_for_review() {
     let repository = world.repository("api", &[("greeting.txt", "good day\n")]);
     let repository = repository.to_str().expect("UTF-8");
     let job = world.json(&[
-        "--json", "run", "Say hello", "--repo", repository, "--replay", "hello", "--replays",
-        &sessions, "--verify", "grep -q hello greeting.txt",
+        "--json",
+        "run",
+        "Say hello",
+        "--repo",
+        repository,
+        "--replay",
+        "hello",
+        "--replays",
+        &sessions,
+        "--verify",
+        "grep -q hello greeting.txt",
     ]);
     assert_eq!(job["end"]["outcome"], "succeeded", "{job}");
     assert_eq!(job["pull_request"]["number"], 1, "{job}");
@@ -71,7 +80,13 @@ fn a_comment_goes_back_to_the_agent_and_the_same_pull_request_gets_a_second_roun
         world.json(&["--json", "run", "Say hello", "--repo", repository, "--replay", "hello"]);
     assert_eq!(job["end"]["outcome"], "succeeded", "{job}");
     let started = world.json(&[
-        "--json", "review", "comment", "api#1", "Greet the world.", "--at", "greeting.txt:1",
+        "--json",
+        "review",
+        "comment",
+        "api#1",
+        "Greet the world.",
+        "--at",
+        "greeting.txt:1",
         "--send",
     ]);
     let job_id = started["job_id"].as_str().expect("a job").to_owned();

@@ -171,6 +171,27 @@ pub(crate) fn is_root() -> bool {
         == 0
 }
 
+/// Runs one test of this program again as nobody, from a copy that nobody can reach: root may read
+/// everything, so some refusals can't be seen as root.
+pub(crate) fn again_as_an_ordinary_user(test: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("again");
+    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    for path in [folder.path(), &copy] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let output = std::process::Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(&copy)
+        .args(["--exact", test])
+        .current_dir("/")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{test} as nobody: {text}");
+}
+
 /// Says loudly that a test could not run, and fails if everything must.
 pub(crate) fn skipped(test: &str, needs: &str) {
     eprintln!("SKIPPED {test}: needs {needs}");

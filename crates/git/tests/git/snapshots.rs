@@ -7,7 +7,9 @@ use std::path::Path;
 use windlass_git::snapshot::{ChangeKind, Changed, LeftOut, Options, Reason};
 use windlass_git::{Error, RepoPath};
 
-use crate::fixture::{Job, World, commit_all, git, is_root, skipped, who};
+use crate::fixture::{
+    Job, World, again_as_an_ordinary_user, commit_all, git, is_root, skipped, who,
+};
 
 fn path(text: &str) -> RepoPath {
     RepoPath::parse(text).unwrap()
@@ -390,9 +392,8 @@ async fn names_that_attack_other_systems_are_refused_one_by_one() {
 #[tokio::test]
 async fn what_cannot_be_read_is_reported_and_not_recorded_as_deleted() {
     if is_root() {
-        return skipped(
-            "what_cannot_be_read_is_reported_and_not_recorded_as_deleted",
-            "an ordinary user: run the tests without root as well",
+        return again_as_an_ordinary_user(
+            "snapshots::what_cannot_be_read_is_reported_and_not_recorded_as_deleted",
         );
     }
     let world = World::new();

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use windlass_gateway::Secret;
 use windlass_policy::redact::Redactor;
 use windlass_run::{
-    job::{Cancel, Command, Event, GiveUp, Outcome, StepResult},
     actor::By,
+    job::{Cancel, Command, Event, GiveUp, Outcome, StepResult},
     spec::Retry,
 };
 
@@ -82,7 +82,9 @@ impl Script {
 impl Executor for Script {
     fn open(&self, job: Arc<Job>) -> BoxFuture<'_, Result<Box<dyn Work>, Unopened>> {
         *self.0.opened.lock().expect("not poisoned") += 1;
-        Box::pin(async move { Ok(Box::new(ScriptWork { job, played: self.0.clone() }) as Box<dyn Work>) })
+        Box::pin(async move {
+            Ok(Box::new(ScriptWork { job, played: self.0.clone() }) as Box<dyn Work>)
+        })
     }
 }
 
@@ -92,7 +94,12 @@ struct ScriptWork {
 }
 
 impl Work for ScriptWork {
-    fn attempt(&mut self, index: usize, attempt: u32, stop: CancellationToken) -> BoxFuture<'_, Attempted> {
+    fn attempt(
+        &mut self,
+        index: usize,
+        attempt: u32,
+        stop: CancellationToken,
+    ) -> BoxFuture<'_, Attempted> {
         let act = self.played.script.lock().expect("not poisoned").pop_front();
         let step_id = self.job.look(|state| state.steps[index].id.clone());
         Box::pin(async move {
@@ -121,7 +128,9 @@ impl Work for ScriptWork {
 }
 
 async fn start(world: &World, dir: &tempfile::TempDir, executor: impl Executor) -> Runner {
-    Runner::start_with(options(world.url(), dir.path()), Arc::new(executor)).await.expect("a runner")
+    Runner::start_with(options(world.url(), dir.path()), Arc::new(executor))
+        .await
+        .expect("a runner")
 }
 
 fn failure(reason: &str) -> Act {
@@ -147,8 +156,11 @@ fn story(world: &World, job_id: &windlass_run::JobId) -> Vec<String> {
 async fn many_jobs_run_through_one_runner_and_each_step_is_reported_once() {
     let world = World::new().await;
     let dir = tempfile::tempdir().expect("a folder");
-    let jobs: Vec<_> =
-        (0..300).map(|_| world.add(vec![run_step("a", "true"), run_step("b", "true"), run_step("c", "true")])).collect();
+    let jobs: Vec<_> = (0..300)
+        .map(|_| {
+            world.add(vec![run_step("a", "true"), run_step("b", "true"), run_step("c", "true")])
+        })
+        .collect();
     let mut options = options(world.url(), dir.path());
     options.capacity = 64;
     let runner = Runner::start_with(options, Arc::new(Null)).await.expect("a runner");
@@ -160,7 +172,10 @@ async fn many_jobs_run_through_one_runner_and_each_step_is_reported_once() {
         );
     }
     runner.drain().await;
-    assert_eq!(std::fs::read_dir(dir.path().join("leases")).map(|entries| entries.count()).unwrap_or(0), 0);
+    assert_eq!(
+        std::fs::read_dir(dir.path().join("leases")).map(|entries| entries.count()).unwrap_or(0),
+        0
+    );
 }
 
 #[tokio::test]
@@ -179,10 +194,20 @@ async fn a_failed_attempt_is_repeated_in_a_fresh_place_and_the_last_failure_ends
     world.ended(&job_id).await;
     assert_eq!(
         story(&world, &job_id),
-        ["leased 1", "build 1", "again: no disk", "build 2", "failed: no compiler", "Failed command"]
+        [
+            "leased 1",
+            "build 1",
+            "again: no disk",
+            "build 2",
+            "failed: no compiler",
+            "Failed command"
+        ]
     );
     runner.drain().await;
-    assert_eq!((*script.0.opened.lock().expect("ok"), *script.0.closed.lock().expect("ok")), (2, 2));
+    assert_eq!(
+        (*script.0.opened.lock().expect("ok"), *script.0.closed.lock().expect("ok")),
+        (2, 2)
+    );
 }
 
 #[tokio::test]
@@ -211,7 +236,10 @@ async fn answers_that_are_lost_double_nothing() {
         world.lose_answers(1 + round % 3);
         let job_id = world.add(vec![run_step("a", "true"), run_step("b", "true")]);
         world.ended(&job_id).await;
-        assert_eq!(story(&world, &job_id), ["leased 1", "a 1", "a well", "b 1", "b well", "Succeeded done"]);
+        assert_eq!(
+            story(&world, &job_id),
+            ["leased 1", "a 1", "a well", "b 1", "b well", "Succeeded done"]
+        );
     }
     runner.drain().await;
 }
@@ -227,12 +255,21 @@ async fn a_job_goes_on_while_the_server_is_away_and_everything_arrives_later() {
     world.set_away(true);
     script.0.go_on.notify_one();
     script.0.began.notified().await;
-    assert!(!matches!(world.state(&job_id).steps[0].phase, windlass_run::job::StepPhase::Succeeded));
+    assert!(!matches!(
+        world.state(&job_id).steps[0].phase,
+        windlass_run::job::StepPhase::Succeeded
+    ));
     script.0.go_on.notify_one();
     world.set_away(false);
     world.ended(&job_id).await;
-    assert_eq!(story(&world, &job_id), ["leased 1", "a 1", "a well", "b 1", "b well", "Succeeded done"]);
-    assert_eq!((world.log(&job_id, "a", 1), world.log(&job_id, "b", 1)), ("one\n".to_owned(), "two\n".to_owned()));
+    assert_eq!(
+        story(&world, &job_id),
+        ["leased 1", "a 1", "a well", "b 1", "b well", "Succeeded done"]
+    );
+    assert_eq!(
+        (world.log(&job_id, "a", 1), world.log(&job_id, "b", 1)),
+        ("one\n".to_owned(), "two\n".to_owned())
+    );
     runner.drain().await;
 }
 
@@ -261,7 +298,10 @@ async fn a_cancelled_job_ends_cancelled_even_if_its_step_does_not_listen() {
     let cancel = Cancel { by: By::system("test"), reason: "enough".to_owned(), at: now() };
     world.command(&job_id, &Command::Cancel(cancel)).expect("legal");
     let end = world.ended(&job_id).await;
-    assert_eq!((end.outcome, end.reason.as_str()), (Outcome::Cancelled, "Somebody asked it to stop: enough"));
+    assert_eq!(
+        (end.outcome, end.reason.as_str()),
+        (Outcome::Cancelled, "Somebody asked it to stop: enough")
+    );
     runner.drain().await;
     assert_eq!(*script.0.closed.lock().expect("ok"), 1);
 }
@@ -277,7 +317,9 @@ async fn a_lost_lease_stops_the_job_at_once_and_its_late_reports_change_nothing(
     world.until(&job_id, |state| (state.last_report == 1).then_some(())).await;
     // Somebody else gets the job: as after a partition.
     let epoch = world.state(&job_id).epoch;
-    world.command(&job_id, &Command::Release { epoch, reason: "a partition".to_owned() }).expect("legal");
+    world
+        .command(&job_id, &Command::Release { epoch, reason: "a partition".to_owned() })
+        .expect("legal");
     world.ended(&job_id).await;
     assert_eq!(
         story(&world, &job_id),
@@ -292,7 +334,10 @@ async fn a_runner_that_is_stopped_gives_its_jobs_back_and_the_next_one_ends_them
     let world = World::new().await;
     let dir = tempfile::tempdir().expect("a folder");
     let job_id = world.add(vec![run_step("a", "x"), run_step("b", "x")]);
-    let script = Script::new([Act::End(StepResult::Succeeded { checkpoint: None }), Act::PrintAndWait("begun\n")]);
+    let script = Script::new([
+        Act::End(StepResult::Succeeded { checkpoint: None }),
+        Act::PrintAndWait("begun\n"),
+    ]);
     let runner = start(&world, &dir, script.clone()).await;
     script.0.began.notified().await;
     script.0.began.notified().await;
@@ -302,8 +347,15 @@ async fn a_runner_that_is_stopped_gives_its_jobs_back_and_the_next_one_ends_them
     assert_eq!(
         story(&world, &job_id),
         [
-            "leased 1", "a 1", "a well", "b 1", "requeued: the runner is stopping",
-            "leased 2", "b 2", "b well", "Succeeded done"
+            "leased 1",
+            "a 1",
+            "a well",
+            "b 1",
+            "requeued: the runner is stopping",
+            "leased 2",
+            "b 2",
+            "b well",
+            "Succeeded done"
         ]
     );
     runner.drain().await;
@@ -329,8 +381,15 @@ async fn what_a_killed_runner_had_decided_reaches_the_server_from_its_journal() 
     assert_eq!(
         story(&world, &job_id),
         [
-            "leased 1", "a 1", "a well", "b 1", "requeued: the runner was restarted",
-            "leased 2", "b 2", "b well", "Succeeded done"
+            "leased 1",
+            "a 1",
+            "a well",
+            "b 1",
+            "requeued: the runner was restarted",
+            "leased 2",
+            "b 2",
+            "b well",
+            "Succeeded done"
         ]
     );
     runner.drain().await;
@@ -361,7 +420,8 @@ async fn a_job_whose_reports_are_never_taken_does_not_hold_up_the_others() {
     let world = World::new().await;
     let dir = tempfile::tempdir().expect("a folder");
     let script = Script::new([Act::PrintAndWait(""), Act::PrintAndWait("")]);
-    let (poison, sound) = (world.add(vec![run_step("a", "x")]), world.add(vec![run_step("a", "x")]));
+    let (poison, sound) =
+        (world.add(vec![run_step("a", "x")]), world.add(vec![run_step("a", "x")]));
     let runner = start(&world, &dir, script.clone()).await;
     script.0.began.notified().await;
     world.refuse(&poison);
@@ -402,7 +462,10 @@ async fn a_second_runner_on_the_same_folder_is_refused_with_the_way_out() {
     let world = World::new().await;
     let dir = tempfile::tempdir().expect("a folder");
     let runner = start(&world, &dir, Null).await;
-    let refused = Runner::start_with(options(world.url(), dir.path()), Arc::new(Null)).await.err().expect("refused");
+    let refused = Runner::start_with(options(world.url(), dir.path()), Arc::new(Null))
+        .await
+        .err()
+        .expect("refused");
     let expected = format!(
         "the folder {} is used by another runner that is still there; stop it first, or give this one a folder of its own",
         dir.path().display()

@@ -41,7 +41,11 @@ impl Stage {
         let seed = dir.path().join("seed");
         std::fs::create_dir_all(&seed).expect("made");
         std::fs::write(seed.join("sum.sh"), "echo $(($1 - $2))\n").expect("written");
-        std::fs::write(seed.join("check.sh"), "test \"$(sh sum.sh 2 3)\" = 5 || { echo it is not 5; exit 1; }\n").expect("written");
+        std::fs::write(
+            seed.join("check.sh"),
+            "test \"$(sh sum.sh 2 3)\" = 5 || { echo it is not 5; exit 1; }\n",
+        )
+        .expect("written");
         std::fs::write(seed.join("AGENTS.md"), "Add, never subtract.\n").expect("written");
         git(&seed, &["init", "-q", "-b", "main"]);
         git(&seed, &["add", "."]);
@@ -69,7 +73,8 @@ impl Stage {
     /// An agent step that plays the script.
     fn agent(&self, id: &str, script: &Script) -> Step {
         std::fs::create_dir_all(self.scripts()).expect("made");
-        std::fs::write(self.scripts().join(format!("{id}.json")), script.to_json()).expect("written");
+        std::fs::write(self.scripts().join(format!("{id}.json")), script.to_json())
+            .expect("written");
         let action = AgentAction {
             prompt: "Make the sum right.".to_owned(),
             harness: format!("custom: /opt/testkit/agent --script /opt/testkit/scripts/{id}.json"),
@@ -95,7 +100,8 @@ impl Stage {
     fn nothing_is_left(&self) {
         let state = self.dir.path().join("runner");
         for folder in ["trees", "repositories", "leases", "environments/environments"] {
-            let left: Vec<_> = std::fs::read_dir(state.join(folder)).into_iter().flatten().flatten().collect();
+            let left: Vec<_> =
+                std::fs::read_dir(state.join(folder)).into_iter().flatten().flatten().collect();
             assert!(left.is_empty(), "{folder}: {left:?}");
         }
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("readable");
@@ -115,20 +121,35 @@ impl Stage {
 fn whole_options(dir: &Path, url: &str) -> Options {
     let mut options = options(url, &dir.join("runner"));
     options.null_executor = false;
-    options.supervisor_argv =
-        ["sh".into(), "-c".into(), "exec \"$0\" serve \"$1\" 30".into(), supervisor().into_os_string()].into();
+    options.supervisor_argv = [
+        "sh".into(),
+        "-c".into(),
+        "exec \"$0\" serve \"$1\" 30".into(),
+        supervisor().into_os_string(),
+    ]
+    .into();
     // Any program will do: these jobs don't start the built-in agent.
     options.windlass_exe = PathBuf::from("/bin/true");
     let bind = |host: PathBuf, inside: &str| Bind { host, inside: inside.into(), optional: false };
     let scripts = dir.join("scripts");
     std::fs::create_dir_all(&scripts).expect("made");
-    options.binds = vec![bind(acp_agent::binary(), "/opt/testkit/agent"), bind(scripts, "/opt/testkit/scripts")];
+    options.binds = vec![
+        bind(acp_agent::binary(), "/opt/testkit/agent"),
+        bind(scripts, "/opt/testkit/scripts"),
+    ];
     options
 }
 
 fn git(dir: &Path, arguments: &[&str]) {
     let status = Process::new("git")
-        .args(["-c", "user.name=Ada", "-c", "user.email=ada@example.org", "-c", "commit.gpgSign=false"])
+        .args([
+            "-c",
+            "user.name=Ada",
+            "-c",
+            "user.email=ada@example.org",
+            "-c",
+            "commit.gpgSign=false",
+        ])
         .args(arguments)
         .current_dir(dir)
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
@@ -148,7 +169,14 @@ fn supervisor() -> PathBuf {
             let target = profile.parent().expect("a profile lies in a target directory");
             let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
             let mut command = Process::new(cargo);
-            command.args(["build", "--quiet", "-p", "windlass-sandbox", "--bin", "windlass-environments"]);
+            command.args([
+                "build",
+                "--quiet",
+                "-p",
+                "windlass-sandbox",
+                "--bin",
+                "windlass-environments",
+            ]);
             if profile.ends_with("release") {
                 command.arg("--release");
             }
@@ -182,13 +210,19 @@ fn with(mut step: Step, change: impl FnOnce(&mut AgentAction)) -> Step {
 async fn a_task_becomes_a_pull_request_with_what_the_work_tree_holds() {
     let stage = Stage::new().await;
     let script = Script::turns(vec![vec![fix(), Do::Say { text: "It adds now.".to_owned() }]]);
-    let agent = with(stage.agent("fix", &script), |action| action.verify = vec!["sh check.sh".to_owned()]);
-    let (job_id, end) = stage.end(vec![run_step("look", "ls; echo out; echo err >&2"), agent, pull_request()]).await;
+    let agent =
+        with(stage.agent("fix", &script), |action| action.verify = vec!["sh check.sh".to_owned()]);
+    let (job_id, end) = stage
+        .end(vec![run_step("look", "ls; echo out; echo err >&2"), agent, pull_request()])
+        .await;
     assert_eq!((end.outcome, end.code.as_str()), (Outcome::Succeeded, "done"), "{end:?}");
     let branch = format!("windlass/{job_id}");
     assert_eq!(stage.file(&branch, "sum.sh").await, "echo $(($1 + $2))\n");
     let [opened] = stage.world.pull_requests().try_into().expect("one pull request");
-    assert_eq!((opened.base.as_str(), opened.head.as_str(), opened.title.as_str()), ("main", branch.as_str(), "Do it"));
+    assert_eq!(
+        (opened.base.as_str(), opened.head.as_str(), opened.title.as_str()),
+        ("main", branch.as_str(), "Do it")
+    );
     assert!(opened.body.contains("- Verified with `sh check.sh`: passed"), "{}", opened.body);
     assert!(opened.body.contains("```text\nIt adds now.\n```"), "{}", opened.body);
     assert_eq!(stage.world.pushed(), [format!("refs/heads/{branch}")]);
@@ -197,18 +231,30 @@ async fn a_task_becomes_a_pull_request_with_what_the_work_tree_holds() {
     let patch = stage.world.upload(&job_id, "diffs/fix").expect("a patch");
     assert!(String::from_utf8_lossy(&patch).contains("+echo $(($1 + $2))"));
     let session = stage.world.session(&job_id, "fix", 1);
-    let Some(Event::Prompt { text, .. }) = session.iter().find(|event| matches!(event, Event::Prompt { .. })) else {
+    let Some(Event::Prompt { text, .. }) =
+        session.iter().find(|event| matches!(event, Event::Prompt { .. }))
+    else {
         panic!("{session:?}");
     };
-    assert!(text.contains("Make the sum right.") && text.contains("Add, never subtract."), "{text}");
-    assert!(session.iter().any(|event| matches!(event, Event::Verify { exit_code: Some(0), .. })), "{session:?}");
-    assert!(matches!(session.last(), Some(Event::TurnEnded { .. } | Event::Verify { .. })), "{session:?}");
+    assert!(
+        text.contains("Make the sum right.") && text.contains("Add, never subtract."),
+        "{text}"
+    );
+    assert!(
+        session.iter().any(|event| matches!(event, Event::Verify { exit_code: Some(0), .. })),
+        "{session:?}"
+    );
+    assert!(
+        matches!(session.last(), Some(Event::TurnEnded { .. } | Event::Verify { .. })),
+        "{session:?}"
+    );
 }
 
 #[tokio::test]
 async fn a_command_that_fails_ends_the_job_with_the_end_of_its_output() {
     let stage = Stage::new().await;
-    let (_, end) = stage.end(vec![run_step("check", "echo first; sh check.sh"), pull_request()]).await;
+    let (_, end) =
+        stage.end(vec![run_step("check", "echo first; sh check.sh"), pull_request()]).await;
     assert_eq!(end.code, "step_failed");
     assert_eq!(
         end.reason,
@@ -246,7 +292,8 @@ async fn an_agent_whose_work_stays_red_fails_with_what_was_red() {
 async fn feedback_from_a_red_command_lets_the_agent_mend_its_work() {
     let stage = Stage::new().await;
     let script = Script::turns(vec![vec![Do::Say { text: "Done.".to_owned() }], vec![fix()]]);
-    let agent = with(stage.agent("fix", &script), |action| action.verify = vec!["sh check.sh".to_owned()]);
+    let agent =
+        with(stage.agent("fix", &script), |action| action.verify = vec!["sh check.sh".to_owned()]);
     let (job_id, end) = stage.end(vec![agent, pull_request()]).await;
     assert_eq!(end.code, "done", "{end:?}");
     assert_eq!(stage.file(&format!("windlass/{job_id}"), "sum.sh").await, "echo $(($1 + $2))\n");
@@ -302,7 +349,12 @@ async fn a_command_that_never_ends_is_stopped_at_its_time_limit_with_all_it_star
     run.timeout = windlass_run::Duration::from_secs(1);
     let (_, end) = stage.end(vec![run]).await;
     assert_eq!(end.code, "timeout");
-    assert!(end.reason.ends_with("did not end within its 1 s and was stopped. The end of its output:\nbegun"), "{}", end.reason);
+    assert!(
+        end.reason
+            .ends_with("did not end within its 1 s and was stopped. The end of its output:\nbegun"),
+        "{}",
+        end.reason
+    );
 }
 
 #[tokio::test]
@@ -336,7 +388,9 @@ async fn no_secret_is_inside_and_one_that_gets_into_a_log_is_redacted() {
 #[tokio::test]
 async fn a_change_that_holds_a_credential_is_not_pushed() {
     let stage = Stage::new().await;
-    let (_, end) = stage.end(vec![run_step("leak", &format!("echo {CREDENTIAL} > key.txt")), pull_request()]).await;
+    let (_, end) = stage
+        .end(vec![run_step("leak", &format!("echo {CREDENTIAL} > key.txt")), pull_request()])
+        .await;
     assert_eq!((end.code.as_str(), stage.world.pushed()), ("secret_in_change", vec![]), "{end:?}");
 }
 
@@ -345,16 +399,25 @@ async fn an_unknown_agent_and_one_that_is_not_installed_say_what_to_do() {
     let stage = Stage::new().await;
     let runner = stage.runner().await;
     let reason = async |harness: &str| {
-        let step = with(stage.agent("fix", &Script::default()), |action| action.harness = harness.to_owned());
+        let step = with(stage.agent("fix", &Script::default()), |action| {
+            action.harness = harness.to_owned()
+        });
         stage.world.ended(&stage.world.add(vec![step])).await
     };
     let unknown = reason("claude").await;
     assert_eq!(unknown.code, "unknown_agent");
-    assert!(unknown.reason.starts_with("No agent is called `claude`; use builtin, claude-code,"), "{}", unknown.reason);
+    assert!(
+        unknown.reason.starts_with("No agent is called `claude`; use builtin, claude-code,"),
+        "{}",
+        unknown.reason
+    );
     let missing = reason("codex").await;
     assert_eq!(
         (missing.code.as_str(), missing.reason.as_str()),
-        ("agent_missing", "The agent `codex` is not installed on this runner. Install it with `windlass agents install codex`.")
+        (
+            "agent_missing",
+            "The agent `codex` is not installed on this runner. Install it with `windlass agents install codex`."
+        )
     );
     runner.stop(Duration::from_secs(30)).await;
 }
@@ -363,7 +426,9 @@ async fn an_unknown_agent_and_one_that_is_not_installed_say_what_to_do() {
 async fn a_missing_branch_says_so() {
     let stage = Stage::new().await;
     let runner = stage.runner().await;
-    let job_id = stage.world.add_spec(vec![run_step("look", "ls")], |spec| spec.target.base = "release".to_owned());
+    let job_id = stage
+        .world
+        .add_spec(vec![run_step("look", "ls")], |spec| spec.target.base = "release".to_owned());
     let end = stage.world.ended(&job_id).await;
     assert_eq!(end.code, "branch_missing");
     assert!(end.reason.contains("has no branch `release`"), "{}", end.reason);
@@ -394,7 +459,8 @@ async fn a_killed_runners_job_goes_on_from_its_last_checkpoint_and_pushes_once()
     let runner = stage.runner().await;
     let end = stage.world.ended(&job_id).await;
     assert_eq!(end.code, "done", "{end:?}");
-    let attempts: Vec<_> = stage.world.state(&job_id).steps.iter().map(|step| step.attempts).collect();
+    let attempts: Vec<_> =
+        stage.world.state(&job_id).steps.iter().map(|step| step.attempts).collect();
     assert_eq!(attempts, [1, 1, 3, 1], "{:#?}", stage.world.journal(&job_id));
     let branch = format!("windlass/{job_id}");
     assert_eq!(stage.file(&branch, "once.txt").await, "x\n");
@@ -415,7 +481,11 @@ async fn a_required_layer_that_is_missing_ends_the_job_with_the_remedy() {
     let end = stage.world.ended(&job_id).await;
     assert_eq!(end.code, "layer_missing");
     let start = "The environment was refused: the required layer `disk_limit` is missing: ";
-    assert!(end.reason.starts_with(start) && end.reason.contains("; to fix it: "), "{}", end.reason);
+    assert!(
+        end.reason.starts_with(start) && end.reason.contains("; to fix it: "),
+        "{}",
+        end.reason
+    );
     runner.stop(Duration::from_secs(30)).await;
     stage.nothing_is_left();
 }
@@ -434,7 +504,9 @@ fn ask_model() -> Do {
 
 /// A runner with a model provider that was given this key, and what the provider saw.
 async fn with_provider(stage: &Stage) -> (Runner, ModelServer) {
-    let model = ModelServer::start(model_server::Script::each(|_| model_server::says("hello").into())).await;
+    let model =
+        ModelServer::start(model_server::Script::each(|_| model_server::says("hello").into()))
+            .await;
     let model = model.expect("a model server");
     let mut options = stage.options();
     let key = Some(Secret::new("the-real-key-of-the-provider"));
@@ -462,7 +534,8 @@ async fn calls_through_the_model_door_are_counted_and_carry_the_runners_key() {
     assert_eq!(usage, Some((tokens, 2)));
     let seen = model.calls();
     assert_eq!(seen.len(), 2);
-    let keys: Vec<_> = seen.iter().map(|call| call.headers["x-api-key"].to_str().expect("text")).collect();
+    let keys: Vec<_> =
+        seen.iter().map(|call| call.headers["x-api-key"].to_str().expect("text")).collect();
     assert_eq!(keys, ["the-real-key-of-the-provider"; 2]);
     runner.stop(Duration::from_secs(30)).await;
 }
@@ -471,9 +544,11 @@ async fn calls_through_the_model_door_are_counted_and_carry_the_runners_key() {
 async fn a_job_that_would_pass_its_token_limit_is_stopped_before_it_does() {
     let stage = Stage::new().await;
     let (runner, model) = with_provider(&stage).await;
-    let script = Script::turns(vec![vec![ask_model(), Do::Say { text: "I stop here.".to_owned() }]]);
+    let script =
+        Script::turns(vec![vec![ask_model(), Do::Say { text: "I stop here.".to_owned() }]]);
     let step = stage.agent("fix", &script);
-    let job_id = stage.world.add_spec(vec![step, pull_request()], |spec| spec.limits.tokens = Some(20));
+    let job_id =
+        stage.world.add_spec(vec![step, pull_request()], |spec| spec.limits.tokens = Some(20));
     let end = stage.world.ended(&job_id).await;
     assert_eq!((end.code.as_str(), model.calls().len()), ("tokens", 0), "{end:?}");
     assert!(end.reason.contains("raise `limits.tokens`"), "{}", end.reason);
@@ -496,8 +571,12 @@ async fn a_runner_killed_again_and_again_loses_no_job_and_pushes_each_change_onc
     for kill in 0..6u64 {
         let mut process = stage.process();
         let enough = last + 1 + kill % 4;
-        let over = || jobs.iter().all(|job_id| matches!(stage.world.state(job_id).phase, Phase::Ended(_)));
-        stage.world.until(&jobs[0], |_| (stage.world.n_reports() >= enough || over()).then_some(())).await;
+        let over =
+            || jobs.iter().all(|job_id| matches!(stage.world.state(job_id).phase, Phase::Ended(_)));
+        stage
+            .world
+            .until(&jobs[0], |_| (stage.world.n_reports() >= enough || over()).then_some(()))
+            .await;
         last = stage.world.n_reports();
         process.kill().expect("killed");
         process.wait().expect("waited for");
@@ -508,9 +587,15 @@ async fn a_runner_killed_again_and_again_loses_no_job_and_pushes_each_change_onc
         assert_eq!(end.code, "done", "{end:?}");
         let branch = format!("windlass/{job_id}");
         assert_eq!(stage.file(&branch, "once.txt").await, "x\n");
-        let pushes = stage.world.pushed().into_iter().filter(|name| *name == format!("refs/heads/{branch}")).count();
+        let pushes = stage
+            .world
+            .pushed()
+            .into_iter()
+            .filter(|name| *name == format!("refs/heads/{branch}"))
+            .count();
         assert_eq!(pushes, 1);
-        let opened = stage.world.pull_requests().into_iter().filter(|opened| opened.head == branch).count();
+        let opened =
+            stage.world.pull_requests().into_iter().filter(|opened| opened.head == branch).count();
         assert_eq!(opened, 1);
     }
     runner.stop(Duration::from_secs(30)).await;
@@ -535,7 +620,10 @@ impl Stage {
 #[ignore = "not a test: the process that the kill test starts and kills"]
 async fn a_runner_as_a_process() {
     let variable = |name: &str| std::env::var(name).ok();
-    let (Some(url), Some(dir)) = (variable("WINDLASS_TEST_URL"), variable("WINDLASS_TEST_DIR")) else { return };
+    let (Some(url), Some(dir)) = (variable("WINDLASS_TEST_URL"), variable("WINDLASS_TEST_DIR"))
+    else {
+        return;
+    };
     let options = whole_options(Path::new(&dir), &url);
     let _runner = Runner::start(options).await.expect("a runner");
     // A test that failed closes our input: nobody else would end this process.

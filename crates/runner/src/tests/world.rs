@@ -86,7 +86,8 @@ pub(crate) struct Streams {
 }
 
 pub(crate) fn now() -> Time {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    let since =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
     Time::from_micros(i64::try_from(since.as_micros()).expect("before the year 294000"))
 }
 
@@ -162,7 +163,12 @@ impl World {
         self.0.pull_requests.lock().expect("not poisoned").clone()
     }
 
-    pub(crate) fn session(&self, job_id: &JobId, step: &str, attempt: u32) -> Vec<windlass_wire::session::Event> {
+    pub(crate) fn session(
+        &self,
+        job_id: &JobId,
+        step: &str,
+        attempt: u32,
+    ) -> Vec<windlass_wire::session::Event> {
         self.streams(job_id, step, attempt).session.into_iter().map(|entry| entry.event).collect()
     }
 
@@ -196,8 +202,13 @@ impl World {
         let now = now();
         let serial = u128::from(self.0.serial.fetch_add(1, Ordering::SeqCst));
         let job_id = JobId::new(now, serial);
-        let target = Target { project_id: ProjectId::new(now, serial), base: "main".to_owned(), commit: None };
-        let mut spec = Spec { target, steps, limits: Default::default(), network: vec![], continues: None };
+        let target = Target {
+            project_id: ProjectId::new(now, serial),
+            base: "main".to_owned(),
+            commit: None,
+        };
+        let mut spec =
+            Spec { target, steps, limits: Default::default(), network: vec![], continues: None };
         change(&mut spec);
         let by = By::own(Actor::User(UserId::new(now, 1)));
         let created = job::create(Arc::new(spec), by).expect("a sound spec");
@@ -215,7 +226,11 @@ impl World {
         job_id
     }
 
-    pub(crate) fn command(&self, job_id: &JobId, command: &Command) -> Result<Vec<Event>, job::Refusal> {
+    pub(crate) fn command(
+        &self,
+        job_id: &JobId,
+        command: &Command,
+    ) -> Result<Vec<Event>, job::Refusal> {
         let now = now();
         let events = {
             let mut jobs = self.jobs();
@@ -313,7 +328,8 @@ async fn faults(Shared(world): Shared<World>, request: Request, next: Next) -> R
     }
     let is_lease = request.uri().path().ends_with("/lease");
     let response = next.run(request).await;
-    let lose = world.0.lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok();
+    let lose =
+        world.0.lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok();
     // A lost lease would only wait for its time to run out; the other answers are the interesting ones.
     if lose && !is_lease { StatusCode::SERVICE_UNAVAILABLE.into_response() } else { response }
 }
@@ -323,7 +339,10 @@ async fn register(Json(request): Json<wire::Register>) -> Json<wire::Registered>
     Json(wire::Registered { runner_id, lease_ttl_ms: 30_000, heartbeat_ms: 200, now: now() })
 }
 
-async fn lease(Shared(world): Shared<World>, Json(request): Json<wire::LeaseRequest>) -> Json<wire::Leases> {
+async fn lease(
+    Shared(world): Shared<World>,
+    Json(request): Json<wire::LeaseRequest>,
+) -> Json<wire::Leases> {
     let deadline = tokio::time::Instant::now() + Duration::from_millis(request.wait_ms);
     loop {
         let changed = world.0.changed.notified();
@@ -339,9 +358,12 @@ async fn lease(Shared(world): Shared<World>, Json(request): Json<wire::LeaseRequ
                     epoch: held.state.epoch,
                     state: held.state,
                     title: "Do it".to_owned(),
-                    repository: world.0.repository.lock().expect("not poisoned").clone().map(|repository| {
-                        wire::Repository { branches: vec![format!("windlass/{job_id}")], ..repository }
-                    }),
+                    repository: world.0.repository.lock().expect("not poisoned").clone().map(
+                        |repository| wire::Repository {
+                            branches: vec![format!("windlass/{job_id}")],
+                            ..repository
+                        },
+                    ),
                     checkpoints: held.checkpoints,
                     job_id,
                 });
@@ -372,7 +394,8 @@ async fn report(
         let mut lost = false;
         for report in job.reports {
             world.0.n_reports.fetch_add(1, Ordering::SeqCst);
-            let command = Command::Report { epoch: job.epoch, seq: report.seq, report: report.report };
+            let command =
+                Command::Report { epoch: job.epoch, seq: report.seq, report: report.report };
             match world.command(&job.job_id, &command) {
                 Ok(_) => {}
                 Err(job::Refusal::StaleEpoch { .. }) => lost = true,
@@ -404,7 +427,10 @@ async fn report(
     Ok(Json(wire::ReportAnswer { jobs: answers.collect() }))
 }
 
-async fn streams(Shared(world): Shared<World>, Json(request): Json<wire::StreamRequest>) -> Json<wire::StreamAnswer> {
+async fn streams(
+    Shared(world): Shared<World>,
+    Json(request): Json<wire::StreamRequest>,
+) -> Json<wire::StreamAnswer> {
     let answers = request.pieces.into_iter().map(|piece| {
         let mut jobs = world.jobs();
         let held = jobs.get_mut(&piece.job_id).expect("a job of this world");
@@ -438,7 +464,10 @@ async fn streams(Shared(world): Shared<World>, Json(request): Json<wire::StreamR
     Json(wire::StreamAnswer { pieces })
 }
 
-async fn grant(Shared(world): Shared<World>, Json(request): Json<wire::GrantRequest>) -> Json<wire::GrantAnswer> {
+async fn grant(
+    Shared(world): Shared<World>,
+    Json(request): Json<wire::GrantRequest>,
+) -> Json<wire::GrantAnswer> {
     let command = Command::Grant {
         key: request.key.clone(),
         epoch: request.epoch,
@@ -450,7 +479,10 @@ async fn grant(Shared(world): Shared<World>, Json(request): Json<wire::GrantRequ
     Json(effect_answer(&world, &request.job_id, &request.key, decided))
 }
 
-async fn record(Shared(world): Shared<World>, Json(request): Json<wire::RecordRequest>) -> Json<wire::GrantAnswer> {
+async fn record(
+    Shared(world): Shared<World>,
+    Json(request): Json<wire::RecordRequest>,
+) -> Json<wire::GrantAnswer> {
     let command = Command::Record {
         key: request.key.clone(),
         epoch: request.epoch,
@@ -470,7 +502,11 @@ fn effect_answer(
     match decided {
         Ok(()) => {
             let state = world.state(job_id);
-            let effect = state.effects.into_iter().find(|effect| effect.key == *key).expect("a known effect");
+            let effect = state
+                .effects
+                .into_iter()
+                .find(|effect| effect.key == *key)
+                .expect("a known effect");
             wire::GrantAnswer::Effect { state: effect.state }
         }
         Err(job::Refusal::StaleEpoch { .. } | job::Refusal::Ended) => wire::GrantAnswer::Lost,
@@ -512,15 +548,19 @@ async fn git(Shared(world): Shared<World>, request: Request) -> Response {
     let origin = world.0.origin.lock().expect("not poisoned").clone();
     let uri = request.uri().clone();
     let route = smart_http::route(request.method(), uri.path(), uri.query());
-    let (Some(origin), Some((_, endpoint))) = (origin, route) else { return StatusCode::NOT_FOUND.into_response() };
+    let (Some(origin), Some((_, endpoint))) = (origin, route) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
     let expected = format!("Basic {}", STANDARD.encode(format!("windlass:{CREDENTIAL}")));
     let given = request.headers().get("authorization").and_then(|value| value.to_str().ok());
     if given != Some(&expected) {
         let challenge = [("www-authenticate", "Basic realm=\"world\"")];
         return (StatusCode::UNAUTHORIZED, challenge).into_response();
     }
-    let below = windlass_git::receive::RefPattern::parse("refs/heads/windlass/*").expect("a pattern");
-    let push = windlass_git::receive::RefRules { allowed: vec![below], deletes: false, rewrites: true };
+    let below =
+        windlass_git::receive::RefPattern::parse("refs/heads/windlass/*").expect("a pattern");
+    let push =
+        windlass_git::receive::RefRules { allowed: vec![below], deletes: false, rewrites: true };
     let view = smart_http::View { hidden: vec![], push };
     let (ended, hear) = tokio::sync::oneshot::channel::<smart_http::PushEnded>();
     let hearing = world.clone();
@@ -544,7 +584,11 @@ async fn open_pull_requests(world: World) {
             world.jobs().iter().map(|(id, held)| (id.clone(), held.state.clone())).collect();
         for (job_id, state) in jobs {
             for wanted in state.effects {
-                let effect::Request::PullRequest { base, head, commit, title, body, .. } = wanted.request else { continue };
+                let effect::Request::PullRequest { base, head, commit, title, body, .. } =
+                    wanted.request
+                else {
+                    continue;
+                };
                 if wanted.state != effect::State::Staged {
                     continue;
                 }
@@ -555,8 +599,12 @@ async fn open_pull_requests(world: World) {
                 };
                 let url = format!("{}/pulls/{number}", world.url());
                 let done = effect::State::Done(effect::Outcome::PullRequest { number, url });
-                let command =
-                    Command::Record { key: wanted.key, epoch: 1, executor: effect::Executor::Server, state: done };
+                let command = Command::Record {
+                    key: wanted.key,
+                    epoch: 1,
+                    executor: effect::Executor::Server,
+                    state: done,
+                };
                 world.command(&job_id, &command).expect("legal");
             }
         }

@@ -4,14 +4,12 @@
 
 use std::{ffi::OsString, os::fd::OwnedFd, path::Path, sync::Arc, time::Duration};
 
-use tokio::{
-    io::AsyncReadExt,
-    net::unix::pipe,
-    sync::mpsc,
-};
+use tokio::{io::AsyncReadExt, net::unix::pipe, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 use windlass_agent::{
-    acp::{self, Model, Outcome, Permissions, Stop, Streams, Tail, Verified, Verifier, VerifyResult},
+    acp::{
+        self, Model, Outcome, Permissions, Stop, Streams, Tail, Verified, Verifier, VerifyResult,
+    },
     instructions,
     known::{self, Agent, Harness, HomeFile, ModelDoor},
     prompt,
@@ -32,11 +30,7 @@ use super::{
     place::{Attempt, Place},
     repository::with_causes,
 };
-use crate::{
-    executor::Attempted,
-    held::Writer,
-    job::failed,
-};
+use crate::{executor::Attempted, held::Writer, job::failed};
 
 /// How many session events may wait to be written.
 const EVENTS: usize = 256;
@@ -46,9 +40,14 @@ const SETTINGS: Duration = Duration::from_secs(30);
 const OUTPUT: usize = 16 * 1024;
 
 /// Lets the agent work; `Err` is an end as well, for `?`.
-pub(super) async fn run(place: &mut Place, action: &AgentAction, attempt: &Attempt) -> Result<Attempted, Attempted> {
-    let harness = Harness::parse(&action.harness)
-        .map_err(|error| Attempted::JobEnded(failed("unknown_agent", sentence(&error.to_string()))))?;
+pub(super) async fn run(
+    place: &mut Place,
+    action: &AgentAction,
+    attempt: &Attempt,
+) -> Result<Attempted, Attempted> {
+    let harness = Harness::parse(&action.harness).map_err(|error| {
+        Attempted::JobEnded(failed("unknown_agent", sentence(&error.to_string())))
+    })?;
     let argv = command_line(&harness, place.workshop.options.agents_dir.as_deref())?;
     let model = model(place, &harness, action)?;
     let (source, scripted) = doors::source(&place.workshop, action.replay.as_deref())
@@ -60,15 +59,30 @@ pub(super) async fn run(place: &mut Place, action: &AgentAction, attempt: &Attem
     let watch = Watch::new();
     let prefix = format!(
         "{}.{}.{}.{}.{:016x}",
-        place.job.job_id, place.job.epoch, attempt.step_id, attempt.number, rand::random::<u64>()
+        place.job.job_id,
+        place.job.epoch,
+        attempt.step_id,
+        attempt.number,
+        rand::random::<u64>()
     );
     let environment = place.environment().await?;
     let address = environment.doors.model_address();
     let socket = environment.doors.model_socket();
     place.meter.begin_step(session.clone());
-    let door = socket.and_then(|socket| doors::serve_model(socket, source, place.meter.clone(), &watch, prefix));
-    let door = door.map_err(|error| Attempted::GiveBack(format!("the model door can't be served: {error}")))?;
-    let step = Step { action, harness: &harness, argv, model, session: &session, watch: &watch, scripted, deadline };
+    let door = socket
+        .and_then(|socket| doors::serve_model(socket, source, place.meter.clone(), &watch, prefix));
+    let door = door
+        .map_err(|error| Attempted::GiveBack(format!("the model door can't be served: {error}")))?;
+    let step = Step {
+        action,
+        harness: &harness,
+        argv,
+        model,
+        session: &session,
+        watch: &watch,
+        scripted,
+        deadline,
+    };
     let driven = step.drive(place, attempt, &address).await;
     close(door).await;
     place.meter.end_step();
@@ -101,23 +115,32 @@ type Driven = (Result<Outcome, acp::Error>, Option<State>);
 
 impl Step<'_> {
     /// Starts the agent, drives it to the end of its last turn, and ends its process.
-    async fn drive(&self, place: &mut Place, attempt: &Attempt, address: &str) -> Result<Driven, Attempted> {
+    async fn drive(
+        &self,
+        place: &mut Place,
+        attempt: &Attempt,
+        address: &str,
+    ) -> Result<Driven, Attempted> {
         let workshop = place.workshop.clone();
         let instructions = match self.harness {
             Harness::Known(agent) if agent.reads_agents_md => String::new(),
             Harness::Known(_) | Harness::Custom { .. } => self.instructions(place).await?,
         };
         let settings = match self.harness {
-            Harness::Known(agent) => {
-                agent.environment(&ModelDoor::at(address), self.model.as_deref(), mode(self.action.mode))
-            }
+            Harness::Known(agent) => agent.environment(
+                &ModelDoor::at(address),
+                self.model.as_deref(),
+                mode(self.action.mode),
+            ),
             Harness::Custom { .. } => custom_settings(address),
         };
         let log = attempt.log.clone();
         let stop = attempt.stop.clone();
         let environment = place.environment().await?;
         for file in &settings.files {
-            write_home_file(environment, file, &stop).await.map_err(|error| of_broken(&workshop, error))?;
+            write_home_file(environment, file, &stop)
+                .await
+                .map_err(|error| of_broken(&workshop, error))?;
         }
         let mut exec = environment
             .exec(&format!("{}-agent", attempt.step_id), self.argv.clone())
@@ -125,12 +148,19 @@ impl Step<'_> {
             .with_pipes();
         exec.env.extend(settings.variables.iter().map(|(name, value)| (name.into(), value.into())));
         let operation = exec.operation.clone();
-        let started = environment.client.exec(&environment.id, &exec).await.map_err(|error| broken(&workshop, &error))?;
+        let started = environment
+            .client
+            .exec(&environment.id, &exec)
+            .await
+            .map_err(|error| broken(&workshop, &error))?;
         let Some(pipes) = started.pipes else {
-            return Err(Attempted::GiveBack("the agent's process came without its streams".to_owned()));
+            return Err(Attempted::GiveBack(
+                "the agent's process came without its streams".to_owned(),
+            ));
         };
-        let streams = streams(pipes, log.clone())
-            .map_err(|error| Attempted::GiveBack(format!("the agent's streams can't be had: {error}")))?;
+        let streams = streams(pipes, log.clone()).map_err(|error| {
+            Attempted::GiveBack(format!("the agent's streams can't be had: {error}"))
+        })?;
         let options = self.options(&environment.inside);
         let prompt = prompt::task(&prompt::Task {
             text: &self.action.prompt,
@@ -147,7 +177,14 @@ impl Step<'_> {
                 () = tokio::time::sleep_until(deadline) => Stop::Deadline,
             }
         };
-        let mut verifier = Commands { place, action: self.action, log, stop: stop.clone(), deadline, step: attempt };
+        let mut verifier = Commands {
+            place,
+            action: self.action,
+            log,
+            stop: stop.clone(),
+            deadline,
+            step: attempt,
+        };
         let driven = acp::drive(streams, options, prompt, &mut verifier, sender, ending).await;
         let disk = written.await.unwrap_or(Ok(()));
         let died = end_process(place, &operation).await;
@@ -182,7 +219,9 @@ impl Step<'_> {
         });
         options.scripted = self.scripted;
         options.permissions = match self.action.mode {
-            Mode::Ask => Permissions::deny_all("the step's mode is `ask`, and nobody is there to ask"),
+            Mode::Ask => {
+                Permissions::deny_all("the step's mode is `ask`, and nobody is there to ask")
+            }
             Mode::Auto | Mode::Full => Permissions::allow_once(),
         };
         options.attempts = self.action.attempts;
@@ -191,7 +230,12 @@ impl Step<'_> {
     }
 
     /// What a step came to whose agent ended its last turn.
-    async fn judge(&self, place: &mut Place, attempt: &Attempt, outcome: Outcome) -> Result<Attempted, Attempted> {
+    async fn judge(
+        &self,
+        place: &mut Place,
+        attempt: &Attempt,
+        outcome: Outcome,
+    ) -> Result<Attempted, Attempted> {
         place.facts.agent = Some(facts::Agent {
             name: self.name(),
             scripted: self.scripted,
@@ -199,7 +243,10 @@ impl Step<'_> {
         });
         let taken = checkpoint::take(place, attempt).await?;
         let result = |code: &str, reason: String| {
-            Ok(Attempted::Ended(StepResult::Failed { code: code.to_owned(), reason: sentence(&reason) }))
+            Ok(Attempted::Ended(StepResult::Failed {
+                code: code.to_owned(),
+                reason: sentence(&reason),
+            }))
         };
         if let Some(gave_up) = outcome.gave_up {
             return Ok(Attempted::Ended(StepResult::GaveUp(GiveUp {
@@ -213,17 +260,28 @@ impl Step<'_> {
         }
         let passed = outcome.verified == Verified::Passed;
         if outcome.stop_reason == "refusal" {
-            return result("agent_refused", format!("the model refused the task; it said: {}", quoted(&outcome.last_message)));
+            return result(
+                "agent_refused",
+                format!("the model refused the task; it said: {}", quoted(&outcome.last_message)),
+            );
         }
         if let Some((ended, problem)) = self.watch.last_problem().filter(|_| !passed) {
             return match ended {
                 Ended::OverBudget => Err(Attempted::JobEnded(failed("tokens", sentence(&problem)))),
-                _ => result("model_failed", format!("the agent's last call to its model failed: {problem}")),
+                _ => result(
+                    "model_failed",
+                    format!("the agent's last call to its model failed: {problem}"),
+                ),
             };
         }
         if outcome.denied > 0 && taken.is_none() && !passed {
             let n = outcome.denied;
-            return result("denied", format!("the agent was denied {n} requests and changed nothing; give the step another mode"));
+            return result(
+                "denied",
+                format!(
+                    "the agent was denied {n} requests and changed nothing; give the step another mode"
+                ),
+            );
         }
         let checkpoint = taken.map(|commit| commit.to_string());
         Ok(Attempted::Ended(StepResult::Succeeded { checkpoint }))
@@ -269,11 +327,16 @@ impl Step<'_> {
 }
 
 /// The model to ask for, where one is named or needed.
-fn model(place: &Place, harness: &Harness, action: &AgentAction) -> Result<Option<String>, Attempted> {
+fn model(
+    place: &Place,
+    harness: &Harness,
+    action: &AgentAction,
+) -> Result<Option<String>, Attempted> {
     let Harness::Known(agent) = harness else { return Ok(action.model.clone()) };
     let end = |why: String| Err(Attempted::JobEnded(failed("model", why)));
     let providers = &place.workshop.options.providers;
-    let none = providers.anthropic.is_none() && providers.openai.is_none() && providers.gemini.is_none();
+    let none =
+        providers.anthropic.is_none() && providers.openai.is_none() && providers.gemini.is_none();
     match (&action.model, &action.replay) {
         (_, None) if none => end(
             "This runner knows no model provider. Give it a key, for instance ANTHROPIC_API_KEY or OPENAI_API_KEY in \
@@ -313,7 +376,9 @@ impl Verifier for Commands<'_> {
             let Some(environment) = &mut self.place.environment else { break };
             let name = format!("{}-verify-{turn}-{n}", self.step.step_id);
             let exec = environment.exec(&name, Environment::shell(command))?;
-            let _ = self.log.append(format!("[windlass: verify: {}]\n", command::one_line(command)).as_bytes());
+            let _ = self
+                .log
+                .append(format!("[windlass: verify: {}]\n", command::one_line(command)).as_bytes());
             let mut tail = Vec::new();
             let left = self.deadline.saturating_duration_since(tokio::time::Instant::now());
             let log = self.log.clone();
@@ -331,7 +396,11 @@ impl Verifier for Commands<'_> {
             let output = redactor.redact_text(&String::from_utf8_lossy(&tail));
             let took = self.place.job.now().since(began).to_std();
             let ended = command::in_words(&ran);
-            self.place.facts.verified.push(facts::Command { command: command.clone(), ended, took });
+            self.place.facts.verified.push(facts::Command {
+                command: command.clone(),
+                ended,
+                took,
+            });
             results.push(VerifyResult { command: command.clone(), exit_code, output });
         }
         Ok(results)
@@ -365,7 +434,10 @@ async fn close(door: Door) {
 }
 
 /// Kills the agent with everything it started, and says how it had ended, if it had.
-async fn end_process(place: &mut Place, operation: &OperationId) -> windlass_sandbox::Result<Option<State>> {
+async fn end_process(
+    place: &mut Place,
+    operation: &OperationId,
+) -> windlass_sandbox::Result<Option<State>> {
     let Some(environment) = &place.environment else { return Ok(None) };
     let (client, id) = (&environment.client, &environment.id);
     let status = client.status(id, operation).await?;
@@ -377,7 +449,9 @@ async fn end_process(place: &mut Place, operation: &OperationId) -> windlass_san
 /// The exact command line of a harness inside.
 fn command_line(harness: &Harness, agents_dir: Option<&Path>) -> Result<Vec<OsString>, Attempted> {
     match harness {
-        Harness::Known(agent) if agent.package.is_none() => Ok(vec![PROGRAM.into(), "agent".into()]),
+        Harness::Known(agent) if agent.package.is_none() => {
+            Ok(vec![PROGRAM.into(), "agent".into()])
+        }
         Harness::Known(agent) => {
             let version = installed(agent, agents_dir)?;
             let command = agent.command(Path::new(known::INSTALLED_UNDER), &version);
@@ -448,7 +522,11 @@ async fn write_home_file(
     match ran {
         Ran::Ended(State::Exited { code: 0 }) | Ran::Stopped => Ok(()),
         Ran::Ended(_) | Ran::TimedOut => {
-            let why = format!("~/{} could not be written inside ({})", file.path, command::in_words(&ran));
+            let why = format!(
+                "~/{} could not be written inside ({})",
+                file.path,
+                command::in_words(&ran)
+            );
             Err(Broken::Disk(std::io::Error::other(why)))
         }
     }
@@ -494,7 +572,9 @@ fn of_broken(workshop: &super::Workshop, error: Broken) -> Attempted {
 fn red(results: &[VerifyResult], turns: u32) -> String {
     let mut reason = format!("after {turns} turns of the agent these commands did not pass:");
     for result in results.iter().filter(|result| !result.passed()) {
-        let how = result.exit_code.map_or("did not end by itself".to_owned(), |code| format!("exit {code}"));
+        let how = result
+            .exit_code
+            .map_or("did not end by itself".to_owned(), |code| format!("exit {code}"));
         let lines: Vec<&str> = result.output.trim_end().lines().collect();
         let last = lines[lines.len().saturating_sub(8)..].join("\n");
         reason.push_str(&format!("\n`{}` ({how}):\n{last}", command::one_line(&result.command)));
@@ -509,7 +589,8 @@ fn quoted(text: &str) -> String {
 
 fn sentence(text: &str) -> String {
     let mut letters = text.trim().chars();
-    let first: String = letters.next().map(|letter| letter.to_uppercase().collect()).unwrap_or_default();
+    let first: String =
+        letters.next().map(|letter| letter.to_uppercase().collect()).unwrap_or_default();
     let mut text = format!("{first}{}", letters.as_str());
     if !text.ends_with(['.', '!', '?', '\n', '"', '`']) {
         text.push('.');

@@ -26,7 +26,10 @@ const PATCH_BYTES: usize = 16 << 20;
 const LEFT_OUT: usize = 50;
 
 /// Takes a checkpoint and ends the step well.
-pub(super) async fn succeeded(place: &mut Place, attempt: &Attempt) -> Result<Attempted, Attempted> {
+pub(super) async fn succeeded(
+    place: &mut Place,
+    attempt: &Attempt,
+) -> Result<Attempted, Attempted> {
     let checkpoint = take(place, attempt).await?;
     let checkpoint = checkpoint.map(|commit| commit.to_string());
     Ok(Attempted::Ended(StepResult::Succeeded { checkpoint }))
@@ -59,7 +62,9 @@ async fn commit(place: &mut Place, attempt: &Attempt) -> windlass_git::Result<Op
     let mut notes = Vec::new();
     for left_out in &snapshot.left_out {
         let why = match &left_out.reason {
-            Reason::TooLarge(bytes) => format!("it has {bytes} bytes, more than a change may hold in one file"),
+            Reason::TooLarge(bytes) => {
+                format!("it has {bytes} bytes, more than a change may hold in one file")
+            }
             Reason::Special => "it is a pipe, a socket or a device".to_owned(),
             Reason::Submodule => "it lies in a submodule".to_owned(),
             Reason::Refused(why) => why.clone(),
@@ -67,7 +72,9 @@ async fn commit(place: &mut Place, attempt: &Attempt) -> windlass_git::Result<Op
         notes.push(format!("`{}` is not part of the change: {why}", left_out.path));
     }
     for nested in &snapshot.nested {
-        notes.push(format!("`{nested}` is a repository of its own: its files are taken, its history is not"));
+        notes.push(format!(
+            "`{nested}` is a repository of its own: its files are taken, its history is not"
+        ));
     }
     let shown = notes.len().min(LEFT_OUT);
     for note in &notes[..shown] {
@@ -96,41 +103,60 @@ async fn commit(place: &mut Place, attempt: &Attempt) -> windlass_git::Result<Op
 }
 
 /// Queues bundle and patch for the server; both are files until it has them.
-async fn send(place: &Place, attempt: &Attempt, previous: &Oid, tip: &Oid) -> Result<(), Attempted> {
+async fn send(
+    place: &Place,
+    attempt: &Attempt,
+    previous: &Oid,
+    tip: &Oid,
+) -> Result<(), Attempted> {
     let folder = &place.job.held.folder;
     tokio::fs::create_dir_all(folder).await.map_err(|error| disk_full(&error))?;
     let repository = &place.work.repository;
     let step_id = &attempt.step_id;
-    let reference = RefName::checkpoint(place.job.job_id.as_str(), step_id.as_str()).map_err(|error| of_git(&error))?;
+    let reference = RefName::checkpoint(place.job.job_id.as_str(), step_id.as_str())
+        .map_err(|error| of_git(&error))?;
     let file = folder.join(format!("{step_id}.{}.bundle", attempt.number));
     let without = std::slice::from_ref(previous);
     if repository.create_bundle(&file, &reference, without).await.map_err(|error| of_git(&error))? {
         let item = Item::Checkpoint { step_id: step_id.clone(), commit: tip.to_string(), file };
-        place.job.upload(item).map_err(|error| Attempted::JobEnded(failed("runner_disk", error.to_string())))?;
+        place
+            .job
+            .upload(item)
+            .map_err(|error| Attempted::JobEnded(failed("runner_disk", error.to_string())))?;
     }
     let patch = match repository.patch_text(&place.work.base, tip, PATCH_BYTES).await {
         Ok(patch) => patch,
         Err(Error::TooLarge { limit, unit, .. }) => {
-            let note = format!("[windlass: the change so far is larger than {limit} {unit}; it is kept, but not shown]\n");
+            let note = format!(
+                "[windlass: the change so far is larger than {limit} {unit}; it is kept, but not shown]\n"
+            );
             let _ = attempt.log.append(note.as_bytes());
             return Ok(());
         }
         Err(error) => return Err(of_git(&error)),
     };
     let file = folder.join(format!("{step_id}.{}.patch", attempt.number));
-    tokio::fs::write(&file, place.redactor.redact(&patch)).await.map_err(|error| disk_full(&error))?;
+    tokio::fs::write(&file, place.redactor.redact(&patch))
+        .await
+        .map_err(|error| disk_full(&error))?;
     let item = Item::Diff { step_id: step_id.clone(), file };
-    place.job.upload(item).map_err(|error| Attempted::JobEnded(failed("runner_disk", error.to_string())))
+    place
+        .job
+        .upload(item)
+        .map_err(|error| Attempted::JobEnded(failed("runner_disk", error.to_string())))
 }
 
 /// What a step ends with when its work can't be taken.
 pub(super) fn of_git(error: &Error) -> Attempted {
     let code = match error {
         Error::TooLarge { .. } => "change_too_large",
-        Error::DiskFull { .. } => return Attempted::JobEnded(failed("runner_disk", disk_words(&error.to_string()))),
+        Error::DiskFull { .. } => {
+            return Attempted::JobEnded(failed("runner_disk", disk_words(&error.to_string())));
+        }
         _ => "checkpoint",
     };
-    let reason = format!("The work could not be taken from the environment: {}.", with_causes(error));
+    let reason =
+        format!("The work could not be taken from the environment: {}.", with_causes(error));
     Attempted::Ended(StepResult::Failed { code: code.to_owned(), reason })
 }
 
@@ -140,5 +166,7 @@ pub(super) fn disk_full(error: &io::Error) -> Attempted {
 }
 
 fn disk_words(error: &str) -> String {
-    format!("The runner's disk does not take the job's output: {error}. Free some space on its state folder and start the task again.")
+    format!(
+        "The runner's disk does not take the job's output: {error}. Free some space on its state folder and start the task again."
+    )
 }

@@ -17,7 +17,11 @@ use crate::executor::Attempted;
 const LINES: usize = 12;
 
 /// Runs the command; `Err` is an end as well, for `?`.
-pub(super) async fn run(place: &mut Place, command: &str, attempt: &Attempt) -> Result<Attempted, Attempted> {
+pub(super) async fn run(
+    place: &mut Place,
+    command: &str,
+    attempt: &Attempt,
+) -> Result<Attempted, Attempted> {
     let workshop = place.workshop.clone();
     let began = place.job.now();
     let environment = place.environment().await?;
@@ -25,7 +29,8 @@ pub(super) async fn run(place: &mut Place, command: &str, attempt: &Attempt) -> 
         .exec(attempt.step_id.as_str(), Environment::shell(command))
         .map_err(|error| broken(&workshop, &error))?;
     let log = attempt.log.clone();
-    let ran = environment.run(exec, attempt.timeout, &attempt.stop, |bytes| log.append(bytes)).await;
+    let ran =
+        environment.run(exec, attempt.timeout, &attempt.stop, |bytes| log.append(bytes)).await;
     let ran = ran.map_err(|error| match error {
         Broken::Environment(error) => broken(&workshop, &error),
         Broken::Disk(error) => checkpoint::disk_full(&error),

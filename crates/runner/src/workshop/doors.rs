@@ -47,7 +47,11 @@ pub(super) struct Doors {
 
 impl Doors {
     /// Opens the doors that serve as long as the environment lives: web and git.
-    pub(super) fn open(workshop: &Workshop, job: &Arc<Job>, listeners: Vec<DoorListener>) -> Result<Self, String> {
+    pub(super) fn open(
+        workshop: &Workshop,
+        job: &Arc<Job>,
+        listeners: Vec<DoorListener>,
+    ) -> Result<Self, String> {
         let mut listeners = listeners.into_iter();
         let mut next = |name: &str| {
             let found = listeners.next().filter(|listener| listener.name == name);
@@ -111,7 +115,9 @@ fn serve_web(
             }
         }
     };
-    let socket = listener.try_clone().map_err(|error| format!("the web door's socket can't be had: {error}"))?;
+    let socket = listener
+        .try_clone()
+        .map_err(|error| format!("the web door's socket can't be had: {error}"))?;
     web::serve(socket, web::Options::new(network, Arc::new(records)))
         .map_err(|error| format!("the web door can't be served: {error}"))
 }
@@ -128,7 +134,9 @@ fn network(operator: &LayerText, job: &Job) -> Result<Network, String> {
 
 fn serve_git(workshop: &Workshop, job: &Arc<Job>, listener: &TcpListener) -> Result<Door, String> {
     let failed = |error: &dyn std::fmt::Display| format!("the git door can't be served: {error}");
-    let Some(repository) = &job.repository else { return Err("the job has no repository".to_owned()) };
+    let Some(repository) = &job.repository else {
+        return Err("the job has no repository".to_owned());
+    };
     let job_id = job.job_id.clone();
     let records = move |record: git::Record| {
         tracing::info!(%job_id, service = %record.service, status = record.status, refused = ?record.refused, "git door");
@@ -187,8 +195,14 @@ pub(super) fn serve_model(
         let problem = match record.ended {
             Ended::Complete => None,
             Ended::ClientLeft => return,
-            Ended::Failed | Ended::Cut | Ended::OverBudget | Ended::Unreachable | Ended::Unexpected => {
-                let why = record.problem.unwrap_or_else(|| format!("the answer had status {}", record.status));
+            Ended::Failed
+            | Ended::Cut
+            | Ended::OverBudget
+            | Ended::Unreachable
+            | Ended::Unexpected => {
+                let why = record
+                    .problem
+                    .unwrap_or_else(|| format!("the answer had status {}", record.status));
                 Some((record.ended, why))
             }
         };
@@ -198,7 +212,10 @@ pub(super) fn serve_model(
 }
 
 /// Who answers an agent step's model calls.
-pub(super) fn source(workshop: &Workshop, replay: Option<&str>) -> Result<(model::Source, bool), String> {
+pub(super) fn source(
+    workshop: &Workshop,
+    replay: Option<&str>,
+) -> Result<(model::Source, bool), String> {
     match replay {
         None => Ok((providers(&workshop.options.providers, workshop.upstream.clone())?, false)),
         Some(name) => {
@@ -211,9 +228,13 @@ pub(super) fn source(workshop: &Workshop, replay: Option<&str>) -> Result<(model
 
 fn session(workshop: &Workshop, name: &str) -> Result<Session, String> {
     let Some(dir) = &workshop.options.replay_dir else {
-        return Err(format!("the step wants the session file `{name}`, but this runner was given no folder of session files"));
+        return Err(format!(
+            "the step wants the session file `{name}`, but this runner was given no folder of session files"
+        ));
     };
-    let plain = !name.is_empty() && !name.starts_with('.') && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    let plain = !name.is_empty()
+        && !name.starts_with('.')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
     if !plain {
         return Err(format!("`{}` is not the name of a session file", name.escape_debug()));
     }
@@ -221,16 +242,19 @@ fn session(workshop: &Workshop, name: &str) -> Result<Session, String> {
     let Some(path) = candidates.iter().find(|path| path.is_file()) else {
         return Err(format!("there is no session file `{name}` in {}", dir.display()));
     };
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{} can't be read: {error}", path.display()))?;
-    Session::parse(&text, &Default::default()).map_err(|error| format!("{}: {error}", path.display()))
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| format!("{} can't be read: {error}", path.display()))?;
+    Session::parse(&text, &Default::default())
+        .map_err(|error| format!("{}: {error}", path.display()))
 }
 
 fn providers(providers: &Providers, client: reqwest::Client) -> Result<model::Source, String> {
     let provider = |provider: &Option<options::Provider>, public: &str| {
         let Some(provider) = provider else { return Ok::<_, String>(None) };
         let text = provider.base_url.as_deref().unwrap_or(public);
-        let base_url = reqwest::Url::parse(text)
-            .map_err(|error| format!("the address of a model provider, `{text}`, can't be used: {error}"))?;
+        let base_url = reqwest::Url::parse(text).map_err(|error| {
+            format!("the address of a model provider, `{text}`, can't be used: {error}")
+        })?;
         let credential = provider.key.clone().map_or(Credential::None, Credential::Key);
         Ok(Some(model::Provider { base_url, credential }))
     };
@@ -263,14 +287,16 @@ impl JobMeter {
     /// The job's limit, less what was used before.
     pub(super) fn new(job: Arc<Job>) -> Self {
         let (limit, before) = job.look(|state| (state.spec.limits.tokens, state.tokens));
-        let allotment = Allotment::new(limit.map_or(u64::MAX, |limit| limit.saturating_sub(before)));
+        let allotment =
+            Allotment::new(limit.map_or(u64::MAX, |limit| limit.saturating_sub(before)));
         Self { job, allotment, before, calls: AtomicU64::new(0), session: Mutex::new(None) }
     }
 
     /// A step begins: its usage is written to its session.
     pub(super) fn begin_step(&self, session: Writer) {
         let (used, calls) = (self.allotment.used(), self.calls.load(Ordering::Relaxed));
-        *self.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(Step { session, used, calls });
+        *self.session.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Step { session, used, calls });
     }
 
     /// The step is over.

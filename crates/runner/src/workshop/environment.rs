@@ -81,9 +81,14 @@ pub(super) enum Broken {
 
 impl Environment {
     /// Makes a work tree at the job's newest checkpoint and an environment around it.
-    pub(super) async fn make(workshop: &Arc<Workshop>, job: &Arc<Job>, work: &JobRepository) -> Result<Self, Attempted> {
+    pub(super) async fn make(
+        workshop: &Arc<Workshop>,
+        job: &Arc<Job>,
+        work: &JobRepository,
+    ) -> Result<Self, Attempted> {
         let name = format!("{}-{}-{}", job.job_id, job.epoch, workshop.serial());
-        let id = EnvironmentId::parse(&name).map_err(|error| Attempted::GiveBack(error.to_string()))?;
+        let id =
+            EnvironmentId::parse(&name).map_err(|error| Attempted::GiveBack(error.to_string()))?;
         let tree = workshop.options.state_dir.join("trees").join(&name);
         let made = Self::make_in(workshop, job, work, id, tree.clone()).await;
         if made.is_err() {
@@ -102,8 +107,9 @@ impl Environment {
         let name = job.repository.as_ref().map_or("work", |repository| repository.name.as_str());
         let inside = PathBuf::from(WORKSPACE).join(folder_name(name));
         let (host_tree, index) = (tree.join("tree"), tree.join("index"));
-        std::fs::create_dir_all(&tree)
-            .map_err(|error| Attempted::GiveBack(format!("{} can't be made: {error}", tree.display())))?;
+        std::fs::create_dir_all(&tree).map_err(|error| {
+            Attempted::GiveBack(format!("{} can't be made: {error}", tree.display()))
+        })?;
         let lender = check_out(job, work, &host_tree, &index).await.map_err(|error| {
             match super::repository::of_git(error) {
                 crate::executor::Unopened::End(end) => Attempted::JobEnded(end),
@@ -113,7 +119,12 @@ impl Environment {
         let plan = plan(workshop, id.clone(), host_tree.clone(), inside.clone(), lender);
         let client = workshop.supervisor().await.map_err(|error| broken(workshop, &error))?;
         let created = client.create(&plan).await.map_err(|error| broken(workshop, &error))?;
-        for row in created.report.layers.iter().filter(|row| !row.in_force && row.demand != windlass_sandbox::Demand::Off) {
+        for row in created
+            .report
+            .layers
+            .iter()
+            .filter(|row| !row.in_force && row.demand != windlass_sandbox::Demand::Off)
+        {
             tracing::debug!(layer = %row.layer, detail = %row.detail, "a wanted layer is not in force");
         }
         let doors = Doors::open(workshop, job, created.doors);
@@ -131,7 +142,8 @@ impl Environment {
     /// The exact arguments of a shell command as steps have them.
     pub(super) fn shell(command: &str) -> Vec<OsString> {
         let bash = ["/bin/bash", "/usr/bin/bash"].iter().any(|path| Path::new(path).exists());
-        let words: &[&str] = if bash { &["bash", "-euo", "pipefail", "-c"] } else { &["sh", "-eu", "-c"] };
+        let words: &[&str] =
+            if bash { &["bash", "-euo", "pipefail", "-c"] } else { &["sh", "-eu", "-c"] };
         words.iter().map(OsString::from).chain([OsString::from(command)]).collect()
     }
 
@@ -157,7 +169,9 @@ impl Environment {
         let operation = exec.operation.clone();
         let started = self.client.exec(&self.id, &exec).await?;
         let Some(path) = started.spool else {
-            return Err(Broken::Environment(Error::Protocol { why: "a captured program has no output file".into() }));
+            return Err(Broken::Environment(Error::Protocol {
+                why: "a captured program has no output file".into(),
+            }));
         };
         let mut reader = spool::Reader::open(&path, 0)?;
         let ended = tokio::select! {
@@ -218,15 +232,22 @@ pub(super) fn broken(workshop: &Workshop, error: &Error) -> Attempted {
             let reason = format!("The environment was refused: {error}.");
             Attempted::JobEnded(failed("layer_missing", reason))
         }
-        Error::InvalidPlan { .. } => Attempted::JobEnded(failed("environment", format!("The environment was refused: {error}."))),
+        Error::InvalidPlan { .. } => Attempted::JobEnded(failed(
+            "environment",
+            format!("The environment was refused: {error}."),
+        )),
         Error::Disconnected { .. } => {
             workshop.supervisor_is_gone();
             Attempted::GiveBack(error.to_string())
         }
-        Error::Build { .. } => Attempted::JobEnded(failed("environment", format!("The environment can't be built: {error}."))),
-        Error::NotFound { .. } | Error::Conflict { .. } | Error::Protocol { .. } | Error::Io { .. } => {
-            Attempted::GiveBack(format!("the environment failed: {error}"))
-        }
+        Error::Build { .. } => Attempted::JobEnded(failed(
+            "environment",
+            format!("The environment can't be built: {error}."),
+        )),
+        Error::NotFound { .. }
+        | Error::Conflict { .. }
+        | Error::Protocol { .. }
+        | Error::Io { .. } => Attempted::GiveBack(format!("the environment failed: {error}")),
     }
 }
 
@@ -257,12 +278,21 @@ async fn check_out(
     Ok(borrows.then(|| work.mirror.dir().join("objects")))
 }
 
-fn plan(workshop: &Workshop, id: EnvironmentId, tree: PathBuf, inside: PathBuf, objects: Option<PathBuf>) -> Plan {
+fn plan(
+    workshop: &Workshop,
+    id: EnvironmentId,
+    tree: PathBuf,
+    inside: PathBuf,
+    objects: Option<PathBuf>,
+) -> Plan {
     let options = &workshop.options;
     let mut plan = Plan::new(id, tree, inside);
     plan.limits = options.limits.clone();
     plan.layers = options.layers.clone();
-    plan.doors = doors::NAMES.iter().map(|(name, port)| Door { name: (*name).to_owned(), port: *port }).collect();
+    plan.doors = doors::NAMES
+        .iter()
+        .map(|(name, port)| Door { name: (*name).to_owned(), port: *port })
+        .collect();
     let bind = |host: &Path, inside: &str, optional: bool| Bind {
         host: host.to_owned(),
         inside: PathBuf::from(inside),
@@ -283,7 +313,8 @@ fn plan(workshop: &Workshop, id: EnvironmentId, tree: PathBuf, inside: PathBuf, 
 /// The variables of every program inside. None of them is secret.
 fn variables(workshop: &Workshop, job: &Job, doors: &Doors) -> Vec<(OsString, OsString)> {
     let options = &workshop.options;
-    let mut path: Vec<String> = options.path.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+    let mut path: Vec<String> =
+        options.path.iter().map(|path| path.to_string_lossy().into_owned()).collect();
     path.push(SYSTEM_PATH.to_owned());
     let mut variables = vec![
         ("PATH".to_owned(), path.join(":")),
@@ -322,8 +353,10 @@ fn variables(workshop: &Workshop, job: &Job, doors: &Doors) -> Vec<(OsString, Os
 /// A project's name as one folder name.
 fn folder_name(name: &str) -> String {
     let last = name.rsplit('/').next().unwrap_or(name);
-    let clean: String =
-        last.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' }).collect();
+    let clean: String = last
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' })
+        .collect();
     let clean = clean.trim_matches('.');
     if clean.is_empty() { "work".to_owned() } else { clean.to_owned() }
 }

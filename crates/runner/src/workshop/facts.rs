@@ -52,17 +52,33 @@ impl Facts {
     /// The body of a pull request: facts first, the agent's words quoted and named.
     pub(super) fn body(&self, change: &Change) -> String {
         let mut body = String::from("### What the platform saw\n\n");
-        let files = if change.files == 1 { "1 file".to_owned() } else { format!("{} files", change.files) };
-        body.push_str(&format!("- Changed: {files}, on `{}` at `{}`\n", change.base, &change.base_commit[..change.base_commit.len().min(10)]));
+        let files =
+            if change.files == 1 { "1 file".to_owned() } else { format!("{} files", change.files) };
+        body.push_str(&format!(
+            "- Changed: {files}, on `{}` at `{}`\n",
+            change.base,
+            &change.base_commit[..change.base_commit.len().min(10)]
+        ));
         for (title, commands) in [("Ran", &self.commands), ("Verified with", &self.verified)] {
             for command in commands.iter() {
-                body.push_str(&format!("- {title} {}: {}, {}\n", code(&command.command), command.ended, seconds(command.took)));
+                body.push_str(&format!(
+                    "- {title} {}: {}, {}\n",
+                    code(&command.command),
+                    command.ended,
+                    seconds(command.took)
+                ));
             }
         }
         if change.tokens > 0 {
-            body.push_str(&format!("- Tokens, as the model door counted them: {}\n", change.tokens));
+            body.push_str(&format!(
+                "- Tokens, as the model door counted them: {}\n",
+                change.tokens
+            ));
         }
-        body.push_str(&format!("- Time on the runner: {}\n", seconds(change.now.since(self.began).to_std())));
+        body.push_str(&format!(
+            "- Time on the runner: {}\n",
+            seconds(change.now.since(self.began).to_std())
+        ));
         for note in &self.notes {
             body.push_str(&format!("- {}\n", note.replace('\n', " ")));
         }
@@ -79,7 +95,10 @@ impl Facts {
                 body.push_str(&format!("{fence}text\n{summary}\n{fence}\n"));
             }
         }
-        body.push_str(&format!("\n---\nMade by Windlass: job `{}`, run `{}`.\n", change.job_id, change.run_id));
+        body.push_str(&format!(
+            "\n---\nMade by Windlass: job `{}`, run `{}`.\n",
+            change.job_id, change.run_id
+        ));
         body
     }
 }
@@ -93,7 +112,9 @@ pub(super) fn commit_message(title: &str, job_id: &str, run_id: &str, state: &St
         Actor::Runner(id) => id.to_string(),
         Actor::System(name) => format!("windlass ({name})"),
     };
-    format!("{title}\n\nWindlass-Job: {job_id}\nWindlass-Run: {run_id}\nWindlass-Requested-By: {requester}\n")
+    format!(
+        "{title}\n\nWindlass-Job: {job_id}\nWindlass-Run: {run_id}\nWindlass-Requested-By: {requester}\n"
+    )
 }
 
 /// A title in one line of at most 120 characters, from whatever a person wrote.

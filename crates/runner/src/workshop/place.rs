@@ -55,7 +55,8 @@ impl Place {
     /// The environment, made now if there is none.
     pub(super) async fn environment(&mut self) -> Result<&mut Environment, Attempted> {
         if self.environment.is_none() {
-            self.environment = Some(Environment::make(&self.workshop, &self.job, &self.work).await?);
+            self.environment =
+                Some(Environment::make(&self.workshop, &self.job, &self.work).await?);
         }
         Ok(self.environment.as_mut().expect("it was made just now"))
     }
@@ -74,10 +75,21 @@ impl Place {
 }
 
 impl Work for Place {
-    fn attempt(&mut self, index: usize, attempt: u32, stop: CancellationToken) -> BoxFuture<'_, Attempted> {
+    fn attempt(
+        &mut self,
+        index: usize,
+        attempt: u32,
+        stop: CancellationToken,
+    ) -> BoxFuture<'_, Attempted> {
         let step = self.job.look(|state| state.spec.steps[index].clone());
         let log = self.job.held.open_log(&step.id, attempt, &self.redactor);
-        let attempt = Attempt { step_id: step.id, number: attempt, timeout: step.timeout.to_std(), log, stop };
+        let attempt = Attempt {
+            step_id: step.id,
+            number: attempt,
+            timeout: step.timeout.to_std(),
+            log,
+            stop,
+        };
         Box::pin(self.attempt_step(step.action, attempt))
     }
 

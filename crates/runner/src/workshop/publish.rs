@@ -20,10 +20,7 @@ use super::{
     place::{Attempt, Place},
     repository::with_causes,
 };
-use crate::{
-    executor::Attempted,
-    job::Granted,
-};
+use crate::{executor::Attempted, job::Granted};
 
 /// How long to wait before the far side, or the server, is asked again.
 const AGAIN: Duration = Duration::from_millis(300);
@@ -53,10 +50,17 @@ pub(super) async fn run(
         let commit = parse(&commit)?;
         let expected = expected.as_deref().map(parse).transpose()?;
         keep_commit(place, action, &commit).await?;
-        let pushing = Pushing { place, stop: &attempt.stop, key: &push.key, branch: &branch, commit: &commit, expected: expected.as_ref() };
-        tokio::time::timeout(attempt.timeout, pushing.push())
-            .await
-            .map_err(|_| fail("timeout", "the branch could not be pushed within the step's time limit"))??;
+        let pushing = Pushing {
+            place,
+            stop: &attempt.stop,
+            key: &push.key,
+            branch: &branch,
+            commit: &commit,
+            expected: expected.as_ref(),
+        };
+        tokio::time::timeout(attempt.timeout, pushing.push()).await.map_err(|_| {
+            fail("timeout", "the branch could not be pushed within the step's time limit")
+        })??;
         note(attempt, &format!("pushed {branch} at {}", commit.short()));
     }
     open_pull_request(place, action, attempt, &branch, &commit).await
@@ -75,9 +79,16 @@ async fn stage_push(
         return Ok(None);
     }
     let branch = action.branch.clone().unwrap_or_else(|| format!("windlass/{}", place.job.job_id));
-    let allowed = place.job.repository.as_ref().is_some_and(|repository| repository.branches.contains(&branch));
+    let allowed = place
+        .job
+        .repository
+        .as_ref()
+        .is_some_and(|repository| repository.branches.contains(&branch));
     if !allowed {
-        return Err(fail("branch_not_allowed", &format!("this job may not push the branch `{branch}`")));
+        return Err(fail(
+            "branch_not_allowed",
+            &format!("this job may not push the branch `{branch}`"),
+        ));
     }
     refuse_secrets(place).await?;
     let commit = make_commit(place, action).await?;
@@ -92,15 +103,32 @@ async fn stage_push(
         );
         return Err(fail("branch_taken", &why));
     }
-    let request =
-        Request::Push { branch: branch.clone(), commit: commit.to_string(), expected: expected.map(|oid| oid.to_string()) };
-    let key = EffectKey::new(&place.job.job_id, &attempt.step_id, "push", &digest(&[&branch, commit.as_str()]));
+    let request = Request::Push {
+        branch: branch.clone(),
+        commit: commit.to_string(),
+        expected: expected.map(|oid| oid.to_string()),
+    };
+    let key = EffectKey::new(
+        &place.job.job_id,
+        &attempt.step_id,
+        "push",
+        &digest(&[&branch, commit.as_str()]),
+    );
     stage(place, attempt, key, request).await.map(Some)
 }
 
 /// Reports an effect and waits until the server has it.
-async fn stage(place: &Place, attempt: &Attempt, key: EffectKey, request: Request) -> Result<Effect, Attempted> {
-    let report = Report::EffectStaged { step_id: attempt.step_id.clone(), key: key.clone(), request: request.clone() };
+async fn stage(
+    place: &Place,
+    attempt: &Attempt,
+    key: EffectKey,
+    request: Request,
+) -> Result<Effect, Attempted> {
+    let report = Report::EffectStaged {
+        step_id: attempt.step_id.clone(),
+        key: key.clone(),
+        request: request.clone(),
+    };
     let seq = place.job.report(report).map_err(|error| fail("internal", &error.to_string()))?;
     if !place.job.committed(seq).await {
         // The lease is over; the driver knows and drops this attempt.
@@ -134,22 +162,34 @@ async fn make_commit(place: &Place, action: &PullRequestAction) -> Result<Oid, A
 }
 
 /// Sees to it that the commit that was staged is here, also when another lease made it.
-async fn keep_commit(place: &Place, action: &PullRequestAction, commit: &Oid) -> Result<(), Attempted> {
-    let here = place.work.repository.contains(commit).await.map_err(|error| checkpoint::of_git(&error))?;
+async fn keep_commit(
+    place: &Place,
+    action: &PullRequestAction,
+    commit: &Oid,
+) -> Result<(), Attempted> {
+    let here =
+        place.work.repository.contains(commit).await.map_err(|error| checkpoint::of_git(&error))?;
     if here || make_commit(place, action).await? == *commit {
         return Ok(());
     }
-    Err(fail("checkpoint_lost", "the commit that an earlier runner was about to push can't be made again; start the task again"))
+    Err(fail(
+        "checkpoint_lost",
+        "the commit that an earlier runner was about to push can't be made again; start the task again",
+    ))
 }
 
 /// A change that holds a credential of this runner never leaves it.
 async fn refuse_secrets(place: &Place) -> Result<(), Attempted> {
-    let patch = place.work.repository.patch_text(&place.work.base, &place.work.tip, SCAN_BYTES).await;
+    let patch =
+        place.work.repository.patch_text(&place.work.base, &place.work.tip, SCAN_BYTES).await;
     let patch = patch.map_err(|error| checkpoint::of_git(&error))?;
     if place.redactor.redact(&patch) == patch {
         return Ok(());
     }
-    Err(fail("secret_in_change", "the change holds a credential of this runner and is not pushed; look at the diff, where it is marked"))
+    Err(fail(
+        "secret_in_change",
+        "the change holds a credential of this runner and is not pushed; look at the diff, where it is marked",
+    ))
 }
 
 /// What the branch is on the far side.
@@ -160,14 +200,19 @@ async fn look(place: &Place, branch: &str) -> Result<Option<Oid>, Attempted> {
             Ok(advertised) => {
                 let name = RefName::branch(branch).map_err(|error| checkpoint::of_git(&error))?;
                 let mut references = advertised.references.into_iter();
-                return Ok(references.find(|reference| reference.name == name).map(|reference| reference.target));
+                return Ok(references
+                    .find(|reference| reference.name == name)
+                    .map(|reference| reference.target));
             }
             Err(error) if error.is_transient() && tries < 100 => {
                 tries += 1;
                 tokio::time::sleep(AGAIN * tries.min(10)).await;
             }
             Err(error) => {
-                let why = format!("the repository could not be looked at before the push: {}", with_causes(&error));
+                let why = format!(
+                    "the repository could not be looked at before the push: {}",
+                    with_causes(&error)
+                );
                 return Err(fail("repository", &why));
             }
         }
@@ -210,7 +255,8 @@ impl Pushing<'_> {
                 return self.record_done().await;
             }
             if there.as_ref() != self.expected {
-                let why = format!("the branch `{}` was moved by somebody else meanwhile", self.branch);
+                let why =
+                    format!("the branch `{}` was moved by somebody else meanwhile", self.branch);
                 return self.record_failed("branch_moved", &why).await;
             }
             let until = match granted_until {
@@ -231,13 +277,18 @@ impl Pushing<'_> {
     async fn ask(&self) -> Result<Option<Time>, Attempted> {
         match self.place.job.grant(self.key, true).await {
             Granted::Effect(effect::State::Granted { until, .. }) => Ok(Some(until)),
-            Granted::Effect(effect::State::Failed { reason } | effect::State::Unknown { reason }) => {
-                Err(fail("push", &reason))
-            }
+            Granted::Effect(
+                effect::State::Failed { reason } | effect::State::Unknown { reason },
+            ) => Err(fail("push", &reason)),
             Granted::Effect(effect::State::Done(_) | effect::State::Staged) => Ok(None),
             Granted::Refused(why) => {
                 tracing::debug!(%why, key = %self.key, "a push waits for its grant");
-                match self.place.job.effect_of(&self.effect_step(), "push").map(|effect| effect.state) {
+                match self
+                    .place
+                    .job
+                    .effect_of(&self.effect_step(), "push")
+                    .map(|effect| effect.state)
+                {
                     Some(effect::State::Failed { reason } | effect::State::Unknown { reason }) => {
                         Err(fail("push", &reason))
                     }
@@ -259,12 +310,20 @@ impl Pushing<'_> {
     async fn try_once(&self, until: Time) -> Result<(), Attempted> {
         let name = RefName::branch(self.branch).map_err(|error| checkpoint::of_git(&error))?;
         let left = until.since(self.place.job.now()).to_std();
-        let push = self.place.work.repository.push(&self.place.work.remote, &name, self.commit, self.expected);
+        let push = self.place.work.repository.push(
+            &self.place.work.remote,
+            &name,
+            self.commit,
+            self.expected,
+        );
         match tokio::time::timeout(left, push).await {
             Ok(Ok(_)) | Err(_) | Ok(Err(Error::Stale { .. })) => Ok(()),
-            Ok(Err(error @ (Error::Rejected { .. } | Error::AuthFailed { .. } | Error::RemoteMissing { .. } | Error::Moved { .. }))) => {
-                self.record_failed("push_rejected", &with_causes(&error)).await
-            }
+            Ok(Err(
+                error @ (Error::Rejected { .. }
+                | Error::AuthFailed { .. }
+                | Error::RemoteMissing { .. }
+                | Error::Moved { .. }),
+            )) => self.record_failed("push_rejected", &with_causes(&error)).await,
             Ok(Err(error)) => {
                 tracing::debug!(%error, "a push failed and is tried again");
                 tokio::time::sleep(AGAIN).await;
@@ -274,7 +333,8 @@ impl Pushing<'_> {
     }
 
     async fn record_done(&self) -> Result<(), Attempted> {
-        let outcome = Outcome::Pushed { branch: self.branch.to_owned(), commit: self.commit.to_string() };
+        let outcome =
+            Outcome::Pushed { branch: self.branch.to_owned(), commit: self.commit.to_string() };
         loop {
             match self.place.job.record(self.key, effect::State::Done(outcome.clone())).await {
                 Granted::Effect(_) => return Ok(()),
@@ -346,7 +406,9 @@ async fn open_pull_request(
         }
         Some(effect::State::Failed { reason }) => Err(fail("pull_request", &reason)),
         Some(effect::State::Unknown { reason }) => Err(fail("pull_request_unknown", &reason)),
-        Some(effect::State::Staged | effect::State::Granted { .. }) | None => std::future::pending().await,
+        Some(effect::State::Staged | effect::State::Granted { .. }) | None => {
+            std::future::pending().await
+        }
     }
 }
 

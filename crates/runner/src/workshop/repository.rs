@@ -83,7 +83,8 @@ async fn attempt(
     make_dirs(&mirror_dir)?;
     let mirror = Mirror::open(git, &mirror_dir).await?;
     let advertised = mirror.refresh(&remote).await?.advertised;
-    let known = job.look(|state| state.base_commit.clone().or_else(|| state.spec.target.commit.clone()));
+    let known =
+        job.look(|state| state.base_commit.clone().or_else(|| state.spec.target.commit.clone()));
     let base = match known {
         Some(commit) => Oid::parse(&commit)?,
         None => {
@@ -109,7 +110,8 @@ async fn attempt(
 /// Brings back the checkpoints of earlier steps, from this machine or from the server. The newest one.
 async fn restore(job: &Job, repository: &Repository, dir: &Path) -> Result<Option<Oid>, Trouble> {
     let made: Vec<_> = job.look(|state| {
-        let steps = state.steps.iter().filter_map(|step| Some((step.id.clone(), step.checkpoint.clone()?)));
+        let steps =
+            state.steps.iter().filter_map(|step| Some((step.id.clone(), step.checkpoint.clone()?)));
         steps.collect()
     });
     let mut newest = None;
@@ -117,7 +119,8 @@ async fn restore(job: &Job, repository: &Repository, dir: &Path) -> Result<Optio
         let tip = Oid::parse(&commit)?;
         let reference = RefName::checkpoint(job.job_id.as_str(), step_id.as_str())?;
         if repository.reference(&reference).await?.as_ref() != Some(&tip) {
-            let kept = job.checkpoints.iter().any(|kept| kept.step_id == step_id && kept.commit == commit);
+            let kept =
+                job.checkpoints.iter().any(|kept| kept.step_id == step_id && kept.commit == commit);
             if !kept {
                 let why = format!(
                     "The work of step `{step_id}` is lost: it was only kept on the runner that had the job before. \
@@ -128,9 +131,10 @@ async fn restore(job: &Job, repository: &Repository, dir: &Path) -> Result<Optio
             let file = dir.join(format!("{step_id}.bundle"));
             job.fetch_checkpoint(&step_id, &file, CHECKPOINT_BYTES).await.map_err(|error| {
                 Trouble::Other(match error {
-                    client::Error::Unknown(why) | client::Error::Refused(why) => {
-                        end("checkpoint_lost", format!("The work of step `{step_id}` can't be had back: {why}"))
-                    }
+                    client::Error::Unknown(why) | client::Error::Refused(why) => end(
+                        "checkpoint_lost",
+                        format!("The work of step `{step_id}` can't be had back: {why}"),
+                    ),
                     client::Error::Away(why) | client::Error::Token(why) => Unopened::GiveBack(why),
                 })
             })?;
@@ -154,10 +158,14 @@ fn make_dirs(dir: &Path) -> Result<(), Trouble> {
 pub(super) fn of_git(error: Error) -> Unopened {
     let code = match &error {
         Error::DiskFull { .. } => "runner_disk",
-        Error::AuthFailed { .. } | Error::RemoteMissing { .. } | Error::Moved { .. } => "repository_access",
+        Error::AuthFailed { .. } | Error::RemoteMissing { .. } | Error::Moved { .. } => {
+            "repository_access"
+        }
         Error::EmptyRepository { .. } => "repository_empty",
         Error::BranchMissing { .. } | Error::DetachedHead { .. } => "branch_missing",
-        Error::GitMissing { .. } | Error::GitTooOld { .. } => return Unopened::GiveBack(error.to_string()),
+        Error::GitMissing { .. } | Error::GitTooOld { .. } => {
+            return Unopened::GiveBack(error.to_string());
+        }
         // The far side is away for long, or this machine ends our processes: another lease may help.
         error if error.is_transient() => return Unopened::GiveBack(with_causes(error)),
         _ => "repository",

@@ -34,7 +34,10 @@ pub(super) async fn remove_all(folder: &Path) {
 pub(super) async fn remove_old(folder: &Path, now: Time) {
     for path in below(folder) {
         let changed = std::fs::metadata(&path).and_then(|metadata| metadata.modified());
-        let since = changed.ok().and_then(|changed| changed.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+        let since = changed
+            .ok()
+            .and_then(|changed| changed.duration_since(UNIX_EPOCH).ok())
+            .unwrap_or_default();
         let now = Duration::from_micros(u64::try_from(now.as_micros()).unwrap_or(0));
         if now.saturating_sub(since) > KEEP {
             remove(&path).await;
@@ -88,7 +91,8 @@ mod tests {
         std::fs::write(tree.join("a/b/file"), "x").expect("written");
         std::os::unix::fs::symlink("/", tree.join("a/root")).expect("linked");
         for folder in ["a/b", "a"] {
-            std::fs::set_permissions(tree.join(folder), Permissions::from_mode(0o000)).expect("changed");
+            std::fs::set_permissions(tree.join(folder), Permissions::from_mode(0o000))
+                .expect("changed");
         }
         remove(&tree).await;
         assert!(!tree.exists());

@@ -94,8 +94,7 @@ impl Sample {
         git(&tree, &["commit", "--quiet", "--message", "A first version"]).await?;
         let bare_name = bare.to_string_lossy().into_owned();
         git(&tree, &["clone", "--quiet", "--bare", ".", &bare_name]).await?;
-        fs::remove_dir_all(&tree)
-            .with_context(|| format!("failed to clear {}", tree.display()))?;
+        fs::remove_dir_all(&tree).with_context(|| format!("failed to clear {}", tree.display()))?;
         Ok(bare)
     }
 }
