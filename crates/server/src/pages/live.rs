@@ -196,7 +196,7 @@ impl Watch {
             tokio::select! {
                 () = hints.next() => { hints.mark_seen(); }
                 () = tokio::time::sleep(BEAT) => {
-                    let mut events = vec![Event::default().event("beat").data("{}")];
+                    let mut events = vec![Event::default().id(self.cursor.text()).event("beat").data("{}")];
                     // The bars of what runs grow.
                     self.sent[1].clear();
                     if let Ok((markup, false)) = self.look().await {
