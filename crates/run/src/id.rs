@@ -3,7 +3,7 @@
 //! a prefix that names its kind, then 26 characters of Crockford's base 32 in lower case
 //! (the layout of ULID, <https://github.com/ulid/spec>).
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -20,45 +20,48 @@ pub struct InvalidId {
 
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
-fn encode(prefix: &str, now: Time, random: u128) -> String {
+/// How many bytes an id has: three letters, `_`, 26 digits.
+const LENGTH: usize = 30;
+
+fn encode(prefix: [u8; 3], now: Time, random: u128) -> [u8; LENGTH] {
     let milliseconds = u128::try_from(now.as_micros().max(0) / 1000).unwrap_or(0);
     let bits = (milliseconds & ((1 << 48) - 1)) << 80 | (random & ((1 << 80) - 1));
-    let mut text = String::with_capacity(prefix.len() + 27);
-    text.push_str(prefix);
-    text.push('_');
-    for i in (0..26).rev() {
-        let digit = usize::try_from(bits >> (i * 5) & 31).unwrap_or(0);
-        text.push(char::from(ALPHABET[digit]));
+    let mut text = [b'_'; LENGTH];
+    text[..3].copy_from_slice(&prefix);
+    for (i, byte) in text[4..].iter_mut().enumerate() {
+        let digit = usize::try_from(bits >> ((25 - i) * 5) & 31).unwrap_or(0);
+        *byte = ALPHABET[digit];
     }
     text
 }
 
-fn check(kind: &'static str, prefix: &str, text: &str) -> Result<(), InvalidId> {
+fn check(kind: &'static str, prefix: [u8; 3], text: &str) -> Result<[u8; LENGTH], InvalidId> {
     let refuse =
         |why: &str| InvalidId { kind, text: text.chars().take(64).collect(), why: why.to_owned() };
-    let body = text
-        .strip_prefix(prefix)
-        .and_then(|rest| rest.strip_prefix('_'))
-        .ok_or_else(|| refuse(&format!("it does not begin with `{prefix}_`")))?;
+    let body = text.as_bytes().strip_prefix(&prefix).and_then(|rest| rest.strip_prefix(b"_"));
+    let body = body.ok_or_else(|| {
+        let prefix = String::from_utf8_lossy(&prefix);
+        refuse(&format!("it does not begin with `{prefix}_`"))
+    })?;
     if body.len() != 26 {
         return Err(refuse("26 characters must follow its prefix"));
     }
-    if !body.bytes().all(|byte| ALPHABET.contains(&byte)) {
+    if !body.iter().all(|byte| ALPHABET.contains(byte)) {
         return Err(refuse("only 0-9 and a-z without i, l, o and u may follow its prefix"));
     }
-    Ok(())
+    text.as_bytes().try_into().map_err(|_| refuse("it is too long"))
 }
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident = $prefix:literal;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(String);
+        pub struct $name([u8; LENGTH]);
 
         impl $name {
             /// Makes a fresh id from the time and at least 80 random bits.
             pub fn new(now: Time, random: u128) -> Self {
-                Self(encode($prefix, now, random))
+                Self(encode(*$prefix, now, random))
             }
 
             /// Reads an id.
@@ -66,30 +69,29 @@ macro_rules! ids {
             /// # Errors
             /// [`InvalidId`] if the text has another prefix, length or alphabet.
             pub fn parse(text: &str) -> Result<Self, InvalidId> {
-                check(stringify!($name), $prefix, text)?;
-                Ok(Self(text.to_owned()))
+                check(stringify!($name), *$prefix, text).map(Self)
             }
 
             /// The id as text.
             pub fn as_str(&self) -> &str {
-                &self.0
+                std::str::from_utf8(&self.0).unwrap_or_default()
             }
 
             /// The last eight characters: what a page shows where the whole id is a click away.
             pub fn short(&self) -> &str {
-                &self.0[self.0.len() - 8..]
+                &self.as_str()[LENGTH - 8..]
             }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(self.as_str())
             }
         }
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(self.as_str())
             }
         }
 
@@ -102,13 +104,13 @@ macro_rules! ids {
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(&self.0)
+                serializer.serialize_str(self.as_str())
             }
         }
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
+                let text = Cow::<str>::deserialize(deserializer)?;
                 Self::parse(&text).map_err(de::Error::custom)
             }
         }
@@ -117,21 +119,21 @@ macro_rules! ids {
 
 ids! {
     /// An organisation: the tenant that every row belongs to.
-    OrganisationId = "org";
+    OrganisationId = b"org";
     /// A local user.
-    UserId = "usr";
+    UserId = b"usr";
     /// A service token.
-    TokenId = "tok";
+    TokenId = b"tok";
     /// A project: a repository with its settings.
-    ProjectId = "prj";
+    ProjectId = b"prj";
     /// A run: one firing of an automation, or a one-off task.
-    RunId = "run";
+    RunId = b"run";
     /// A job: a run's work on one target.
-    JobId = "job";
+    JobId = b"job";
     /// A runner process, from its registration until it is gone.
-    RunnerId = "rnr";
+    RunnerId = b"rnr";
     /// An environment.
-    EnvironmentId = "env";
+    EnvironmentId = b"env";
 }
 
 /// The name of a step within its job: a letter, then letters, digits, `-` or `_`; at most 64 bytes.

@@ -23,11 +23,11 @@ impl Store {
     /// [`Error::Unavailable`] or [`Error::Database`].
     pub async fn check(&self) -> Result<Vec<String>, Error> {
         let mut check = Check::default();
-        let mut after = 0;
+        let mut after = JobId::new(windlass_run::Time::from_micros(0), 0);
         loop {
-            let jobs = self.jobs_after(after).await?;
+            let jobs = self.jobs_after(&after).await?;
             let Some(last) = jobs.last() else { break };
-            after = last.number;
+            after = last.id.clone();
             for row in &jobs {
                 self.check_job(row, &mut check).await?;
             }
@@ -40,10 +40,10 @@ impl Store {
         Ok(check.faults)
     }
 
-    async fn jobs_after(&self, after: u64) -> Result<Vec<JobRow>, Error> {
+    async fn jobs_after(&self, after: &JobId) -> Result<Vec<JobRow>, Error> {
         let columns = crate::runs::JOB_COLUMNS;
-        let sql = format!("SELECT {columns} FROM jobs WHERE number > $1 ORDER BY number LIMIT $2");
-        let rows = self.query(&sql, vec![after.into(), AT_ONCE.into()]).await?;
+        let sql = format!("SELECT {columns} FROM jobs WHERE id > $1 ORDER BY id LIMIT $2");
+        let rows = self.query(&sql, vec![after.to_string().into(), AT_ONCE.into()]).await?;
         rows.into_iter().map(crate::runs::job_of).collect()
     }
 

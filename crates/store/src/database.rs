@@ -103,7 +103,8 @@ impl Connection {
     pub(crate) fn insert(&mut self, insert: &Insert, values: &[Value<'_>]) -> Result<(), Failure> {
         // Few distinct statements, so that all of them stay prepared; at most 32,000 parameters.
         let steps: &[usize] = match self {
-            Self::Sqlite(_) => &[8, 1],
+            // One row at a time needs no statement journal, and there is no round trip to save.
+            Self::Sqlite(_) => &[1],
             Self::Postgres(_) => &[128, 32, 8, 1],
         };
         let mut rest = values;

@@ -9,6 +9,9 @@ use crate::{
     },
 };
 
+/// The longest key of an effect, in bytes.
+const LONGEST_KEY: usize = 512;
+
 pub(super) fn report(
     state: &State,
     epoch: u64,
@@ -176,6 +179,11 @@ fn staged(
     }
     if !matches!(state.steps[index].phase, StepPhase::Running { .. }) {
         return Err(illegal(format!("step `{step_id}` is not running, so it can't want anything")));
+    }
+    if key.as_str().len() > LONGEST_KEY || key.as_str().chars().any(char::is_control) {
+        return Err(illegal(format!(
+            "an effect's key has at most {LONGEST_KEY} bytes and no control characters"
+        )));
     }
     Ok(vec![Event::EffectStaged {
         key: key.clone(),

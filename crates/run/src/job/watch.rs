@@ -15,7 +15,7 @@ pub const GRACE: Duration = Duration::from_secs(30);
 const LONGEST_REST: Duration = Duration::from_secs(60);
 
 pub(super) fn watch(state: &State, now: Time) -> Vec<Event> {
-    match &state.phase {
+    let mut events = match &state.phase {
         Phase::Queued { .. } if duration_is_over(state, now) => {
             end::end(state, end::duration(state))
         }
@@ -24,8 +24,13 @@ pub(super) fn watch(state: &State, now: Time) -> Vec<Event> {
             lost(state, "The runner that had this job was not heard of any more", now)
         }
         Phase::Leased { .. } => overdue(state, now),
-        Phase::Ended(_) => forgotten_grants(state, now),
+        Phase::Ended(_) => vec![],
+    };
+    let over = matches!(state.phase, Phase::Ended(_));
+    if over || matches!(events.last(), Some(Event::Ended(_))) {
+        events.extend(forgotten_grants(state, now));
     }
+    events
 }
 
 /// When the watchdog should look again, as things stand; absent if it need not.

@@ -112,9 +112,6 @@ impl Postgres {
     }
 
     pub(crate) fn write(&mut self, sql: &str, values: &[Value<'_>]) -> Result<(), Failure> {
-        for value in values {
-            value.check()?;
-        }
         let statement = self.prepared(sql)?;
         let values: Vec<Parameter> = values.iter().map(Parameter::from).collect();
         let client = self.client.clone();

@@ -81,9 +81,6 @@ impl Sqlite {
     }
 
     pub(crate) fn write(&mut self, sql: &str, values: &[Value<'_>]) -> Result<(), Failure> {
-        for value in values {
-            value.check()?;
-        }
         let mut statement = self.connection.prepare_cached(sql).map_err(|e| explain(e, sql))?;
         debug_assert!(in_order(&statement, values.len()), "parameters out of order in {sql}");
         statement

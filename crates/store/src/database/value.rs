@@ -2,7 +2,7 @@
 
 use windlass_run::Time;
 
-use crate::{Error, database::Failure};
+use crate::Error;
 
 /// A value for a statement.
 #[derive(Clone, Debug)]
@@ -16,14 +16,14 @@ pub(crate) enum Value<'a> {
 
 impl Value<'_> {
     /// Refuses what only one of the databases would take.
-    pub(crate) fn check(&self) -> Result<(), Failure> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         let text = match self {
             Self::Text(text) => text,
             Self::Owned(text) => text.as_str(),
             Self::Null | Self::Int(_) | Self::Bytes(_) => return Ok(()),
         };
-        if text.bytes().any(|byte| byte == 0) {
-            return Err(Failure::Statement("a text has a NUL character in it".to_owned()));
+        if text.as_bytes().contains(&0) {
+            return Err(Error::Invalid { why: "a text has a NUL character in it".to_owned() });
         }
         Ok(())
     }

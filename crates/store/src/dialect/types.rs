@@ -3,6 +3,7 @@
 //! | word | SQLite | PostgreSQL |
 //! |---|---|---|
 //! | `BIGINT` | as it is | as it is |
+//! | `BIGINT PRIMARY KEY` | `INTEGER PRIMARY KEY` (the row's own number) | as it is |
 //! | `TEXT` | as it is (byte order is its default) | `TEXT COLLATE "C"` |
 //! | `BYTES` | `BLOB` | `BYTEA` |
 //! | `) CLUSTERED;` | `) WITHOUT ROWID;` | `);` |
@@ -18,9 +19,10 @@ pub(crate) fn translate(dialect: Dialect, migration: &str) -> String {
             text.push_str(&search::create(dialect, name.trim_end_matches(';')));
         } else {
             text.push_str(&match dialect {
-                Dialect::Sqlite => {
-                    line.replace(" BYTES", " BLOB").replace(") CLUSTERED;", ") WITHOUT ROWID;")
-                }
+                Dialect::Sqlite => line
+                    .replace(" BYTES", " BLOB")
+                    .replace(") CLUSTERED;", ") WITHOUT ROWID;")
+                    .replace(" BIGINT PRIMARY KEY", " INTEGER PRIMARY KEY"),
                 Dialect::Postgres => line
                     .replace(" TEXT", " TEXT COLLATE \"C\"")
                     .replace(" BYTES", " BYTEA")

@@ -50,15 +50,15 @@ CREATE TABLE service_tokens (
 CREATE INDEX service_tokens_of_organisation ON service_tokens (organisation_id, id);
 
 CREATE TABLE audit (
-    seq BIGINT PRIMARY KEY,
     organisation_id TEXT NOT NULL,
+    seq BIGINT NOT NULL,
     at BIGINT NOT NULL,
     who TEXT NOT NULL,
     command TEXT NOT NULL,
     subject TEXT NOT NULL,
-    detail TEXT NOT NULL
-);
-CREATE INDEX audit_of_organisation ON audit (organisation_id, seq);
+    detail TEXT NOT NULL,
+    PRIMARY KEY (organisation_id, seq)
+) CLUSTERED;
 
 CREATE TABLE projects (
     id TEXT PRIMARY KEY,

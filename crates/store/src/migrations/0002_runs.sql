@@ -22,7 +22,8 @@ CREATE TABLE runs (
 );
 CREATE UNIQUE INDEX runs_by_number ON runs (number);
 CREATE INDEX runs_of_organisation ON runs (organisation_id, number);
-CREATE INDEX runs_by_standing ON runs (organisation_id, standing, number);
+CREATE INDEX runs_live ON runs (organisation_id, number) WHERE ended_at IS NULL;
+CREATE INDEX runs_ended ON runs (organisation_id, standing, number) WHERE ended_at IS NOT NULL;
 SEARCH runs_search;
 
 CREATE TABLE jobs (
@@ -47,14 +48,14 @@ CREATE TABLE jobs (
     started_at BIGINT,
     ended_at BIGINT
 );
-CREATE UNIQUE INDEX jobs_by_number ON jobs (number);
-CREATE INDEX jobs_of_run ON jobs (run_number, number);
+CREATE UNIQUE INDEX jobs_of_run ON jobs (run_number, number);
 CREATE INDEX jobs_of_organisation ON jobs (organisation_id, number);
 CREATE INDEX jobs_of_project ON jobs (project_id, number);
-CREATE INDEX jobs_by_standing ON jobs (organisation_id, standing, number);
-CREATE INDEX jobs_ended_of_project ON jobs (project_id, standing, number) WHERE ended_at IS NOT NULL;
 CREATE INDEX jobs_waiting ON jobs (organisation_id, not_before, number) WHERE standing = 'queued';
-CREATE INDEX jobs_watched ON jobs (id) WHERE watch_at IS NOT NULL;
+CREATE INDEX jobs_live ON jobs (organisation_id, number) WHERE ended_at IS NULL;
+CREATE INDEX jobs_ended ON jobs (organisation_id, standing, number) WHERE ended_at IS NOT NULL;
+CREATE INDEX jobs_ended_of_project ON jobs (project_id, standing, number) WHERE ended_at IS NOT NULL;
+CREATE INDEX jobs_ended_and_watched ON jobs (watch_at) WHERE ended_at IS NOT NULL AND watch_at IS NOT NULL;
 
 -- One row per decision of the job machine: `seq` is the number of its last event, `events` a JSON
 -- array of what happened then.
@@ -94,14 +95,14 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_by_due ON outbox (due);
 
 CREATE TABLE feed (
-    seq BIGINT PRIMARY KEY,
     organisation_id TEXT NOT NULL,
+    seq BIGINT NOT NULL,
     at BIGINT NOT NULL,
     subject TEXT NOT NULL,
     id TEXT NOT NULL,
-    what TEXT NOT NULL
-);
-CREATE INDEX feed_of_organisation ON feed (organisation_id, seq);
+    what TEXT NOT NULL,
+    PRIMARY KEY (organisation_id, seq)
+) CLUSTERED;
 
 -- How many jobs stand how: per organisation (`scope` empty) and per project.
 CREATE TABLE counters (

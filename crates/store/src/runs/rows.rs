@@ -10,7 +10,7 @@ use crate::{
     Error,
     database::{Row, readers::Values},
     dialect::{Dialect, search},
-    runs::{Counts, Filter, JobRow, JournalEntry, RunRow, Slice, StepTimes},
+    runs::{Counts, Filter, JobRow, JournalEntry, RunRow, Slice, Standing, StepTimes},
 };
 
 /// The columns that [`run`] reads.
@@ -95,10 +95,11 @@ pub(super) fn list(
         values.push(standing.as_str().into());
         sql.push_str(&format!(" AND standing = ${}", values.len()));
     }
-    match filter.live {
-        // Written so that the index by standing serves it.
-        Some(true) => sql.push_str(" AND ended_at IS NULL AND standing IN ('queued', 'running')"),
-        Some(false) => sql.push_str(" AND ended_at IS NOT NULL"),
+    // The indexes of those that have ended and of those that have not are apart: say which.
+    let ended = filter.standing.map(|standing| matches!(standing, Standing::Ended(_)));
+    match filter.live.map(|live| !live).or(ended) {
+        Some(true) => sql.push_str(" AND ended_at IS NOT NULL"),
+        Some(false) => sql.push_str(" AND ended_at IS NULL"),
         None => {}
     }
     if let Some(project_id) = filter.project_id.filter(|_| table == "jobs") {

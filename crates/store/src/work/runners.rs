@@ -79,7 +79,8 @@ pub(super) fn list(
         rows.push(RunnerRow { runner, registered_at, seen_at, jobs });
     }
     let held = "SELECT id, runner_id FROM jobs WHERE organisation_id = $1 \
-                AND standing = 'running' ORDER BY number";
+                AND standing = 'running' \
+                AND ended_at IS NULL ORDER BY number";
     for mut row in tx.read_all(held, &[organisation_id.as_str().into()])? {
         let (job_id, holder) = (row.parsed(0)?, row.maybe_parsed::<RunnerId>(1)?);
         if let Some(row) = rows.iter_mut().find(|row| Some(&row.runner.id) == holder.as_ref()) {

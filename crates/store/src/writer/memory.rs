@@ -154,11 +154,15 @@ impl Memory {
             timer_of: HashMap::new(),
         };
         memory.load_marks(connection)?;
-        let watched = "SELECT id, standing, watch_at FROM jobs WHERE watch_at IS NOT NULL";
-        for mut row in connection.read(watched, &[]).map_err(Failure::into_error)? {
-            let (job_id, standing, at) = (row.parsed(0)?, row.text(1)?, row.time(2)?);
-            let at = if standing == "running" { at.max(memory.settled_at) } else { at };
-            memory.set_timer(&job_id, Some(at));
+        for ended in ["ended_at IS NULL", "ended_at IS NOT NULL"] {
+            let watched = format!(
+                "SELECT id, standing, watch_at FROM jobs WHERE {ended} AND watch_at IS NOT NULL"
+            );
+            for mut row in connection.read(&watched, &[]).map_err(Failure::into_error)? {
+                let (job_id, standing, at) = (row.parsed(0)?, row.text(1)?, row.time(2)?);
+                let at = if standing == "running" { at.max(memory.settled_at) } else { at };
+                memory.set_timer(&job_id, Some(at));
+            }
         }
         let runners = "SELECT id, organisation_id, seen_at FROM runners";
         for mut row in connection.read(runners, &[]).map_err(Failure::into_error)? {
@@ -189,11 +193,19 @@ impl Memory {
             let mut rows = connection.read(sql, &[]).map_err(Failure::into_error)?;
             rows.first_mut().map_or(Ok(0), |row| row.natural(0))
         };
-        self.marks.feed = newest("SELECT COALESCE(MAX(seq), 0) FROM feed")?;
-        self.marks.audit = newest("SELECT COALESCE(MAX(seq), 0) FROM audit")?;
+        // Per organisation, so that an index answers.
+        self.marks.feed = newest(
+            "SELECT COALESCE(MAX((SELECT MAX(f.seq) FROM feed f WHERE f.organisation_id = o.id)), 0) \
+             FROM organisations o",
+        )?;
+        self.marks.audit = newest(
+            "SELECT COALESCE(MAX((SELECT MAX(a.seq) FROM audit a WHERE a.organisation_id = o.id)), \
+             0) FROM organisations o",
+        )?;
         for sql in [
             "SELECT COALESCE(MAX(number), 0) FROM runs",
-            "SELECT COALESCE(MAX(number), 0) FROM jobs",
+            "SELECT COALESCE(MAX(number), 0) FROM jobs \
+             WHERE run_number = (SELECT MAX(run_number) FROM jobs)",
             "SELECT COALESCE(MAX(id), 0) FROM streams",
             "SELECT COALESCE(MAX(place), 0) FROM pulls",
             "SELECT COALESCE(MAX(number), 0) FROM deliveries",

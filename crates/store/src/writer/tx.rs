@@ -115,6 +115,8 @@ impl<'a> Tx<'a> {
 
     /// Writes a row right away. Not for the tables that are collected.
     pub(crate) fn write(&mut self, sql: &str, values: &[Value<'_>]) -> Result<(), Error> {
+        // What is collected instead is ids, JSON and checked titles, so only this is looked through.
+        values.iter().try_for_each(Value::check)?;
         self.group.touched = true;
         let written = self.begin().and_then(|()| self.connection.write(sql, values));
         written.map_err(|failure| self.failed(failure))
