@@ -15,8 +15,9 @@ use crate::{
     state::AppState,
 };
 
-/// How long a runner may act on a grant.
-const GRANT: Duration = Duration::from_secs(600);
+/// How long nobody else may act on what a runner was granted. Short, since a killed runner's push waits
+/// for it: a push names the old and the new value of its branch, so that a late one changes nothing.
+const GRANT: Duration = Duration::from_secs(20);
 
 pub(super) fn grant_endpoint() -> Endpoint {
     let access = Access::Allows(Action::ExecuteEffect);
