@@ -114,8 +114,8 @@ fn changes(frame: &Frame, mut open: Vec<PullRequestSummary>) -> Vec<Need> {
                 href: links::change(&change.project, change.number),
                 ask,
                 why: Text::from(format!(
-                    "{} #{}, {} into {}{word}",
-                    change.project, change.number, change.head, change.base
+                    "{} #{} into {}{word}",
+                    change.project, change.number, change.base
                 )),
                 since: Some(frame.moment(change.updated_at)),
             }

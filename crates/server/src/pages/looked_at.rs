@@ -1,6 +1,6 @@
 //! Every page in every state, looked at in a browser: two widths, both themes, nothing on the console,
-//! nothing to scroll sideways, nothing serious for axe. The pictures stay in the system's
-//! temporary folder.
+//! nothing to scroll sideways, nothing serious for axe. The pictures stay below the
+//! target folder.
 
 use axum::{
     Json, Router,
@@ -58,8 +58,8 @@ async fn every_page_in_every_state_is_sound_in_a_browser() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let base = format!("http://{}", listener.local_addr().expect("an address"));
     let server = tokio::spawn(async move { axum::serve(listener, router()).await });
-    let pictures = std::env::temp_dir().join("windlass-pages");
-    let mut command = tools.script("look.mjs", &pictures);
+    let pictures = tools.pictures();
+    let mut command = tools.script("look.mjs");
     command.arg(&base);
     let output = tokio::task::spawn_blocking(move || command.output()).await.expect("joined");
     let output = output.expect("node starts");

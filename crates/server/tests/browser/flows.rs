@@ -33,8 +33,8 @@ async fn a_person_goes_from_sign_in_to_merge() {
     let house = House::new().await;
     house.project("shop").await;
     let link = house.handle().sign_in_link(true).await.expect("a link").expect("a link");
-    let pictures = std::env::temp_dir().join("windlass-pages");
-    let mut command = tools.script("flows.mjs", &pictures);
+    let pictures = tools.pictures();
+    let mut command = tools.script("flows.mjs");
     command.arg(&link).stdout(Stdio::piped()).stderr(Stdio::inherit());
     let mut person =
         tokio::process::Command::from(command).kill_on_drop(true).spawn().expect("node starts");

@@ -43,9 +43,14 @@ impl Tools {
         Ok(Self { folder: install()?, chromium })
     }
 
+    /// Where scripts leave their pictures: below the target folder.
+    pub(crate) fn pictures(&self) -> PathBuf {
+        self.folder.with_file_name("pictures")
+    }
+
     /// A script of `tests/browser`, to be started. It gets the browser's path as its first argument
-    /// and a folder for pictures as its second.
-    pub(crate) fn script(&self, name: &str, pictures: &Path) -> Command {
+    /// and the folder for pictures as its second.
+    pub(crate) fn script(&self, name: &str) -> Command {
         let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
         // Node finds packages beside the script, so the scripts are copied beside the packages.
         for entry in fs::read_dir(&here).expect("tests/browser can be read") {
@@ -59,7 +64,7 @@ impl Tools {
         command
             .arg(self.folder.join(name))
             .arg(&self.chromium)
-            .arg(pictures)
+            .arg(self.pictures())
             .env("HOME", &self.folder)
             .stdin(Stdio::null());
         command

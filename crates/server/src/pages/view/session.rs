@@ -268,6 +268,11 @@ impl Item {
         markdown::render(markdown)
     }
 
+    /// What the platform asked, exactly as it asked it.
+    pub(crate) fn plain(&self, text: &str) -> Text {
+        Text::from(text)
+    }
+
     /// What a command printed, with its colours.
     pub(crate) fn terminal(&self, output: &str) -> Html {
         Terminal::default().lines(cut(output.trim_end(), TOOL_MAX).0)
