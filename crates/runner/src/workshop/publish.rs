@@ -259,17 +259,14 @@ impl Pushing<'_> {
                     format!("the branch `{}` was moved by somebody else meanwhile", self.branch);
                 return self.record_failed("branch_moved", &why).await;
             }
-            let until = match granted_until {
-                Some(until) if self.place.job.now() < until => until,
-                _ => match self.ask().await? {
-                    Some(until) => *granted_until.insert(until),
-                    None => {
-                        tokio::time::sleep(AGAIN).await;
-                        continue;
-                    }
-                },
-            };
-            self.try_once(until).await?;
+            if granted_until.is_none_or(|until| self.place.job.now() >= until) {
+                granted_until = self.ask().await?;
+                if granted_until.is_none() {
+                    tokio::time::sleep(AGAIN).await;
+                    continue;
+                }
+            }
+            self.try_once().await?;
         }
     }
 
@@ -306,25 +303,26 @@ impl Pushing<'_> {
         })
     }
 
-    /// Pushes under the grant. What came of it is seen by looking again.
-    async fn try_once(&self, until: Time) -> Result<(), Attempted> {
+    /// Pushes under the grant. What came of it is seen by looking again. A long push may outlast its
+    /// grant: nobody else is granted while the lease holds, and once it is lost this future is dropped
+    /// and git with it.
+    async fn try_once(&self) -> Result<(), Attempted> {
         let name = RefName::branch(self.branch).map_err(|error| checkpoint::of_git(&error))?;
-        let left = until.since(self.place.job.now()).to_std();
         let push = self.place.work.repository.push(
             &self.place.work.remote,
             &name,
             self.commit,
             self.expected,
         );
-        match tokio::time::timeout(left, push).await {
-            Ok(Ok(_)) | Err(_) | Ok(Err(Error::Stale { .. })) => Ok(()),
-            Ok(Err(
+        match push.await {
+            Ok(_) | Err(Error::Stale { .. }) => Ok(()),
+            Err(
                 error @ (Error::Rejected { .. }
                 | Error::AuthFailed { .. }
                 | Error::RemoteMissing { .. }
                 | Error::Moved { .. }),
-            )) => self.record_failed("push_rejected", &with_causes(&error)).await,
-            Ok(Err(error)) => {
+            ) => self.record_failed("push_rejected", &with_causes(&error)).await,
+            Err(error) => {
                 tracing::debug!(%error, "a push failed and is tried again");
                 tokio::time::sleep(AGAIN).await;
                 Ok(())
