@@ -1,6 +1,12 @@
 //! The real binary, as a stranger uses it: real processes, real git, real environments, the demo's
 //! session files instead of a model.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "tests read how they were called, and say loudly what they skip"
+)]
+
 #[path = "whole/world.rs"]
 mod world;
 

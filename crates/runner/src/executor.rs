@@ -19,8 +19,7 @@ pub(crate) trait Executor: Send + Sync + 'static {
     fn open(&self, job: Arc<Job>) -> BoxFuture<'_, Result<Box<dyn Work>, Unopened>>;
 
     /// The job has ended and no later lease will ask for what was kept of it.
-    fn forget(&self, job_id: JobId) -> BoxFuture<'_, ()> {
-        drop(job_id);
+    fn forget(&self, _job_id: JobId) -> BoxFuture<'_, ()> {
         Box::pin(async {})
     }
 

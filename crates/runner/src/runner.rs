@@ -179,9 +179,10 @@ impl Runner {
             let held = runner.link.take_up(id.clone(), folder(&options.state_dir, &id), items);
             held.release("the runner was restarted");
             let link = runner.link.clone();
+            let executor = executor.clone();
             let abandon = runner.abandon.clone();
             runner.jobs.spawn(async move {
-                abandon.run_until_cancelled(settle(&link, &held)).await;
+                abandon.run_until_cancelled(settle(&link, &held, &*executor)).await;
             });
         }
         runner.loops = vec![
@@ -379,9 +380,7 @@ async fn see_through(leased: Leased) {
         }
     }
     drop(place);
-    if settle(&link, &held).await == JobStatus::Ended {
-        executor.forget(job.job_id.clone()).await;
-    }
+    settle(&link, &held, &*executor).await;
     job.look(|state| {
         if let Phase::Ended(end) = &state.phase {
             tracing::info!(job_id = %job.job_id, outcome = ?end.outcome, code = %end.code, "a job ended");
@@ -390,7 +389,7 @@ async fn see_through(leased: Leased) {
 }
 
 /// Waits until the server has all that a lease had to say, or wants none of it, and lets go of it.
-async fn settle(link: &Link, held: &Held) -> JobStatus {
+async fn settle(link: &Link, held: &Held, executor: &dyn Executor) {
     let mut told = held.told();
     let mut over_since = None;
     loop {
@@ -404,8 +403,12 @@ async fn settle(link: &Link, held: &Held) -> JobStatus {
             JobStatus::Lost => true,
         };
         if done {
+            // Before the journal forgets the lease: a kill in between is made up for by the next start.
+            if status == JobStatus::Ended {
+                executor.forget(held.id.job_id.clone()).await;
+            }
             link.let_go(held);
-            return status;
+            return;
         }
         tokio::select! {
             _ = told.changed() => {}

@@ -1,5 +1,7 @@
 //! The store, from outside, on both databases.
 
+#![expect(clippy::print_stderr, reason = "what is skipped is said loudly")]
+
 #[macro_use]
 #[path = "store/support.rs"]
 mod support;

@@ -232,8 +232,16 @@ fn skips(text: &str) -> Vec<String> {
 /// # Errors
 /// If one of them finds something.
 pub fn lint() -> Result<()> {
-    // A lint of the level `deny` or `forbid` fails; one of the level `warn` is printed.
-    let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--features", HEAVY];
+    let clippy = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--features",
+        HEAVY,
+        "--",
+        "--deny=warnings",
+    ];
     for arguments in [&["fmt", "--all", "--check"][..], &clippy] {
         let started = Instant::now();
         let status = Command::new(env!("CARGO"))

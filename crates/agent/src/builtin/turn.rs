@@ -198,7 +198,8 @@ impl Turn<'_> {
     }
 
     fn finish(&self, finish: Finish) -> Result<TurnEnd, Gone> {
-        self.voice.say(&finish.summary)?;
+        // A session's text is one stream: without a break the summary sticks to what was said before it.
+        self.voice.say(&format!("\n\n{}", finish.summary))?;
         match finish.gave_up {
             None => Ok(TurnEnd::Done),
             Some(report) => {

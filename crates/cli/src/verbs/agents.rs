@@ -28,9 +28,12 @@ pub(crate) async fn run(settings: &Settings, verb: Agents) -> Result<Exit> {
     }
 }
 
+/// The installed versions, by the name of the agent.
+type Versions = BTreeMap<String, Vec<String>>;
+
 /// The installed versions of each agent, and what looks installed but isn't usable.
-fn installed(root: &Path) -> Result<(BTreeMap<String, Vec<String>>, Vec<String>)> {
-    let mut versions = BTreeMap::<String, Vec<String>>::new();
+fn installed(root: &Path) -> Result<(Versions, Vec<String>)> {
+    let mut versions = Versions::new();
     let mut broken = Vec::new();
     if !root.exists() {
         return Ok((versions, broken));

@@ -181,7 +181,7 @@ pub(crate) fn again_as_an_ordinary_user(test: &str) {
     for path in [folder.path(), &copy] {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
-    let output = std::process::Command::new("setpriv")
+    let output = Command::new("setpriv")
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
         .arg(&copy)
         .args(["--exact", test])

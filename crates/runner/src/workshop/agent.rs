@@ -500,8 +500,10 @@ fn custom_settings(address: &str) -> known::Environment {
         ("OPENAI_BASE_URL", &door.openai),
         ("GOOGLE_GEMINI_BASE_URL", &door.gemini),
     ];
-    let mut environment = known::Environment::default();
-    environment.variables = variables.map(|(name, value)| (name.to_owned(), value.clone())).into();
+    let mut environment = known::Environment {
+        variables: variables.map(|(name, value)| (name.to_owned(), value.clone())).into(),
+        ..known::Environment::default()
+    };
     // Programs refuse to start without a key; the door drops whatever they send.
     for name in ["ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY"] {
         environment.variables.push((name.to_owned(), "windlass".to_owned()));

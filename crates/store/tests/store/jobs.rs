@@ -143,7 +143,7 @@ async fn a_lost_lease_queues_the_job_again_and_its_runner_learns_it(mut world: W
     world.report(world.reports(&first, 1, vec![started("a"), succeeded("a"), started("b")])).await;
     world.now = at(30);
     let watched = world.store.watch(world.now).await.expect("watched");
-    assert_eq!(watched.requeued, [first.job_id.clone()]);
+    assert_eq!(watched.requeued, std::slice::from_ref(&first.job_id));
     assert_eq!(world.report(world.reports(&first, 4, vec![succeeded("b")])).await.hold, Hold::Lost);
     let second = world.lease(1).await.pop().expect("it waits again");
     assert_eq!((second.epoch, second.state.requeues), (2, 1));
