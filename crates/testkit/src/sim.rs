@@ -130,7 +130,8 @@ pub fn run_many(first: u64, count: u64, threads: usize) -> Report {
 }
 
 impl Story {
-    fn add(&mut self, other: Self) {
+    /// Adds what another seed's world went through.
+    pub fn add(&mut self, other: Self) {
         self.jobs += other.jobs;
         self.messages += other.messages;
         self.crashes += other.crashes;

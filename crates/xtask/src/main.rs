@@ -51,7 +51,7 @@ enum Verb {
     },
     /// The simulated world: crashes, lost messages and late heartbeats, by seed.
     Sim {
-        /// Given to it as they are (`--seeds N`, `--seed S`).
+        /// Given to it as they are (`--seeds N`, `--first S`, `--seed S`, `--json`).
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -103,6 +103,6 @@ fn run(verb: Verb) -> Result<bool> {
             }
         },
         Verb::Chaos { arguments } => programs::measured("windlass-chaos", &arguments),
-        Verb::Sim { arguments } => programs::plain("windlass-testkit", "sim", &arguments),
+        Verb::Sim { arguments } => programs::plain("windlass-sim", &arguments),
     }
 }

@@ -4,12 +4,12 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-/// Runs one that needs nothing but its own crate.
+/// Runs one that doesn't start `windlass`.
 ///
 /// # Errors
 /// If it doesn't build or can't be started.
-pub fn plain(package: &str, program: &str, arguments: &[String]) -> Result<bool> {
-    run(&["--package", package, "--bin", program], arguments)
+pub fn plain(program: &str, arguments: &[String]) -> Result<bool> {
+    run(program, arguments)
 }
 
 /// Builds `windlass` and runs one that measures it.
@@ -26,11 +26,11 @@ pub fn measured(program: &str, arguments: &[String]) -> Result<bool> {
     let windlass = target_dir()?.join("release/windlass");
     let mut all = vec!["--windlass".to_owned(), windlass.to_string_lossy().into_owned()];
     all.extend_from_slice(arguments);
-    let selection = ["--package", "windlass-xtask", "--features", "heavy", "--bin", program];
-    run(&selection, &all)
+    run(program, &all)
 }
 
-fn run(selection: &[&str], arguments: &[String]) -> Result<bool> {
+fn run(program: &str, arguments: &[String]) -> Result<bool> {
+    let selection = ["--package", "windlass-xtask", "--features", "heavy", "--bin", program];
     let status = Command::new(env!("CARGO"))
         .args(["run", "--quiet", "--release", "--locked"])
         .args(selection)

@@ -126,11 +126,12 @@ impl Turn<'_> {
             }
             cut_off = 0;
             let calls = answer.calls.clone();
+            let spoke = !answer.text.is_empty();
             memory.conversation.push(Said::Answer(answer));
             if calls.is_empty() {
                 return Ok(TurnEnd::Done);
             }
-            if let Some(end) = self.run_calls(memory, &calls).await? {
+            if let Some(end) = self.run_calls(memory, &calls, spoke).await? {
                 return Ok(end);
             }
         }
@@ -173,11 +174,13 @@ impl Turn<'_> {
         }
     }
 
-    /// Runs the calls of one answer in order and puts their results into the conversation.
+    /// Runs the calls of one answer in order and puts their results into the conversation. `spoke` says
+    /// that the answer began with text.
     async fn run_calls(
         &self,
         memory: &mut Memory,
         calls: &[Call],
+        spoke: bool,
     ) -> Result<Option<TurnEnd>, Gone> {
         let mut results = Vec::new();
         let mut end = None;
@@ -186,6 +189,10 @@ impl Turn<'_> {
                 Err(problem) => (problem, false),
                 Ok(_) if end.is_some() => ("not done: you finished before".to_owned(), false),
                 Ok(Tool::Finish(finish)) => {
+                    // A session's text is one stream: what follows text at once would stick to it.
+                    if spoke && results.is_empty() {
+                        self.voice.say("\n\n")?;
+                    }
                     end = Some(self.finish(finish)?);
                     ("finished".to_owned(), true)
                 }
@@ -198,8 +205,7 @@ impl Turn<'_> {
     }
 
     fn finish(&self, finish: Finish) -> Result<TurnEnd, Gone> {
-        // A session's text is one stream: without a break the summary sticks to what was said before it.
-        self.voice.say(&format!("\n\n{}", finish.summary))?;
+        self.voice.say(&finish.summary)?;
         match finish.gave_up {
             None => Ok(TurnEnd::Done),
             Some(report) => {

@@ -1,7 +1,9 @@
 //! What people and machines get wrong: each gets an error that says what, where and what to do, and
 //! nothing is lost or half done.
 
-use std::fs;
+use std::{fs, process::Command};
+
+use windlass_run::Time;
 
 use crate::world::{World, git};
 
@@ -116,6 +118,57 @@ fn a_file_that_is_no_database_is_refused_and_left_as_it_is() {
     let ended = world.run(&["up", "--no-runner", "--listen", "127.0.0.1:0"]);
     assert_ne!(ended.code, Some(0), "{ended}");
     assert_eq!(fs::read_to_string(world.path("data/windlass.db")).expect("there"), "my diary");
+}
+
+#[test]
+fn a_database_of_a_newer_version_is_left_alone_with_what_to_do() {
+    let world = World::new();
+    world.up(&["--no-runner"]).stop();
+    let database = rusqlite::Connection::open(world.path("data/windlass.db")).expect("it opens");
+    let newer =
+        "INSERT INTO windlass_schema (number, name, digest, at) VALUES (999, 'later', '', 1)";
+    database.execute(newer, []).expect("it can be written");
+    database.close().expect("it closes");
+    let before = fs::read(world.path("data/windlass.db")).expect("it is there");
+    world
+        .run(&["up", "--no-runner", "--listen", "127.0.0.1:0"])
+        .says(1, &["a newer windlass", "999", "update windlass"]);
+    assert_eq!(fs::read(world.path("data/windlass.db")).expect("it is there"), before);
+}
+
+#[test]
+fn a_database_of_an_older_version_is_brought_up_to_date() {
+    let world = World::new();
+    world.up(&["--no-runner"]).stop();
+    fs::remove_file(world.path("data/windlass.db")).expect("it is there");
+    let url = format!("sqlite:{}", world.path("data/windlass.db").display());
+    let options = windlass_store::Options::new(world.path("data/blobs"), Time::from_micros(1));
+    tokio::runtime::Runtime::new()
+        .expect("a runtime")
+        .block_on(windlass_store::Store::prepare(&url, options, 1))
+        .expect("an older schema");
+    world.repository("api", &[("a", "1\n")]);
+    let _up = world.up(&["--no-runner"]);
+    world.run(&["run", "anything", "--repo", "api", "--detach"]).says(0, &["run_"]);
+    assert_eq!(world.json(&["--json", "runs"])["items"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn a_full_disk_is_said_and_nothing_is_kept() {
+    let world = World::new();
+    let data = world.path("data");
+    fs::create_dir(&data).expect("it can be made");
+    let mount = ["-t", "tmpfs", "-o", "size=300k", "tmpfs"];
+    let mounted = Command::new("mount").args(mount).arg(&data).output();
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        assert!(!windlass_testkit::must_run_all(), "a small disk can't be mounted");
+        eprintln!("SKIPPED a full disk: needs to mount a tmpfs: run it as root");
+        return;
+    }
+    let ended = world.run(&["up", "--no-runner", "--listen", "127.0.0.1:0"]);
+    let unmounted = Command::new("umount").arg(&data).status();
+    assert!(unmounted.is_ok_and(|status| status.success()), "the small disk stays");
+    ended.says(1, &["the disk is full", "free some space"]);
 }
 
 #[test]

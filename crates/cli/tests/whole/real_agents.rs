@@ -148,6 +148,21 @@ async fn a_denied_tool_leaves_no_change_whatever_the_agent_says() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_is_killed_at_work_ends_the_job_with_a_reason() {
+    if !is_soak() {
+        return;
+    }
+    for agent in AGENTS {
+        let kills = move |seen: &Seen| match &seen.prompt {
+            Some(prompt) if !prompt.tools.is_empty() => run(agent, "kill -9 -1"),
+            _ => says("A title"),
+        };
+        let stage = Stage::new(agent, Script::each(move |seen| kills(seen).into())).await;
+        ends_badly(agent, &stage.job(&[]).await);
+    }
+}
+
 fn ends_badly(agent: &str, job: &Value) {
     assert_eq!(job["end"]["outcome"], "failed", "{agent}: {job}");
     assert!(job["pull_request"].is_null(), "{agent}: {job}");

@@ -229,7 +229,7 @@ try {
   await page.goto(`${base}/settings`);
   await page.getByLabel("Name").first().fill("nightly");
   await page.getByRole("button", { name: "Make a token" }).click();
-  assert.match(await page.locator("#secret").innerText(), /^wl_\w{20}/);
+  assert.match(await page.locator("#secret").innerText(), /^wl_[\w-]{20}/);
   await sound(page, "token");
   await page.getByRole("button", { name: "Revoke nightly" }).click();
   await page.getByText("The token no longer works.").waitFor();
