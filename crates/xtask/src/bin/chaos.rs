@@ -87,8 +87,11 @@ async fn run(arguments: &Arguments) -> Result<bool> {
         if tasks.unfinished(&world).await < 12 {
             tasks.submit(&world).await;
         }
-        if kills < arguments.kills && random.random_bool(0.5) {
-            tokio::time::sleep(Duration::from_millis(random.random_range(5..400))).await;
+        tokio::time::sleep(Duration::from_millis(random.random_range(5..400))).await;
+        // Spread over the jobs: kills that follow each other too closely keep any job from its end.
+        let share = f64::from(kills) / f64::from(arguments.kills.max(1));
+        let due = share * arguments.jobs as f64 <= tasks.accepted() as f64;
+        if kills < arguments.kills && due && random.random_bool(0.5) {
             if let Some(victim) = world.kill_one(&mut random)? {
                 kills += 1;
                 say(format!("{kills:>4} {victim:<11} {} jobs accepted", tasks.accepted()));
