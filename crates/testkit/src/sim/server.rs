@@ -59,6 +59,8 @@ pub(super) struct Server {
     /// How jobs ended when that was first seen.
     ended: BTreeMap<JobId, End>,
     looked_at: Option<Time>,
+    /// True if the watchdog has something to wait for.
+    watches: bool,
 }
 
 /// Makes the database that every world begins with.
@@ -122,6 +124,7 @@ impl Server {
             lease_until: BTreeMap::new(),
             ended: BTreeMap::new(),
             looked_at: None,
+            watches: false,
         }
     }
 
@@ -169,14 +172,15 @@ impl Server {
         at_once(store.jobs(&self.organisation_id, filter, ALL)).map_err(|e| e.to_string())
     }
 
-    /// True if every job has ended and every effect for the server is settled.
+    /// True if every job has ended and every effect is settled: those for the server, and the grants
+    /// of runners, which the watchdog waits for.
     pub(super) fn all_over(&self) -> Result<bool, String> {
         let Some(store) = &self.store else { return Ok(false) };
         let counts = at_once(store.counts(&self.organisation_id, None));
         let counts = counts.map_err(|e| e.to_string())?;
         let forever = Time::from_micros(i64::MAX);
         let open = at_once(store.outbox(forever, 1)).map_err(|e| e.to_string())?;
-        Ok(counts.queued == 0 && counts.running == 0 && open.is_empty())
+        Ok(counts.queued == 0 && counts.running == 0 && open.is_empty() && !self.watches)
     }
 
     pub(super) fn what_is_left(&self) -> String {
@@ -321,11 +325,22 @@ impl World {
                 Answer::Leased(leased)
             }
             RunnerCall::Report(jobs) => {
-                let answers = at_once(store.report(id, jobs, TTL, now))?;
+                // Job by job: when the database fails under one of them, the others are kept, and
+                // their leases renewed, although the runner is told of the failure only.
+                let (mut answers, mut failed) = (vec![], None);
+                for job in jobs {
+                    match at_once(store.report(id.clone(), vec![job], TTL, now)) {
+                        Ok(answer) => answers.extend(answer),
+                        Err(error) => failed = Some(error),
+                    }
+                }
                 for answer in answers.iter().filter(|answer| answer.hold == Hold::Held) {
                     self.server.lease_until.insert(answer.job_id.clone(), now + TTL);
                 }
-                Answer::Reported(answers)
+                match failed {
+                    Some(error) => return Err(error),
+                    None => Answer::Reported(answers),
+                }
             }
             RunnerCall::Grant { job_id, epoch, key, looked } => {
                 let grant =
@@ -376,6 +391,7 @@ impl World {
             self.reconcile(&store, item)?;
         }
         self.server.looked_at = Some(now);
+        self.server.watches = watched.next.is_some();
         self.after(LOOK, Event::Server { life });
         Ok(())
     }
