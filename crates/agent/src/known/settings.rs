@@ -50,6 +50,14 @@ pub struct HomeFile {
     pub text: String,
 }
 
+impl HomeFile {
+    /// The command that writes it, to be executed inside the environment.
+    pub fn writer(&self) -> [&str; 6] {
+        const SCRIPT: &str = r#"cd && mkdir -p -- "$(dirname -- "$1")" && printf %s "$2" > "$1""#;
+        ["sh", "-euc", SCRIPT, "sh", &self.path, &self.text]
+    }
+}
+
 /// How one agent is configured.
 pub(super) type Settings = fn(&ModelDoor, Option<&str>, Mode) -> Environment;
 
@@ -94,6 +102,8 @@ pub(super) fn codex(door: &ModelDoor, model: Option<&str>, _mode: Mode) -> Envir
     let mut config = toml::toml! {
         model_provider = "windlass"
         check_for_update_on_startup = false
+        // The model door refuses what the provider would do in the world; Codex offers it unasked.
+        web_search = "disabled"
         [analytics]
         enabled = false
     };
@@ -192,6 +202,7 @@ mod tests {
         let environment = codex(&ModelDoor::at("http://127.0.0.1:1/"), Some("m\"x"), Mode::Full);
         let config: toml::Table = environment.files[0].text.parse().unwrap();
         assert_eq!(config["model"].as_str(), Some("m\"x"));
+        assert_eq!(config["web_search"].as_str(), Some("disabled"));
         assert_eq!(
             config["model_providers"]["windlass"]["base_url"].as_str(),
             Some("http://127.0.0.1:1/openai/v1")

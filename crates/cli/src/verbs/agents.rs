@@ -2,14 +2,16 @@
 
 use std::{collections::BTreeMap, ffi::OsString, path::Path, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use tokio::net::unix::pipe;
 use windlass_agent::{
     acp::{self, Limits, Streams, Tail},
     install::{self, HostNpm, Listed, Step},
-    known::{self, Agent, INSTALLED_UNDER, Licence, Mode, ModelDoor},
+    known::{self, Agent, HomeFile, INSTALLED_UNDER, Licence, Mode, ModelDoor},
 };
-use windlass_sandbox::{Bind, Client as Sandbox, EnvironmentId, Exec, Io, OperationId, Plan};
+use windlass_sandbox::{
+    Bind, Client as Sandbox, EnvironmentId, Exec, Io, OperationId, Plan, State,
+};
 
 use super::doctor::supervisor_argv;
 use crate::{
@@ -190,6 +192,9 @@ async fn in_environment(
     sandbox.create(&plan).await?;
     // Nobody answers at this door: a handshake calls no model.
     let environment = agent.environment(&ModelDoor::at("http://127.0.0.1:9"), None, Mode::Ask);
+    for (n, file) in environment.files.iter().enumerate() {
+        write_home_file(sandbox, &id, n, file).await?;
+    }
     let variables = environment.variables.into_iter();
     let exec = Exec {
         operation: OperationId::parse("agent")?,
@@ -221,5 +226,31 @@ async fn in_environment(
     sandbox.destroy(&id).await?;
     listening.abort();
     let met = met?;
-    Ok(format!("{met:?}"))
+    let name = met.name.as_deref().unwrap_or("it gives no name");
+    Ok(format!("{name}, modes: {}", met.modes.join(", ")))
+}
+
+/// Writes one file of settings into the home inside: some agents read nothing else.
+async fn write_home_file(
+    sandbox: &Sandbox,
+    id: &EnvironmentId,
+    n: usize,
+    file: &HomeFile,
+) -> Result<()> {
+    let exec = Exec {
+        operation: OperationId::parse(&format!("settings-{n}"))?,
+        argv: file.writer().map(OsString::from).into(),
+        env: vec![],
+        cwd: "/workspace/check".into(),
+        io: Io::Capture { limit_bytes: 1_000 },
+    };
+    sandbox.exec(id, &exec).await?;
+    let ended = sandbox.wait(id, &exec.operation).await?;
+    ensure!(
+        ended.state == State::Exited { code: 0 },
+        "~/{} could not be written inside ({:?})",
+        file.path,
+        ended.state
+    );
+    Ok(())
 }

@@ -118,14 +118,16 @@ async fn generate(
             return failure(wire.api(), StatusCode::BAD_REQUEST, &message);
         }
     };
-    if let Some(what) = refusal(state, wire, &asked, &asking.body) {
-        return failure(wire.api(), StatusCode::FORBIDDEN, &what);
-    }
     asked.model = model.unwrap_or(asked.model);
     asked.stream = stream.unwrap_or(asked.stream);
     let number = state.calls.fetch_add(1, Ordering::Relaxed);
     let id = format!("{}-{number}", state.options.call_prefix);
     let call = asked.call(id, wire, &asking.body, state.options.default_output_tokens);
+    if let Some(what) = refusal(state, wire, &asked, &asking.body) {
+        let status = StatusCode::FORBIDDEN;
+        record_refusal(state, call, asked.stream, since, status, Ended::Refused, &what);
+        return failure(wire.api(), status, &what);
+    }
     if let Err(spent) = state.options.meter.reserve(&call).await {
         let status = StatusCode::PAYMENT_REQUIRED;
         record_refusal(state, call, asked.stream, since, status, Ended::OverBudget, &spent.why);

@@ -43,6 +43,8 @@ pub enum Ended {
     ClientLeft,
     /// The budget did not cover it; nothing was sent.
     OverBudget,
+    /// The door did not let it through, for what it asked; nothing was sent.
+    Refused,
     /// The provider could not be reached, or the request could not be sent.
     Unreachable,
     /// A session file had no answer for it.

@@ -517,8 +517,7 @@ async fn write_home_file(
     file: &HomeFile,
     stop: &CancellationToken,
 ) -> Result<(), Broken> {
-    const SCRIPT: &str = r#"cd && mkdir -p -- "$(dirname -- "$1")" && printf %s "$2" > "$1""#;
-    let argv = ["sh", "-euc", SCRIPT, "sh", &file.path, &file.text].map(OsString::from).into();
+    let argv = file.writer().map(OsString::from).into();
     let exec = environment.exec("settings", argv)?;
     let ran = environment.run(exec, SETTINGS, stop, |_| Ok(())).await?;
     match ran {

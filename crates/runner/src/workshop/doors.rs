@@ -198,6 +198,7 @@ pub(super) fn serve_model(
             Ended::Failed
             | Ended::Cut
             | Ended::OverBudget
+            | Ended::Refused
             | Ended::Unreachable
             | Ended::Unexpected => {
                 let why = record
