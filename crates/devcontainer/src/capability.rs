@@ -1,0 +1,386 @@
+//! What a backend can honour, and what of a definition it can't: said before anything starts, with the
+//! place, never found out halfway.
+
+use serde::Serialize;
+
+use crate::{
+    configuration::{Base, Configuration, Gpu, Mount, MountKind},
+    merge::Merged,
+    path,
+    place::{Findings, Place},
+    read::place_of,
+    tree::Node,
+};
+
+/// What a backend can honour on one machine, under one policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Capabilities {
+    /// What messages call it: `process`, `oci`.
+    pub backend: String,
+    /// What it can start from.
+    pub bases: Bases,
+    /// Whether Features can be installed.
+    pub features: bool,
+    /// Folders of the host that may be bound, with everything below them.
+    pub binds: Vec<String>,
+    /// Whether named volumes can be mounted.
+    pub volumes: bool,
+    /// What happens to arguments for `docker run`.
+    pub run_arguments: RunArguments,
+    /// Whether a container may have all rights.
+    pub privileged: bool,
+    /// Capabilities that may be added, such as `SYS_PTRACE`.
+    pub added: Vec<String>,
+    /// Whether options for an engine's security can be applied.
+    pub security_options: bool,
+    /// Whether another user than the container's root can be had.
+    pub users: bool,
+    /// Whether `initializeCommand` can run in a throw-away place instead of on the host.
+    pub initialize: bool,
+    /// What the machine has to give.
+    pub machine: Machine,
+}
+
+/// What a backend can start from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Bases {
+    /// Ready images.
+    pub images: bool,
+    /// Dockerfiles.
+    pub dockerfiles: Dockerfiles,
+    /// Services of a Compose file.
+    pub compose: bool,
+}
+
+/// Which Dockerfiles can be built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Dockerfiles {
+    /// All: an engine builds them.
+    All,
+    /// Those that [`crate::dockerfile`] can plan.
+    Subset,
+    /// None.
+    None,
+}
+
+/// What happens to arguments for `docker run`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum RunArguments {
+    /// There is no `docker run`: they are told and ignored.
+    Ignored,
+    /// These are passed on (by the option's name, such as `--shm-size`), others refused.
+    Allowed(Vec<String>),
+}
+
+/// What a machine has to give. 0 is unknown and promises nothing against it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Machine {
+    /// Processors.
+    pub cpus: u64,
+    /// Memory in bytes.
+    pub memory: u64,
+    /// Disk in bytes.
+    pub storage: u64,
+    /// Whether there is a graphics processor.
+    pub gpu: bool,
+}
+
+impl Capabilities {
+    /// Our own namespaces, without an engine: Features run into a layer, Dockerfiles by the subset.
+    pub fn process(machine: Machine) -> Self {
+        Self {
+            backend: "process".to_owned(),
+            bases: Bases { images: true, dockerfiles: Dockerfiles::Subset, compose: false },
+            features: true,
+            binds: Vec::new(),
+            volumes: true,
+            run_arguments: RunArguments::Ignored,
+            privileged: false,
+            added: Vec::new(),
+            security_options: false,
+            users: true,
+            initialize: false,
+            machine,
+        }
+    }
+
+    /// A container engine with Docker's API.
+    pub fn oci(machine: Machine) -> Self {
+        let allowed = [
+            "--add-host",
+            "--cpus",
+            "--device-read-bps",
+            "--device-write-bps",
+            "--dns",
+            "--env",
+            "-e",
+            "--hostname",
+            "-h",
+            "--init",
+            "--label",
+            "-l",
+            "--memory",
+            "-m",
+            "--memory-swap",
+            "--name",
+            "--pids-limit",
+            "--shm-size",
+            "--stop-timeout",
+            "--sysctl",
+            "--tmpfs",
+            "--ulimit",
+            "--user",
+            "-u",
+            "--workdir",
+            "-w",
+        ];
+        Self {
+            backend: "oci".to_owned(),
+            bases: Bases { images: true, dockerfiles: Dockerfiles::All, compose: true },
+            run_arguments: RunArguments::Allowed(allowed.map(str::to_owned).to_vec()),
+            added: ["SYS_PTRACE"].map(str::to_owned).to_vec(),
+            ..Self::process(machine)
+        }
+    }
+}
+
+/// A definition as it was read, with the trees that know the places.
+#[derive(Clone, Copy, Debug)]
+pub struct Definition<'a> {
+    /// The configuration.
+    pub configuration: &'a Configuration,
+    /// Its tree.
+    pub configuration_node: &'a Node,
+    /// What applies in the end.
+    pub merged: &'a Merged,
+    /// Its tree.
+    pub merged_node: &'a Node,
+    /// The mount that brings the project inside, if one does.
+    pub workspace_mount: Option<&'a str>,
+    /// The folder outside that holds the project.
+    pub workspace_root: &'a str,
+}
+
+/// Says everything of a definition that a backend can't honour, or only otherwise than written.
+pub fn check(definition: &Definition<'_>, can: &Capabilities, findings: &mut Findings) {
+    base(definition, can, findings);
+    host_side(definition, can, findings);
+    rights(definition, can, findings);
+    mounts(definition, can, findings);
+    run_arguments(definition, can, findings);
+    machine(definition, can, findings);
+}
+
+fn base(definition: &Definition<'_>, can: &Capabilities, findings: &mut Findings) {
+    let node = definition.configuration_node;
+    let backend = &can.backend;
+    match &definition.configuration.base {
+        Base::Default => {}
+        Base::Image(_) if can.bases.images => {}
+        Base::Image(_) => findings.refuse(
+            place_of(node, "image"),
+            format!("the backend `{backend}` starts no images: choose the backend `oci`"),
+        ),
+        Base::Dockerfile(_) if can.bases.dockerfiles != Dockerfiles::None => {}
+        Base::Dockerfile(_) => {
+            let key = if node.get("build").is_some() { "build" } else { "dockerFile" };
+            findings.refuse(
+                place_of(node, key),
+                format!("the backend `{backend}` builds no Dockerfiles: name an `image`"),
+            );
+        }
+        Base::Compose(_) if can.bases.compose => {}
+        Base::Compose(_) => findings.refuse(
+            place_of(node, "dockerComposeFile"),
+            format!(
+                "the backend `{backend}` runs no Compose services: choose the backend `oci`, or \
+                 name an `image` and describe the services in .windlass/environment.yaml"
+            ),
+        ),
+    }
+    if !can.features && !definition.configuration.features.is_empty() {
+        let what = format!("the backend `{backend}` installs no Features: put them in the image");
+        findings.refuse(place_of(node, "features"), what);
+    }
+}
+
+fn host_side(definition: &Definition<'_>, can: &Capabilities, findings: &mut Findings) {
+    if definition.configuration.initialize_command.is_some() && !can.initialize {
+        findings.refuse(
+            place_of(definition.configuration_node, "initializeCommand"),
+            "`initializeCommand` would run outside of the environment, on the runner, and doesn't: \
+             move what it does to `onCreateCommand`",
+        );
+    }
+    if !definition.configuration.app_port.is_empty() {
+        findings.warn(
+            place_of(definition.configuration_node, "appPort"),
+            "`appPort` publishes nothing on the host; the ports are reached as `forwardPorts` are",
+        );
+    }
+}
+
+fn rights(definition: &Definition<'_>, can: &Capabilities, findings: &mut Findings) {
+    let (settings, node) = (&definition.merged.settings, definition.merged_node);
+    let backend = &can.backend;
+    if settings.privileged == Some(true) && !can.privileged {
+        let what = format!(
+            "`privileged` gives all rights over the machine and isn't allowed on the backend \
+             `{backend}`: remove it, or name the one capability that is needed in `capAdd`"
+        );
+        findings.refuse(place_of(node, "privileged"), what);
+    }
+    for (i, capability) in settings.cap_add.iter().enumerate() {
+        let bare = capability.to_uppercase();
+        let bare = bare.strip_prefix("CAP_").unwrap_or(&bare);
+        if !can.added.iter().any(|allowed| allowed == bare) {
+            let what = format!(
+                "the capability `{capability}` isn't allowed on the backend `{backend}`: remove it \
+                 or ask the operator to allow it"
+            );
+            findings.refuse(element(node, "capAdd", i), what);
+        }
+    }
+    for (i, option) in settings.security_opt.iter().enumerate() {
+        if can.security_options {
+            break;
+        }
+        let place = element(node, "securityOpt", i);
+        // More confinement than asked for does no harm; less would.
+        if option.contains("unconfined") || option.contains("disable") {
+            let what = format!("`{option}` takes confinement away, which isn't allowed: remove it");
+            findings.refuse(place, what);
+        } else {
+            let what =
+                format!("`{option}` is for an engine; the backend `{backend}` has its own rules");
+            findings.warn(place, what);
+        }
+    }
+    for (key, user) in
+        [("remoteUser", &settings.remote_user), ("containerUser", &settings.container_user)]
+    {
+        let user = user.as_deref().unwrap_or("root");
+        if !can.users && !matches!(user, "root" | "0") {
+            let what = format!("the backend `{backend}` can't be `{user}` here and runs as root");
+            findings.warn(place_of(node, key), what);
+        }
+    }
+}
+
+fn mounts(definition: &Definition<'_>, can: &Capabilities, findings: &mut Findings) {
+    let node = definition.merged_node;
+    for (i, mount) in definition.merged.settings.mounts.iter().enumerate() {
+        one_mount(mount, element(node, "mounts", i), definition, can, findings);
+    }
+    if let Some(text) = definition.workspace_mount.filter(|text| !text.is_empty()) {
+        let place = place_of(definition.configuration_node, "workspaceMount");
+        match Mount::parse(text) {
+            Ok(mount) => one_mount(&mount, place, definition, can, findings),
+            Err(what) => findings.refuse(place, format!("`workspaceMount` {what}")),
+        }
+    }
+}
+
+fn one_mount(
+    mount: &Mount,
+    place: &Place,
+    definition: &Definition<'_>,
+    can: &Capabilities,
+    findings: &mut Findings,
+) {
+    let source = mount.source.as_deref().unwrap_or("");
+    if !mount.target.starts_with('/') {
+        let what = format!("the target `{}` isn't absolute: begin it with /", mount.target);
+        findings.refuse(place, what);
+    }
+    match mount.kind {
+        MountKind::Tmpfs => {}
+        MountKind::Volume if can.volumes => {
+            let is_name = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+            if !source.chars().all(is_name) || source.starts_with(['.', '-']) {
+                let what = format!("`{source}` is no volume's name: use letters, digits and `_.-`");
+                findings.refuse(place, what);
+            }
+        }
+        MountKind::Volume => {
+            let what = format!("the backend `{}` has no volumes: remove the mount", can.backend);
+            findings.refuse(place, what);
+        }
+        MountKind::Bind => {
+            let source = path::tidy(source);
+            let is_allowed = path::is_within(&source, definition.workspace_root)
+                || can.binds.iter().any(|folder| path::is_within(&source, folder));
+            if source.starts_with('/') && is_allowed {
+                return;
+            }
+            let what = format!(
+                "`{source}` is a folder of the host, which an environment doesn't see: use a \
+                 volume (`type=volume`), or ask the operator to allow the folder"
+            );
+            findings.refuse(place, what);
+        }
+    }
+}
+
+fn run_arguments(definition: &Definition<'_>, can: &Capabilities, findings: &mut Findings) {
+    let node = definition.configuration_node;
+    for (i, argument) in definition.configuration.run_args.iter().enumerate() {
+        let place = element(node, "runArgs", i);
+        let name = argument.split('=').next().unwrap_or(argument);
+        match &can.run_arguments {
+            RunArguments::Ignored => {
+                let what = format!(
+                    "`{argument}` is for `docker run`; the backend `{}` ignores it",
+                    can.backend
+                );
+                findings.warn(place, what);
+            }
+            RunArguments::Allowed(_) if !argument.starts_with('-') => {}
+            RunArguments::Allowed(allowed) if allowed.iter().any(|allowed| allowed == name) => {}
+            RunArguments::Allowed(_) => {
+                let what = format!(
+                    "`{name}` isn't among the allowed arguments of `docker run`: use the property \
+                     for it (`mounts`, `capAdd`, `init`, ...) or ask the operator to allow it"
+                );
+                findings.refuse(place, what);
+            }
+        }
+    }
+}
+
+fn machine(definition: &Definition<'_>, can: &Capabilities, findings: &mut Findings) {
+    let Some(needs) = &definition.merged.settings.host_requirements else { return };
+    let Some(node) = definition.merged_node.get("hostRequirements") else { return };
+    let has = &can.machine;
+    let amounts = [
+        ("cpus", needs.cpus, has.cpus, "processors"),
+        ("memory", needs.memory, has.memory, "bytes of memory"),
+        ("storage", needs.storage, has.storage, "bytes of disk"),
+    ];
+    for (key, needed, there, unit) in amounts {
+        if there > 0 && needed > there {
+            let what = format!(
+                "needs {needed} {unit}, this machine gives {there}: choose a larger environment \
+                 class or lower it"
+            );
+            findings.refuse(place_of(node, key), what);
+        }
+    }
+    match needs.gpu {
+        Some(Gpu::Required { .. }) if !has.gpu => {
+            let what = "needs a graphics processor, this machine gives none: choose another \
+                        environment class or write \"optional\"";
+            findings.refuse(place_of(node, "gpu"), what);
+        }
+        Some(Gpu::Required { .. } | Gpu::Optional) | None => {}
+    }
+}
+
+/// The place of an element of a list.
+fn element<'a>(node: &'a Node, key: &str, index: usize) -> &'a Place {
+    let list = node.get(key).and_then(Node::list);
+    match list.and_then(|list| list.get(index)) {
+        Some(element) => &element.place,
+        None => place_of(node, key),
+    }
+}

@@ -1,0 +1,33 @@
+//! Dev Container files: find, parse, substitute, merge, and plan a start from them.
+//!
+//! Pure: nothing here opens a file, reads a clock, draws a random number or looks at the process
+//! environment. Text comes in through [`Files`] and [`Request`], a [`Resolved`] goes out, and whoever
+//! starts environments acts on it. What the reference tool (`@devcontainers/cli`) would read is what
+//! this reads; the few intended differences are in `docs/devcontainer.md`, each with its reason.
+//!
+//! In reading order: a text becomes a located [`tree`], so that every complaint has a place;
+//! [`substitute`] replaces the variables in it; [`configuration`] reads it into types; [`merge`] joins
+//! it with what the image and the [`feature`]s bring; [`lifecycle`] orders the commands and
+//! [`capability`] says, before anything starts, what a backend can't honour. [`resolve()`] does all of
+//! that in one call.
+
+pub mod capability;
+pub mod compose;
+pub mod configuration;
+pub mod dockerfile;
+pub mod feature;
+pub mod find;
+pub mod lifecycle;
+pub mod merge;
+pub mod place;
+pub mod resolve;
+pub mod substitute;
+pub mod tree;
+pub mod workspace;
+
+mod path;
+mod read;
+
+pub use find::Files;
+pub use place::{Finding, Findings, Place, Refused, Severity};
+pub use resolve::{Request, Resolved, resolve};
