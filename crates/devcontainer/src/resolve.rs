@@ -122,6 +122,9 @@ impl Missing {
 pub fn resolve(request: &Request<'_>, files: &dyn Files) -> Result<Resolved, Refused> {
     let mut findings = Findings::default();
     let folder = path::tidy(&request.workspace.folder);
+    let git_root = request.workspace.git_root.as_deref().map(path::tidy);
+    let workspace = Workspace { folder: folder.clone(), git_root };
+    let request = &Request { workspace, ..request.clone() };
     let file = match find::find(files, &folder, request.named) {
         Ok(file) => file,
         Err(finding) => return Err(refused(findings, finding)),
