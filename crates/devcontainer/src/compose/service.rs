@@ -294,7 +294,7 @@ pub(super) fn environment_file(text: &str) -> Vec<(String, String)> {
         let (name, value) = line.strip_prefix("export ").unwrap_or(line).split_once('=')?;
         let value = value.trim();
         let quoted = ['"', '\''].iter().find_map(|quote| {
-            value.strip_prefix(*quote).and_then(|rest| rest.strip_suffix(*quote))
+            value.strip_prefix(*quote)?.split_once(*quote).map(|(inside, _)| inside)
         });
         let bare = || value.split(" #").next().unwrap_or(value).trim_end();
         Some((name.trim().to_owned(), quoted.unwrap_or_else(bare).to_owned()))

@@ -164,20 +164,22 @@ fn forward_ports(entries: &[&Node]) -> Option<Node> {
 /// The most of each.
 fn host_requirements(place: &Place, entries: &[&Node]) -> Option<Node> {
     let said = collect(entries, "hostRequirements");
-    let place = said.last().map_or(place, |node| &node.place);
+    let whole = said.last().map_or(place, |node| &node.place);
     let most = |key: &str, read: fn(&Node) -> u64| {
-        said.iter().filter_map(|node| node.get(key)).map(read).max().unwrap_or(0)
+        let said = said.iter().filter_map(|node| node.get(key));
+        let most = said.map(|node| (read(node), &node.place)).max_by_key(|(most, _)| *most);
+        most.unwrap_or((0, whole))
     };
     let cpus = most("cpus", number);
-    let [memory, storage] = ["memory", "storage"].map(|key| most(key, size));
+    let sizes = ["memory", "storage"].map(|key| (key, most(key, size)));
     let gpu = said.iter().filter_map(|node| node.get("gpu")).fold(None, graphics);
     let gpu = gpu.filter(is_truthy);
-    if cpus == 0 && memory == 0 && storage == 0 && gpu.is_none() {
+    if cpus.0 == 0 && sizes.iter().all(|(_, (size, _))| *size == 0) && gpu.is_none() {
         return None;
     }
-    let mut merged = Node::new(place, Value::Object(Vec::new()));
-    merged.set("cpus", Node::new(place, Value::Number(cpus.into())));
-    for (key, size) in [("memory", memory), ("storage", storage)] {
+    let mut merged = Node::new(whole, Value::Object(Vec::new()));
+    merged.set("cpus", Node::new(cpus.1, Value::Number(cpus.0.into())));
+    for (key, (size, place)) in sizes {
         if size > 0 {
             merged.set(key, Node::new(place, Value::Text(size.to_string())));
         }

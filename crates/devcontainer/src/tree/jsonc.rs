@@ -105,7 +105,7 @@ fn explain(places: &Lines<'_>, error: &ParseError) -> Finding {
         ParseErrorKind::SingleQuotedStringsNotAllowed => {
             "a string stands in single quotes: use double quotes".to_owned()
         }
-        ParseErrorKind::ExpectedComma => "a comma is missing before this".to_owned(),
+        ParseErrorKind::ExpectedComma => "a comma is missing here".to_owned(),
         ParseErrorKind::UnterminatedObject => "a `{` is never closed: add the `}`".to_owned(),
         ParseErrorKind::UnterminatedArray => "a `[` is never closed: add the `]`".to_owned(),
         ParseErrorKind::UnterminatedCommentBlock => {

@@ -163,15 +163,15 @@ impl Case {
         if merged.pointer("/hostRequirements/memory") == Some(&json!("-Infinity")) {
             remove(&mut merged, "hostRequirements");
         }
+        let mut workspace = take(&mut said, "workspace").unwrap();
+        if workspace["workspaceMount"].is_null() {
+            remove(&mut workspace, "workspaceMount");
+        }
         let sets = said.pointer("/featuresConfiguration/featureSets").and_then(Value::as_array);
         let features = sets.into_iter().flatten().map(|set| {
             set.pointer("/sourceInformation/userFeatureId").cloned().unwrap_or(Value::Null)
         });
         let asked = fs::read_to_string(answers.join("asked")).unwrap_or_default();
-        let mut workspace = take(&mut said, "workspace").unwrap();
-        if workspace["workspaceMount"].is_null() {
-            remove(&mut workspace, "workspaceMount");
-        }
         Ok(normal(json!({
             "configuration": configuration,
             "workspace": workspace,

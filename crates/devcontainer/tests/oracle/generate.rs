@@ -28,14 +28,13 @@ pub(crate) fn cases(number: u32) -> Vec<Case> {
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    let ask =
-        prop_oneof![
-            Just(Ask::Configuration),
-            (proptest::option::weighted(0.8, label()), word()).prop_map(|(label, user)| {
-                Ask::Merged { label, user, environment: BTreeMap::new() }
-            }),
-            proptest::collection::btree_map(name(), text(), 0..4).prop_map(Ask::Container),
-        ];
+    let ask = prop_oneof![
+        Just(Ask::Configuration),
+        (proptest::option::weighted(0.8, label()), word()).prop_map(|(label, user)| {
+            Ask::Merged { label, user, environment: BTreeMap::new() }
+        }),
+        proptest::collection::btree_map(name(), text(), 0..4).prop_map(Ask::Container),
+    ];
     let place = prop_oneof![
         4 => Just((".devcontainer/devcontainer.json", "")),
         1 => Just((".devcontainer.json", "")),

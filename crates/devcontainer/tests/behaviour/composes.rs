@@ -1,0 +1,221 @@
+//! Services: read, merged, ordered, or refused with the place.
+
+use serde_json::json;
+use windlass_devcontainer::capability::{Capabilities, Machine};
+
+use crate::project::Project;
+
+fn project(compose: &str) -> Project {
+    Project::new("{ \"dockerComposeFile\": \"c.yml\", \"service\": \"app\" }")
+        .with(".devcontainer/c.yml", compose)
+        .on(Capabilities::oci(Machine::default()))
+}
+
+#[test]
+fn services_are_read_with_their_variables_and_defaults() {
+    let compose = r#"
+x-common: &common
+  environment: [A=1, "B=$NAME"]
+  user: 1000
+services:
+  app:
+    <<: *common
+    build: { context: .., dockerfile: docker/Dev, args: [V=1], target: dev }
+    command: sleep "in finity"
+    volumes:
+      - ..:/workspace:cached
+      - type: volume
+        source: cache
+        target: /cache
+        read_only: true
+    tmpfs: /run
+    depends_on:
+      db: { condition: service_healthy }
+    network_mode: service:db
+    ports: ["3000", "8080:80/udp", 127.0.0.1:5000:5000]
+    working_dir: /workspace
+    cap_add: [SYS_PTRACE]
+    restart: always
+  db:
+    image: postgres:${PG:-16}
+    environment: { POSTGRES_PASSWORD: "pa$$word", EMPTY: , NUMBER: 1, FLAG: yes }
+    healthcheck:
+      test: [CMD-SHELL, pg_isready]
+      interval: 1m30s
+      timeout: 500ms
+      retries: 3
+volumes: { cache: {} }
+"#;
+    let mut project = project(compose).with(".devcontainer/.env", "NAME='from file' # x\nPG=15\n");
+    project = project.with("docker/Dev", "FROM base AS dev\nUSER dev\n");
+    project.environment.insert("PG".to_owned(), "17".to_owned());
+    assert_eq!(project.said(), Vec::<String>::new());
+    let resolved = project.resolve().unwrap();
+    assert_eq!(
+        (resolved.base_image.as_deref(), resolved.image_user.as_deref()),
+        (Some("base"), Some("dev"))
+    );
+    let none = serde_json::Value::Null;
+    let mount = |kind: &str,
+                 source: serde_json::Value,
+                 target: &str,
+                 read_only: bool,
+                 options: serde_json::Value| {
+        json!({ "kind": kind, "source": source, "target": target, "readOnly": read_only, "options": options })
+    };
+    let port = |target: u16, published: serde_json::Value, protocol: &str| json!({ "target": target, "published": published, "protocol": protocol });
+    assert_eq!(
+        serde_json::to_value(&resolved.compose).unwrap(),
+        json!({
+            "order": ["db", "app"],
+            "volumes": ["cache"],
+            "services": {
+                "app": {
+                    "place": "/p/.devcontainer/c.yml:6:3", "image": none,
+                    "build": {
+                        "dockerfile": "docker/Dev", "context": "/p", "args": { "V": "1" },
+                        "target": "dev", "cacheFrom": [], "options": [],
+                    },
+                    "environment": { "A": "1", "B": "from file" },
+                    "mounts": [
+                        mount("bind", json!("/p"), "/workspace", false, json!({ "cached": "" })),
+                        mount("volume", json!("cache"), "/cache", true, json!({})),
+                        mount("tmpfs", none.clone(), "/run", false, json!({})),
+                    ],
+                    "ports": [port(3000, none.clone(), "tcp"), port(80, json!(8080), "udp"), port(5000, json!(5000), "tcp")],
+                    "depends_on": { "db": { "condition": "healthy", "required": true } },
+                    "command": ["sleep", "in finity"], "entrypoint": none, "healthcheck": none,
+                    "user": "1000", "working_dir": "/workspace", "hostname": none,
+                    "network": { "of": "db" }, "init": false, "privileged": false,
+                    "cap_add": ["SYS_PTRACE"], "cap_drop": [], "security_opt": [], "labels": {}, "profiles": [],
+                },
+                "db": {
+                    "place": "/p/.devcontainer/c.yml:24:3", "image": "postgres:17", "build": none,
+                    "environment": { "POSTGRES_PASSWORD": "pa$word", "NUMBER": "1", "FLAG": "yes" },
+                    "mounts": [], "ports": [], "depends_on": {}, "command": none, "entrypoint": none,
+                    "healthcheck": {
+                        "test": "pg_isready", "interval": 90_000_000, "timeout": 500_000,
+                        "retries": 3, "start_period": 0,
+                    },
+                    "user": none, "working_dir": none, "hostname": none, "network": "project",
+                    "init": false, "privileged": false, "cap_add": [], "cap_drop": [],
+                    "security_opt": [], "labels": {}, "profiles": [],
+                },
+            },
+        })
+    );
+}
+
+#[test]
+fn later_files_add_to_earlier_ones() {
+    let first = "services:\n  app:\n    image: a\n    command: [one, two]\n    environment: [A=1, B=1]\n    volumes: ['x:/x', 'y:/y']\n    depends_on: [db]\n  db: { image: d }\n";
+    let second = "services:\n  app:\n    image: b\n    command: three\n    environment: { B: 2 }\n    volumes: ['z:/y']\n  more: { image: m, profiles: [extra] }\n";
+    let text =
+        r#"{ "dockerComposeFile": ["c.yml", "d.yml"], "service": "app", "runServices": ["more"] }"#;
+    let project =
+        Project::new(text).with(".devcontainer/c.yml", first).with(".devcontainer/d.yml", second);
+    let resolved = project.resolve().unwrap();
+    let compose = resolved.compose.unwrap();
+    let app = &compose.services["app"];
+    let mounts: Vec<_> = app
+        .mounts
+        .iter()
+        .map(|mount| (mount.source.as_deref().unwrap(), mount.target.as_str()))
+        .collect();
+    assert_eq!(mounts, [("x", "/x"), ("z", "/y")]);
+    assert_eq!(
+        json!([app.image, app.command, app.environment, compose.order, resolved.base_image]),
+        json!(["b", ["three"], { "A": "1", "B": "2" }, ["db", "app", "more"], "b"])
+    );
+}
+
+#[test]
+fn what_is_not_supported_or_wrong_is_refused_with_its_place() {
+    let cases = [
+        ("services: [", "c.yml:1:11: it can't be read as YAML"),
+        (
+            "services: { app: { image: i }, app: { image: j } }",
+            "c.yml:1:32: it can't be read as YAML",
+        ),
+        ("a: &a [*a]", "c.yml"),
+        ("x: 1", "c.yml:1:1: `x` isn't supported: remove it or describe it in a service"),
+        ("services: 1", "c.yml:1:11: `services` must be an object, it is a number"),
+        ("services: { app: 1 }", "c.yml:1:18: `services.app` must be an object, it is a number"),
+        (
+            "services: { other: { image: i } }",
+            "devcontainer.json:1:24: the service `app` isn't in /p/.devcontainer/c.yml: it has other",
+        ),
+        (
+            "services: { app: { build: ../.. } }",
+            "c.yml:1:27: `../..` lies outside of the project: move it inside",
+        ),
+        (
+            "services: { app: { } }",
+            "c.yml:1:13: the service `app` has neither `image` nor `build`: add one",
+        ),
+        (
+            "services: { app: { image: i, volume: [] } }",
+            "c.yml:1:30: `volume` isn't supported in a service here: remove it: did you mean `volumes`?",
+        ),
+        (
+            "services: { app: { image: i, extends: x } }",
+            "c.yml:1:30: `extends` isn't supported in a service here: remove it",
+        ),
+        (
+            "services: { app: { image: i, network_mode: host } }",
+            "c.yml:1:44: `network_mode` can't be `host`: an environment has its own network; remove it",
+        ),
+        (
+            "services: { app: { image: i, depends_on: [db] } }",
+            "c.yml:1:13: `app` depends on `db`, which isn't a service: add it",
+        ),
+        (
+            "services: { app: { image: i, depends_on: [b] }, b: { image: i, depends_on: [app] } }",
+            "c.yml:1:13: services wait for each other: app -> b -> app; break the circle",
+        ),
+        (
+            "services: { app: { image: i, ports: [\"a:b\"] } }",
+            "c.yml:1:38: `ports[0]` can't be `a:b`: write port, or outer:inner",
+        ),
+        (
+            "services: { app: { image: i, volumes: [\"a:b:c:d\"] } }",
+            "c.yml:1:40: `volumes[0]` can't be `a:b:c:d`: write source:target or source:target:ro",
+        ),
+        (
+            "services: { app: { image: i, command: \"a 'b\" } }",
+            "c.yml:1:39: `command` has a quote that is never closed",
+        ),
+        (
+            "services: { app: { image: i, healthcheck: { test: [x], interval: soon } } }",
+            "c.yml:1:51: `test` must be a string, or a list that begins with CMD, CMD-SHELL or NONE, it is a list",
+        ),
+        ("services: { app: { image: \"${X:?set me}\" } }", "c.yml:1:27: `X` must be set: set me"),
+        (
+            "services: { app: { image: \"a$\" } }",
+            "c.yml:1:27: a `$` names no variable: write `$$` for a plain `$`",
+        ),
+        (
+            "services: { app: { image: i, env_file: gone } }",
+            "c.yml:1:40: the file /p/.devcontainer/gone isn't there: add it or change the path",
+        ),
+        (
+            "networks: { n: { external: true } }\nservices: { app: { image: i } }",
+            "c.yml:1:13: the network `n` is outside of the project: remove it",
+        ),
+    ];
+    for (compose, expected) in cases {
+        let said = project(compose).said();
+        let first = said.first().cloned().unwrap_or_default();
+        let expected = expected.replace("/p/.devcontainer/", "");
+        assert!(first.starts_with(&expected), "{compose}: {said:#?}");
+    }
+    let on_process = Project::new("{ \"dockerComposeFile\": \"c.yml\", \"service\": \"app\" }")
+        .with(".devcontainer/c.yml", "services: { app: { image: i } }")
+        .on(Capabilities::process(Machine::default()));
+    assert_eq!(
+        on_process.said(),
+        [
+            "devcontainer.json:1:24: the backend `process` runs no Compose services: choose the backend `oci`, or name an `image` and describe the services in .windlass/environment.yaml"
+        ]
+    );
+}
