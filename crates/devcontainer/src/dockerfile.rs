@@ -110,7 +110,7 @@ impl Dockerfile {
     /// Where it starts from and which user it ends as.
     ///
     /// # Errors
-    /// A target that isn't a stage, said at `place`.
+    /// A target that isn't a stage, said at `place`, or a `FROM` that can't be worked out.
     pub fn origin(&self, choice: &Choice<'_>, place: &Place) -> Result<Origin, Finding> {
         let mut stages = vec![self.target(choice.target, place)?];
         let image = loop {
@@ -130,16 +130,18 @@ impl Dockerfile {
             let mut arguments = IndexMap::new();
             for (place, instruction) in &stage.instructions {
                 let expansion = Expansion { place, environment: &scope, arguments: &arguments };
+                // An engine understands more than we do: what it can't do, it says when it builds.
                 match instruction {
                     Instruction::User(written) => {
-                        user = Some(expansion.word(written)?).filter(|user| !user.is_empty());
+                        let written = expansion.word(written).unwrap_or_default();
+                        user = Some(written).filter(|user| !user.is_empty());
                     }
                     Instruction::Env(pairs) => {
-                        let pairs = expansion.pairs(pairs)?;
+                        let pairs = expansion.pairs(pairs).unwrap_or_default();
                         scope.extend(pairs);
                     }
                     Instruction::Arg(declared) => {
-                        let values = self.values(declared, choice, &expansion)?;
+                        let values = self.values(declared, choice, &expansion).unwrap_or_default();
                         arguments.extend(values);
                     }
                     _ => {}

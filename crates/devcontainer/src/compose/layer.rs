@@ -20,7 +20,7 @@ pub(super) fn normal(file: &Node) -> Node {
 
 fn service(node: &mut Node) {
     for key in ["environment", "labels"] {
-        with(node, key, |node| pairs_to_map(node));
+        with(node, key, pairs_to_map);
     }
     with(node, "depends_on", |node| {
         let started = |place: &Place| {
@@ -41,7 +41,7 @@ fn service(node: &mut Node) {
             }
             None => node.clone(),
         };
-        with(&mut build, "args", |node| pairs_to_map(node));
+        with(&mut build, "args", pairs_to_map);
         build
     });
     for key in ["env_file", "tmpfs"] {

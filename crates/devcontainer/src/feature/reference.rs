@@ -193,7 +193,13 @@ impl OciReference {
         if namespace.is_empty() {
             return Err(wrong("write registry/owner/name"));
         }
-        if registry.is_empty() || !namespace.iter().chain([id]).all(|part| is_path_part(part)) {
+        if !registry.contains(['.', ':']) && *registry != "localhost" {
+            return Err(wrong(
+                "it must begin with a registry's host, such as ghcr.io; Features of GitHub releases \
+                 aren't supported",
+            ));
+        }
+        if !namespace.iter().chain([id]).all(|part| is_path_part(part)) {
             return Err(wrong("each part is letters and digits, joined by `.`, `_` or `-`"));
         }
         Ok(Self {

@@ -173,8 +173,8 @@ fn host_requirements(place: &Place, entries: &[&Node]) -> Option<Node> {
     let cpus = most("cpus", number);
     let sizes = ["memory", "storage"].map(|key| (key, most(key, size)));
     let gpu = said.iter().filter_map(|node| node.get("gpu")).fold(None, graphics);
-    let gpu = gpu.filter(is_truthy);
-    if cpus.0 == 0 && sizes.iter().all(|(_, (size, _))| *size == 0) && gpu.is_none() {
+    let has_gpu = gpu.as_ref().is_some_and(is_truthy);
+    if cpus.0 == 0 && sizes.iter().all(|(_, (size, _))| *size == 0) && !has_gpu {
         return None;
     }
     let mut merged = Node::new(whole, Value::Object(Vec::new()));

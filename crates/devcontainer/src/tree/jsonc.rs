@@ -25,6 +25,11 @@ const OPTIONS: ParseOptions = ParseOptions {
     allow_extended_string_escapes: false,
 };
 
+/// Trees are walked by recursion, and what deserves the name of a configuration is far from this.
+const DEEPEST: u32 = 100;
+
+const TOO_DEEP: &str = "it is nested more than 100 deep: that is no configuration";
+
 /// Reads a text. A key that stands twice in an object is told as a warning; the last one counts.
 ///
 /// # Errors
@@ -35,7 +40,7 @@ pub fn parse(file: &str, text: &str, findings: &mut Findings) -> Result<Node, Fi
     let parsed = parse_to_ast(text, &CollectOptions::default(), &OPTIONS)
         .map_err(|error| explain(&places, &error))?;
     match parsed.value {
-        Some(value) => convert(&places, value, findings),
+        Some(value) => convert(&places, value, 0, findings),
         None => Err(refusal(
             Place::whole(file),
             "it is empty: write a JSON object, such as { \"image\": \"debian:12\" }".to_owned(),
@@ -46,15 +51,19 @@ pub fn parse(file: &str, text: &str, findings: &mut Findings) -> Result<Node, Fi
 fn convert(
     places: &Lines<'_>,
     value: ast::Value<'_>,
+    depth: u32,
     findings: &mut Findings,
 ) -> Result<Node, Finding> {
     let place = places.at(value.start());
+    if depth > DEEPEST {
+        return Err(refusal(place, TOO_DEEP.to_owned()));
+    }
     let value = match value {
         ast::Value::NullKeyword(_) => Value::Null,
         ast::Value::BooleanLit(literal) => Value::Bool(literal.value),
-        ast::Value::NumberLit(literal) => match serde_json::from_str(literal.value) {
-            Ok(number) => Value::Number(number),
-            Err(_) => {
+        ast::Value::NumberLit(literal) => match number(literal.value) {
+            Some(number) => Value::Number(number),
+            None => {
                 let what = format!("the number {} is too large", literal.value);
                 return Err(refusal(place, what));
             }
@@ -64,24 +73,36 @@ fn convert(
             array
                 .elements
                 .into_iter()
-                .map(|element| convert(places, element, findings))
+                .map(|element| convert(places, element, depth + 1, findings))
                 .collect::<Result<_, _>>()?,
         ),
-        ast::Value::Object(object) => Value::Object(members(places, object, findings)?),
+        ast::Value::Object(object) => Value::Object(members(places, object, depth, findings)?),
     };
     Ok(Node { place, value })
+}
+
+/// Whole numbers of 64 bits are exact, others are the nearest float.
+fn number(literal: &str) -> Option<serde_json::Number> {
+    if let Ok(number) = literal.parse::<u64>() {
+        return Some(number.into());
+    }
+    if let Ok(number) = literal.parse::<i64>() {
+        return Some(number.into());
+    }
+    serde_json::Number::from_f64(literal.parse().ok()?)
 }
 
 fn members(
     places: &Lines<'_>,
     object: ast::Object<'_>,
+    depth: u32,
     findings: &mut Findings,
 ) -> Result<Vec<Member>, Finding> {
     let mut members: Vec<Member> = Vec::with_capacity(object.properties.len());
     for property in object.properties {
         let place = places.at(property.range.start);
         let key = property.name.into_string();
-        let node = convert(places, property.value, findings)?;
+        let node = convert(places, property.value, depth + 1, findings)?;
         // A file of a few hundred keys is the largest seen; the square is small.
         if let Some(first) = members.iter_mut().find(|member| member.key == key) {
             let line = first.place.line;
@@ -99,9 +120,7 @@ fn members(
 
 fn explain(places: &Lines<'_>, error: &ParseError) -> Finding {
     let what = match error.kind() {
-        ParseErrorKind::NestingDepthExceeded => {
-            "it is nested too deeply to be a configuration".to_owned()
-        }
+        ParseErrorKind::NestingDepthExceeded => TOO_DEEP.to_owned(),
         ParseErrorKind::SingleQuotedStringsNotAllowed => {
             "a string stands in single quotes: use double quotes".to_owned()
         }

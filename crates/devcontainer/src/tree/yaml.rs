@@ -8,6 +8,10 @@ use serde_saphyr::{Location, Spanned};
 use super::{Member, Node, Value};
 use crate::place::{Finding, Place, Severity};
 
+/// The reader takes some 45 KiB of stack for each level when it isn't optimised; a thread has 2 MiB.
+/// Compose files are six deep.
+const DEEPEST: usize = 20;
+
 /// Reads a text of one document. Anchors and `<<` are worked out; a key that stands twice is refused.
 ///
 /// # Errors
@@ -17,6 +21,9 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Finding> {
     let mut options = serde_saphyr::Options::default();
     options.strict_booleans = true;
     options.with_snippet = false;
+    if let Some(budget) = &mut options.budget {
+        budget.max_depth = DEEPEST;
+    }
     let file: Arc<str> = file.into();
     match serde_saphyr::from_str_with_options::<Spanned<Raw>>(text, options) {
         Ok(raw) => Ok(locate(&file, raw)),

@@ -39,6 +39,12 @@ fn references_of_all_kinds_are_read_and_others_refused() {
         ),
         ("ghcr.io/go", Err("`ghcr.io/go` isn't an artifact's name: write registry/owner/name")),
         (
+            "owner/repository/go",
+            Err(
+                "`owner/repository/go` isn't an artifact's name: it must begin with a registry's host, such as ghcr.io; Features of GitHub releases aren't supported",
+            ),
+        ),
+        (
             "ghcr.io/a/b@sha256:12",
             Err(
                 "`ghcr.io/a/b@sha256:12` isn't an artifact's name: a digest is sha256: and 64 hexadecimal digits",

@@ -29,7 +29,10 @@ fn each_malformed_configuration_is_told_with_its_place_and_what_to_do() {
         ("{ \"a\": 1e999 }", "devcontainer.json:1:8: the number 1e999 is too large"),
         ("[]", "devcontainer.json:1:1: it must hold a JSON object, it is a list"),
         ("{ \"image\": 1 }", "devcontainer.json:1:12: `image` must be a string, it is a number"),
-        ("{ \"é😀\": 1, \"image\": 1 }", "devcontainer.json:1:21: `image` must be a string, it is a number"),
+        (
+            "{ \"é😀\": 1, \"image\": 1 }",
+            "devcontainer.json:1:21: `image` must be a string, it is a number",
+        ),
         (
             "{ \"mounts\": [\"source=a\"] }",
             "devcontainer.json:1:14: `mounts[0]` has no `target`: add `target=` and the path inside",

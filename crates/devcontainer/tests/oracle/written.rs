@@ -223,6 +223,12 @@ fn merging() -> Vec<Case> {
     }
     cases.push(Case::new("no label", full).merged(None));
     cases.push(Case::new("a running container", full).running(&[("A", "b")]));
+    let twice = r#"{ "image": "i", "postCreateCommand": "${containerEnv:A}" }"#;
+    cases.push(
+        Case::new("a variable in the value of a variable", twice)
+            .running(&[("A", "${containerEnv:B}"), ("B", "b")])
+            .differs("a value is never read for variables again; the tool does so when it merges"),
+    );
     let shouted = r#"{ "image": "i", "hostRequirements": { "memory": "8GB" } }"#;
     cases.push(
         Case::new("a size in capitals", shouted)
