@@ -47,12 +47,13 @@ fn we_read_configurations_as_the_reference_tool_does() {
     let verdicts = compare_all(&tool, &cases);
 
     let mut failures = Vec::new();
-    let mut agreed = 0;
+    let (mut agreed, mut refused) = (0, 0);
     for (case, verdict) in cases.iter().zip(&verdicts) {
         match (verdict, case.differs) {
             (Verdict::Agree, None) => agreed += 1,
+            (Verdict::BothRefuse, None) => refused += 1,
             (Verdict::Differ(_), Some(_)) => {}
-            (Verdict::Agree, Some(why)) => {
+            (Verdict::Agree | Verdict::BothRefuse, Some(why)) => {
                 failures.push(format!("{}: agrees, though it should differ: {why}", case.name));
             }
             (Verdict::Differ(how), None) => {
@@ -61,7 +62,10 @@ fn we_read_configurations_as_the_reference_tool_does() {
         }
     }
     let intended = cases.iter().filter(|case| case.differs.is_some()).count();
-    eprintln!("{agreed} of {} configurations agree, {intended} differ as intended", cases.len());
+    eprintln!(
+        "{} configurations: {agreed} agree, {refused} are refused by both, {intended} differ as intended",
+        cases.len()
+    );
     let shown = &failures[..failures.len().min(8)];
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), shown.join("\n\n"));
     assert!(generated < GENERATED || agreed >= 300, "only {agreed} configurations agree");

@@ -172,7 +172,9 @@ fn host_requirements(place: &Place, entries: &[&Node]) -> Option<Node> {
     };
     let cpus = most("cpus", number);
     let sizes = ["memory", "storage"].map(|key| (key, most(key, size)));
-    let gpu = said.iter().filter_map(|node| node.get("gpu")).fold(None, graphics);
+    // Who says nothing takes a `false` away, but nothing else.
+    let wishes = entries.iter().map(|entry| entry.get("hostRequirements")?.get("gpu"));
+    let gpu = wishes.fold(None, graphics);
     let has_gpu = gpu.as_ref().is_some_and(is_truthy);
     if cpus.0 == 0 && sizes.iter().all(|(_, (size, _))| *size == 0) && !has_gpu {
         return None;
@@ -191,11 +193,9 @@ fn host_requirements(place: &Place, entries: &[&Node]) -> Option<Node> {
 }
 
 /// One graphics processor that is enough for both: optional only if it is to both.
-fn graphics(first: Option<Node>, second: &Node) -> Option<Node> {
-    let Some(first) = first.filter(is_truthy) else { return Some(second.clone()) };
-    if !is_truthy(second) {
-        return Some(first);
-    }
+fn graphics(first: Option<Node>, second: Option<&Node>) -> Option<Node> {
+    let Some(first) = first.filter(is_truthy) else { return second.cloned() };
+    let Some(second) = second.filter(|node| is_truthy(node)) else { return Some(first) };
     if first.text() == Some("optional") && second.text() == Some("optional") {
         return Some(first);
     }

@@ -39,6 +39,7 @@ pub(crate) enum Ask {
 
 pub(crate) enum Verdict {
     Agree,
+    BothRefuse,
     Differ(String),
 }
 
@@ -110,7 +111,7 @@ impl Case {
         let theirs = self.theirs(tool, &folder, &answers);
         let ours = self.ours(&root, &folder);
         match (theirs, ours) {
-            (Err(_), Err(_)) => Verdict::Agree,
+            (Err(_), Err(_)) => Verdict::BothRefuse,
             (Err(theirs), Ok(_)) => Verdict::Differ(format!("they refuse, we don't: {theirs}")),
             (Ok(_), Err(ours)) => Verdict::Differ(format!("we refuse, they don't: {ours}")),
             (Ok(theirs), Ok(ours)) if theirs == ours => Verdict::Agree,
