@@ -1,9 +1,13 @@
 //! What a backend can honour, and what of a definition it can't: said before anything starts, with the
 //! place, never found out halfway.
 
+mod run_arguments;
+mod services;
+
 use serde::Serialize;
 
 use crate::{
+    compose,
     configuration::{Base, Configuration, Gpu, Mount, MountKind},
     merge::Merged,
     path,
@@ -11,6 +15,8 @@ use crate::{
     read::place_of,
     tree::Node,
 };
+
+pub use run_arguments::{RunOption, run_options};
 
 /// What a backend can honour on one machine, under one policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -68,8 +74,13 @@ pub enum Dockerfiles {
 pub enum RunArguments {
     /// There is no `docker run`: they are told and ignored.
     Ignored,
-    /// These are passed on (by the option's name, such as `--shm-size`), others refused.
-    Allowed(Vec<String>),
+    /// Options, such as `--shm-size`, are passed on or dropped with a warning; others are refused.
+    Listed {
+        /// What is passed on.
+        passed: Vec<String>,
+        /// What the platform decides itself.
+        dropped: Vec<String>,
+    },
 }
 
 /// What a machine has to give. 0 is unknown and promises nothing against it.
@@ -106,39 +117,15 @@ impl Capabilities {
 
     /// A container engine with Docker's API.
     pub fn oci(machine: Machine) -> Self {
-        let allowed = [
-            "--add-host",
-            "--cpus",
-            "--device-read-bps",
-            "--device-write-bps",
-            "--dns",
-            "--env",
-            "-e",
-            "--hostname",
-            "-h",
-            "--init",
-            "--label",
-            "-l",
-            "--memory",
-            "-m",
-            "--memory-swap",
-            "--name",
-            "--pids-limit",
-            "--shm-size",
-            "--stop-timeout",
-            "--sysctl",
-            "--tmpfs",
-            "--ulimit",
-            "--user",
-            "-u",
-            "--workdir",
-            "-w",
-        ];
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         Self {
             backend: "oci".to_owned(),
             bases: Bases { images: true, dockerfiles: Dockerfiles::All, compose: true },
-            run_arguments: RunArguments::Allowed(allowed.map(str::to_owned).to_vec()),
-            added: ["SYS_PTRACE"].map(str::to_owned).to_vec(),
+            run_arguments: RunArguments::Listed {
+                passed: owned(&run_arguments::PASSED),
+                dropped: owned(&run_arguments::DROPPED),
+            },
+            added: owned(&["SYS_PTRACE"]),
             ..Self::process(machine)
         }
     }
@@ -159,6 +146,8 @@ pub struct Definition<'a> {
     pub workspace_mount: Option<&'a str>,
     /// The folder outside that holds the project.
     pub workspace_root: &'a str,
+    /// The services, if there are some.
+    pub compose: Option<&'a compose::Project>,
 }
 
 /// Says everything of a definition that a backend can't honour, or only otherwise than written.
@@ -167,7 +156,8 @@ pub fn check(definition: &Definition<'_>, can: &Capabilities, findings: &mut Fin
     host_side(definition, can, findings);
     rights(definition, can, findings);
     mounts(definition, can, findings);
-    run_arguments(definition, can, findings);
+    run_arguments::check(definition, can, findings);
+    services::check(definition, can, findings);
     machine(definition, can, findings);
 }
 
@@ -231,30 +221,10 @@ fn rights(definition: &Definition<'_>, can: &Capabilities, findings: &mut Findin
         findings.refuse(place_of(node, "privileged"), what);
     }
     for (i, capability) in settings.cap_add.iter().enumerate() {
-        let bare = capability.to_uppercase();
-        let bare = bare.strip_prefix("CAP_").unwrap_or(&bare);
-        if !can.added.iter().any(|allowed| allowed == bare) {
-            let what = format!(
-                "the capability `{capability}` isn't allowed on the backend `{backend}`: remove it \
-                 or ask the operator to allow it"
-            );
-            findings.refuse(element(node, "capAdd", i), what);
-        }
+        added(capability, element(node, "capAdd", i), can, findings);
     }
     for (i, option) in settings.security_opt.iter().enumerate() {
-        if can.security_options {
-            break;
-        }
-        let place = element(node, "securityOpt", i);
-        // More confinement than asked for does no harm; less would.
-        if option.contains("unconfined") || option.contains("disable") {
-            let what = format!("`{option}` takes confinement away, which isn't allowed: remove it");
-            findings.refuse(place, what);
-        } else {
-            let what =
-                format!("`{option}` is for an engine; the backend `{backend}` has its own rules");
-            findings.warn(place, what);
-        }
+        security_option(option, element(node, "securityOpt", i), can, findings);
     }
     for (key, user) in
         [("remoteUser", &settings.remote_user), ("containerUser", &settings.container_user)]
@@ -264,6 +234,35 @@ fn rights(definition: &Definition<'_>, can: &Capabilities, findings: &mut Findin
             let what = format!("the backend `{backend}` can't be `{user}` here and runs as root");
             findings.warn(place_of(node, key), what);
         }
+    }
+}
+
+fn added(capability: &str, place: &Place, can: &Capabilities, findings: &mut Findings) {
+    let bare = capability.to_uppercase();
+    let bare = bare.strip_prefix("CAP_").unwrap_or(&bare);
+    if !can.added.iter().any(|allowed| allowed == bare) {
+        let what = format!(
+            "the capability `{capability}` isn't allowed on the backend `{}`: remove it or ask the \
+             operator to allow it",
+            can.backend
+        );
+        findings.refuse(place, what);
+    }
+}
+
+/// More confinement than asked for does no harm; less would.
+fn security_option(option: &str, place: &Place, can: &Capabilities, findings: &mut Findings) {
+    if can.security_options {
+        return;
+    }
+    if option.contains("unconfined") || option.contains("disable") {
+        let what = format!("`{option}` takes confinement away, which isn't allowed: remove it");
+        findings.refuse(place, what);
+    } else {
+        let backend = &can.backend;
+        let what =
+            format!("`{option}` is for an engine; the backend `{backend}` has its own rules");
+        findings.warn(place, what);
     }
 }
 
@@ -318,32 +317,6 @@ fn one_mount(
                  volume (`type=volume`), or ask the operator to allow the folder"
             );
             findings.refuse(place, what);
-        }
-    }
-}
-
-fn run_arguments(definition: &Definition<'_>, can: &Capabilities, findings: &mut Findings) {
-    let node = definition.configuration_node;
-    for (i, argument) in definition.configuration.run_args.iter().enumerate() {
-        let place = element(node, "runArgs", i);
-        let name = argument.split('=').next().unwrap_or(argument);
-        match &can.run_arguments {
-            RunArguments::Ignored => {
-                let what = format!(
-                    "`{argument}` is for `docker run`; the backend `{}` ignores it",
-                    can.backend
-                );
-                findings.warn(place, what);
-            }
-            RunArguments::Allowed(_) if !argument.starts_with('-') => {}
-            RunArguments::Allowed(allowed) if allowed.iter().any(|allowed| allowed == name) => {}
-            RunArguments::Allowed(_) => {
-                let what = format!(
-                    "`{name}` isn't among the allowed arguments of `docker run`: use the property \
-                     for it (`mounts`, `capAdd`, `init`, ...) or ask the operator to allow it"
-                );
-                findings.refuse(place, what);
-            }
         }
     }
 }

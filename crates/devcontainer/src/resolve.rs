@@ -36,7 +36,8 @@ pub struct Request<'a> {
     pub local_environment: &'a BTreeMap<String, String>,
     /// The labels that identify the environment; `None` leaves `${devcontainerId}` as it is.
     pub id_labels: Option<&'a BTreeMap<String, String>>,
-    /// The variables of the running container; `None` leaves `${containerEnv:NAME}` as it is.
+    /// The variables of the running container; `None` leaves `${containerEnv:NAME}` as it is: ask again
+    /// once it runs.
     pub container_environment: Option<&'a BTreeMap<String, String>>,
     /// What is known of images, by name.
     pub images: &'a BTreeMap<String, Image>,
@@ -107,6 +108,19 @@ pub struct Missing {
     pub images: Vec<String>,
 }
 
+impl Resolved {
+    /// The user that the container runs as.
+    pub fn container_user(&self) -> &str {
+        let image = self.image_user.as_deref().unwrap_or("root");
+        self.merged.settings.container_user.as_deref().unwrap_or(image)
+    }
+
+    /// The user that tools and lifecycle commands run as. They can write the project, so it is theirs.
+    pub fn remote_user(&self) -> &str {
+        self.merged.settings.remote_user.as_deref().unwrap_or_else(|| self.container_user())
+    }
+}
+
 impl Missing {
     /// True if nothing is missing.
     pub fn is_empty(&self) -> bool {
@@ -167,6 +181,7 @@ pub fn resolve(request: &Request<'_>, files: &dyn Files) -> Result<Resolved, Ref
             merged_node: &resolved.merged_configuration,
             workspace_mount: resolved.workspace.workspace_mount.as_deref(),
             workspace_root: &request.workspace.root(),
+            compose: resolved.compose.as_ref(),
         };
         capability::check(&definition, capabilities, &mut findings);
     }

@@ -2,7 +2,7 @@
 
 use crate::{configuration::ComposeChoice, place::Findings};
 
-use super::Project;
+use super::{Network, Project};
 
 /// The services that are asked for and everything they depend on, each after what it depends on. A
 /// circle is refused.
@@ -58,6 +58,15 @@ impl Walk<'_, '_> {
                 self.visit(needed);
             } else if dependency.required {
                 let what = format!("`{name}` depends on `{needed}`, which isn't a service: add it");
+                self.findings.refuse(&service.place, what);
+            }
+        }
+        if let Network::Of(other) = &service.network {
+            if self.project.services.contains_key(other) {
+                self.visit(other);
+            } else {
+                let what =
+                    format!("`{name}` is in the network of `{other}`, which isn't a service");
                 self.findings.refuse(&service.place, what);
             }
         }

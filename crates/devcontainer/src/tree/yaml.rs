@@ -32,7 +32,10 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Finding> {
                 Some(location) => place(&file, location),
                 None => Place::whole(&file),
             };
-            let what = format!("it can't be read as YAML: {}", error.without_snippet());
+            // The place is told before.
+            let message = error.without_snippet().to_string();
+            let message = message.split(" at line ").next().unwrap_or(&message);
+            let what = format!("it can't be read as YAML: {message}");
             Err(Finding { severity: Severity::Refuse, place, what })
         }
     }

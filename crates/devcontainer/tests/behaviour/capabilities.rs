@@ -40,9 +40,8 @@ fn the_process_backend_says_all_that_it_cannot_honour() {
             "devcontainer.json:8:5: `/var/run/docker.sock` is a folder of the host, which an environment doesn't see: use a volume (`type=volume`), or ask the operator to allow the folder",
             "devcontainer.json:12:5: the target `relative` isn't absolute: begin it with /",
             "devcontainer.json:12:5: `../up` is no volume's name: use letters, digits and `_.-`",
-            "devcontainer.json:14:15: warning: `--network=host` is for `docker run`; the backend `process` ignores it",
+            "devcontainer.json:14:15: warning: `--network` is for `docker run`; the backend `process` ignores it",
             "devcontainer.json:14:33: warning: `--shm-size` is for `docker run`; the backend `process` ignores it",
-            "devcontainer.json:14:47: warning: `1g` is for `docker run`; the backend `process` ignores it",
             "devcontainer.json:16:33: needs 8 processors, this machine gives 4: choose a larger environment class or lower it",
             "devcontainer.json:16:46: needs 34359738368 bytes of memory, this machine gives 17179869184: choose a larger environment class or lower it",
             "devcontainer.json:16:79: needs a graphics processor, this machine gives none: choose another environment class or write \"optional\"",
@@ -62,7 +61,7 @@ fn an_operator_may_allow_what_is_refused_by_default() {
     };
     let text = r#"{ "image": "i", "initializeCommand": "x", "privileged": true, "capAdd": ["cap_net_admin"],
         "mounts": ["type=bind,source=/srv/models/../models/a,target=/m"],
-        "runArgs": ["--shm-size=1g", "--init", "--memory", "1g"], "hostRequirements": { "gpu": true } }"#;
+        "runArgs": ["--shm-size=1g", "--init", "--memory", "1g", "--cap-add=NET_ADMIN"], "hostRequirements": { "gpu": true } }"#;
     assert_eq!(Project::new(text).on(capabilities).said(), Vec::<String>::new());
 }
 
@@ -85,4 +84,73 @@ fn what_an_image_or_a_feature_brings_is_judged_too() {
             "f/devcontainer-feature.json:1:25: the capability `SYS_ADMIN` isn't allowed on the backend `oci`: remove it or ask the operator to allow it",
         ]
     );
+}
+
+#[test]
+fn arguments_of_docker_run_are_taken_apart() {
+    let text = r#"{ "image": "i", "runArgs": [
+  "--shm-size", "1g", "evil-image",
+  "--name=x",
+  "-v", "/:/host",
+  "--cap-add", "SYS_ADMIN",
+  "--network=host",
+  "-it", "word",
+  "-uroot"
+] }"#;
+    let project = Project::new(text).on(Capabilities::oci(Machine::default()));
+    let refused = "isn't among the allowed arguments of `docker run`: use the property for it (`mounts`, `capAdd`, `init`, ...) or ask the operator to allow it";
+    assert_eq!(
+        project.said(),
+        [
+            "devcontainer.json:2:23: `evil-image` belongs to no option of `docker run`: remove it".to_owned(),
+            "devcontainer.json:3:3: warning: `--name` is the platform's to decide and is ignored".to_owned(),
+            format!("devcontainer.json:4:3: `-v` {refused}"),
+            "devcontainer.json:5:3: the capability `SYS_ADMIN` isn't allowed on the backend `oci`: remove it or ask the operator to allow it".to_owned(),
+            format!("devcontainer.json:6:3: `--network` {refused}"),
+            "devcontainer.json:7:3: warning: `-it` is the platform's to decide and is ignored".to_owned(),
+            "devcontainer.json:7:10: `word` belongs to no option of `docker run`: remove it".to_owned(),
+            format!("devcontainer.json:8:3: `-uroot` {refused}"),
+        ]
+    );
+}
+
+#[test]
+fn services_are_judged_as_the_environment_is() {
+    let compose = r#"services:
+  app: { image: i, network_mode: "service:gone", volumes: ["/var/run/docker.sock:/s", "..:/w", "data:/d"] }
+  db: { image: i, privileged: true, cap_add: [SYS_ADMIN], security_opt: [seccomp:unconfined], ports: ["1:1"] }
+"#;
+    let project = Project::new(r#"{ "dockerComposeFile": "c.yml", "service": "app" }"#)
+        .with(".devcontainer/c.yml", compose)
+        .on(Capabilities::oci(Machine::default()));
+    assert_eq!(
+        project.said(),
+        ["c.yml:2:3: `app` is in the network of `gone`, which isn't a service"]
+    );
+    let project = project.with(".devcontainer/c.yml", &compose.replace("gone", "db"));
+    assert_eq!(
+        project.said(),
+        [
+            "c.yml:2:3: `/var/run/docker.sock` is a folder of the host, which an environment doesn't see: use a volume (`type=volume`), or ask the operator to allow the folder",
+            "c.yml:3:3: the service `db` is `privileged`, which isn't allowed: remove it",
+            "c.yml:3:3: the capability `SYS_ADMIN` isn't allowed on the backend `oci`: remove it or ask the operator to allow it",
+            "c.yml:3:3: `seccomp:unconfined` takes confinement away, which isn't allowed: remove it",
+            "c.yml:3:3: warning: the ports of `db` are published nowhere; they are reached as `forwardPorts` are",
+        ]
+    );
+}
+
+#[test]
+fn users_come_from_the_project_the_image_or_are_root() {
+    let users = |text: &str, image_user: &str| {
+        let mut project = Project::new(text);
+        project.images.entry("i".to_owned()).or_default().user = image_user.to_owned();
+        let resolved = project.resolve().unwrap();
+        (resolved.container_user().to_owned(), resolved.remote_user().to_owned())
+    };
+    let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+    assert_eq!(users(r#"{ "image": "i" }"#, ""), pair("root", "root"));
+    assert_eq!(users(r#"{ "image": "i" }"#, "node"), pair("node", "node"));
+    assert_eq!(users(r#"{ "image": "i", "containerUser": "c" }"#, "node"), pair("c", "c"));
+    assert_eq!(users(r#"{ "image": "i", "remoteUser": "r" }"#, "node"), pair("node", "r"));
 }

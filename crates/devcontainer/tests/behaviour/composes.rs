@@ -49,7 +49,12 @@ volumes: { cache: {} }
     let mut project = project(compose).with(".devcontainer/.env", "NAME='from file' # x\nPG=15\n");
     project = project.with("docker/Dev", "FROM base AS dev\nUSER dev\n");
     project.environment.insert("PG".to_owned(), "17".to_owned());
-    assert_eq!(project.said(), Vec::<String>::new());
+    assert_eq!(
+        project.said(),
+        [
+            "c.yml:6:3: warning: the ports of `app` are published nowhere; they are reached as `forwardPorts` are"
+        ]
+    );
     let resolved = project.resolve().unwrap();
     assert_eq!(
         (resolved.base_image.as_deref(), resolved.image_user.as_deref()),
