@@ -9,7 +9,20 @@
 //! [`substitute`] replaces the variables in it; [`configuration`] reads it into types; [`merge`] joins
 //! it with what the image and the [`feature`]s bring; [`lifecycle`] orders the commands and
 //! [`capability`] says, before anything starts, what a backend can't honour. [`resolve()`] does all of
-//! that in one call.
+//! that in one call:
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use windlass_devcontainer::{Request, resolve, workspace::Workspace};
+//!
+//! let text = r#"{ "image": "debian:12", "postCreateCommand": "make", /* soon */ }"#;
+//! let files = BTreeMap::from([("/srv/app/.devcontainer.json".to_owned(), text.to_owned())]);
+//! let workspace = Workspace { folder: "/srv/app".to_owned(), git_root: None };
+//! let resolved = resolve(&Request::new(workspace), &files)?;
+//! assert_eq!(resolved.base_image.as_deref(), Some("debian:12"));
+//! assert_eq!(resolved.workspace.workspace_folder.as_deref(), Some("/workspaces/app"));
+//! # Ok::<(), windlass_devcontainer::Refused>(())
+//! ```
 
 pub mod capability;
 pub mod compose;

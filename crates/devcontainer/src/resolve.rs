@@ -47,6 +47,26 @@ pub struct Request<'a> {
     pub capabilities: Option<&'a Capabilities>,
 }
 
+static NO_VARIABLES: BTreeMap<String, String> = BTreeMap::new();
+static NO_IMAGES: BTreeMap<String, Image> = BTreeMap::new();
+static NO_FEATURES: BTreeMap<String, Fetched> = BTreeMap::new();
+
+impl Request<'_> {
+    /// Asks about a project of which nothing is known but its files.
+    pub fn new(workspace: Workspace) -> Self {
+        Self {
+            workspace,
+            named: None,
+            local_environment: &NO_VARIABLES,
+            id_labels: None,
+            container_environment: None,
+            images: &NO_IMAGES,
+            features: &NO_FEATURES,
+            capabilities: None,
+        }
+    }
+}
+
 /// What is known of an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {

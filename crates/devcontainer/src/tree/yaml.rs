@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::{Location, Spanned};
+use serde_saphyr::{Error, Location, Spanned};
 
 use super::{Member, Node, Value};
 use crate::place::{Finding, Place, Severity};
@@ -32,11 +32,28 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Finding> {
                 Some(location) => place(&file, location),
                 None => Place::whole(&file),
             };
-            // The place is told before.
-            let message = error.without_snippet().to_string();
-            let message = message.split(" at line ").next().unwrap_or(&message);
-            let what = format!("it can't be read as YAML: {message}");
+            let what = explain(&error);
             Err(Finding { severity: Severity::Refuse, place, what })
+        }
+    }
+}
+
+fn explain(error: &Error) -> String {
+    match error.without_snippet() {
+        Error::DuplicateMappingKey { key: Some(key), .. } => {
+            format!("the key `{key}` stands twice: remove one")
+        }
+        Error::RecursiveReferencesRequireWeakTypes { .. } => {
+            "an anchor holds itself: break the circle".to_owned()
+        }
+        Error::MultipleDocuments { .. } => "a second document begins: remove it".to_owned(),
+        Error::NonFiniteFloat { value, .. } => format!("the number {value} has no use here"),
+        Error::UnknownAnchor { .. } => "no anchor of this name stands before".to_owned(),
+        other => {
+            // The place is told before.
+            let message = other.to_string();
+            let message = message.split(" at line ").next().unwrap_or(&message);
+            format!("it can't be read as YAML: {message}")
         }
     }
 }

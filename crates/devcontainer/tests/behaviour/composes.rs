@@ -137,12 +137,14 @@ fn later_files_add_to_earlier_ones() {
 #[test]
 fn what_is_not_supported_or_wrong_is_refused_with_its_place() {
     let cases = [
-        ("services: [", "c.yml:1:11: it can't be read as YAML"),
+        ("services: [", "c.yml:1:11: it can't be read as YAML: unclosed bracket '['"),
         (
             "services: { app: { image: i }, app: { image: j } }",
-            "c.yml:1:32: it can't be read as YAML",
+            "c.yml:1:32: the key `app` stands twice: remove one",
         ),
-        ("a: &a [*a]", "c.yml"),
+        ("a: &a [*a]", "c.yml:1:8: an anchor holds itself: break the circle"),
+        ("a: *x", "c.yml:1:4: no anchor of this name stands before"),
+        ("a: b\n---\nc: d", "c.yml:3:1: a second document begins: remove it"),
         ("x: 1", "c.yml:1:1: `x` isn't supported: remove it or describe it in a service"),
         ("services: 1", "c.yml:1:11: `services` must be an object, it is a number"),
         ("services: { app: 1 }", "c.yml:1:18: `services.app` must be an object, it is a number"),
