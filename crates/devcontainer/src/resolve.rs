@@ -139,6 +139,16 @@ impl Resolved {
     pub fn remote_user(&self) -> &str {
         self.merged.settings.remote_user.as_deref().unwrap_or_else(|| self.container_user())
     }
+
+    /// The variables with which a Feature's `install.sh` runs as root, in the order of `features`. Only
+    /// `_CONTAINER_USER_HOME` and `_REMOTE_USER_HOME` are missing: they stand in the image's passwd.
+    pub fn install_environment(&self, feature: &Planned) -> BTreeMap<String, String> {
+        let mut environment: BTreeMap<String, String> =
+            feature.environment.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        environment.insert("_CONTAINER_USER".to_owned(), self.container_user().to_owned());
+        environment.insert("_REMOTE_USER".to_owned(), self.remote_user().to_owned());
+        environment
+    }
 }
 
 impl Missing {

@@ -1,7 +1,11 @@
 //! Laws that hold for any input: nothing panics, what is printed is read back, passes and merging do
 //! the same when they are done twice.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test fails by a panic and is steered by variables"
+)]
 
 use std::collections::BTreeMap;
 
@@ -138,8 +142,18 @@ fn node(value: &Value) -> Node {
     Node::from_json(&Place::whole("f"), value)
 }
 
+/// WINDLASS_TEST_SOAK=1 tries fifty times as many.
+fn size() -> ProptestConfig {
+    let is_soak = std::env::var("WINDLASS_TEST_SOAK").as_deref() == Ok("1");
+    ProptestConfig {
+        cases: if is_soak { 20_000 } else { 400 },
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(size())]
 
     #[test]
     fn no_text_makes_a_configuration_panic(text in prop_oneof![nearly_json(), ".{0,60}"]) {

@@ -143,6 +143,10 @@ fn what_is_remote_is_asked_for_and_then_ordered_and_locked() {
 
     let project = project.fetched("ghcr.io/x/y/dep", r#"{ "id": "dep", "version": "0.1.0" }"#);
     let resolved = project.resolve().unwrap();
+    let environment = resolved.install_environment(&resolved.features[0]);
+    let users: Vec<(&str, &str)> =
+        environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(users, [("_CONTAINER_USER", "root"), ("_REMOTE_USER", "root")]);
     let order: Vec<&str> =
         resolved.features.iter().map(|feature| feature.written.as_str()).collect();
     assert_eq!(order, ["./local", "ghcr.io/a/f/z:1", "ghcr.io/x/y/dep", "ghcr.io/a/f/b:2"]);
