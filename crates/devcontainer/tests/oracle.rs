@@ -34,8 +34,8 @@ fn we_read_configurations_as_the_reference_tool_does() {
             let is_due = std::env::var("WINDLASS_TEST_ALL").as_deref() == Ok("1");
             assert!(!is_due, "the reference tool is due: {needs}");
             eprintln!(
-                "SKIPPED we_read_configurations_as_the_reference_tool_does: needs {needs}: \
-                 WINDLASS_TEST_NPM=1 with node, npm and a package registry"
+                "SKIPPED we_read_configurations_as_the_reference_tool_does: needs node, npm and a \
+                 package registry: set WINDLASS_TEST_NPM=1 ({needs})"
             );
             return;
         }

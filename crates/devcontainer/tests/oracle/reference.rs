@@ -36,7 +36,7 @@ impl Tool {
     pub(crate) fn install() -> Result<Self, String> {
         let is_on = |name: &str| std::env::var(name).as_deref() == Ok("1");
         if !is_on("WINDLASS_TEST_NPM") && !is_on("WINDLASS_TEST_ALL") {
-            return Err("to be asked for".to_owned());
+            return Err("it wasn't asked for".to_owned());
         }
         let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
         let folder = target.join("devcontainers-cli-0.89.0");
