@@ -7,7 +7,7 @@
 
 use windlass_forge::{
     Forge, RepositoryName,
-    forge::{self, NewPullRequest, State, Update, Verdict},
+    forge::{self, NewPullRequest, State, Status, StatusState, Update, Verdict},
     local::{self as rules, Command, Open, Place, PullRequest},
 };
 use windlass_git::{Error, Oid, RefName, Remote, Repository, merge::Method};
@@ -19,6 +19,7 @@ use windlass_store::projects::Project;
 
 use super::{host, problem, token};
 use crate::{
+    links,
     local::{
         self,
         pulls::{self, Rows, common, keep_rounds, open::Wanted},
@@ -52,7 +53,23 @@ pub(crate) async fn open(
         pull = host.update(&name, pull.number, &update).await.map_err(problem)?;
     }
     take_in(app, project, wanted, &pull).await?;
+    set_status(app, host.as_ref(), &name, wanted).await;
     Ok((pull.number, pull.url))
+}
+
+/// Says at the host that the head is what a job made and the platform checked, with the job's page. A
+/// token that may not say so, or a host that is away for a moment, does not undo a pull request.
+async fn set_status(app: &AppState, host: &dyn Forge, name: &RepositoryName, wanted: &Wanted) {
+    let Ok(commit) = Oid::parse(&wanted.commit) else { return };
+    let status = Status {
+        context: "windlass".to_owned(),
+        state: StatusState::Success,
+        description: "The job ended well; its steps and checks are on its page".to_owned(),
+        url: Some(format!("{}{}", app.base_url(), links::job(&wanted.job_id))),
+    };
+    if let Err(error) = host.set_status(name, &commit, &status).await {
+        tracing::warn!(repository = %name, %error, "a commit status could not be set");
+    }
 }
 
 /// Looks whether a job's pull request is at the host already.
@@ -70,6 +87,7 @@ pub(crate) async fn find(
         None => Ok(None),
         Some(pull) => {
             take_in(app, project, wanted, &pull).await?;
+            set_status(app, host.as_ref(), &name, wanted).await;
             Ok(Some((pull.number, pull.url)))
         }
     }

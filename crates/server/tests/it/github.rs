@@ -89,6 +89,12 @@ async fn a_task_becomes_a_pull_request_on_github_that_is_reviewed_and_merged() {
     let found = house.get(PULL).await;
     assert_eq!(found["host_url"], format!("{}/acme/api/pull/1", host.root()));
     assert_eq!((&found["state"], &found["head_commit"]), (&json!("open"), &json!(head)));
+    let statuses = host.statuses("acme/api").await;
+    assert_eq!(statuses.len(), 1);
+    assert_eq!(
+        (&statuses[0]["context"], &statuses[0]["state"]),
+        (&json!("windlass"), &json!("success"))
+    );
     let patch = house.text(&format!("{PULL}/diff.patch")).await;
     assert!(patch.contains("+hello dear"), "{patch}");
 
