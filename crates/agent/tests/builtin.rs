@@ -122,7 +122,7 @@ async fn it_reads_edits_runs_and_finishes() {
                 calls("I look.", "read", json!({"path": "a.txt"})),
                 calls("", "edit", json!({"path": "a.txt", "old": "one", "new": "1"})),
                 calls("", "exec", json!({"command": "cat a.txt; exit 4"})),
-                finish("Done."),
+                calls("I am done.", "finish", json!({"summary": "Done."})),
             ]),
         )
         .await;
@@ -172,7 +172,7 @@ async fn it_reads_edits_runs_and_finishes() {
                 json!({"command": "cat a.txt; exit 4"}),
             ),
             update("tool-3", ToolStatus::Failed, Some("1\n(exit code 4)"), vec![]),
-            Event::Message { text: "Done.".to_owned() },
+            Event::Message { text: "I am done.\n\nDone.".to_owned() },
             Event::TurnEnded { stop_reason: "end_turn".to_owned() },
         ];
         let seen: Vec<Event> = played
@@ -184,7 +184,7 @@ async fn it_reads_edits_runs_and_finishes() {
             .cloned()
             .collect();
         assert_eq!(seen, expected, "{api:?}");
-        assert_eq!(played.outcome().last_message, "Done.");
+        assert_eq!(played.outcome().last_message, "I am done.\n\nDone.");
         assert_eq!(stage.server.unexpected(), 0);
         // The model is told what its tools brought.
         let last = stage.call_bodies().pop().unwrap().to_string();

@@ -190,10 +190,8 @@ impl Turn<'_> {
                 Ok(_) if end.is_some() => ("not done: you finished before".to_owned(), false),
                 Ok(Tool::Finish(finish)) => {
                     // A session's text is one stream: what follows text at once would stick to it.
-                    if spoke && results.is_empty() {
-                        self.voice.say("\n\n")?;
-                    }
-                    end = Some(self.finish(finish)?);
+                    let apart = if spoke && results.is_empty() { "\n\n" } else { "" };
+                    end = Some(self.finish(finish, apart)?);
                     ("finished".to_owned(), true)
                 }
                 Ok(tool) => self.run_tool(memory, call, tool).await?,
@@ -204,8 +202,8 @@ impl Turn<'_> {
         Ok(end)
     }
 
-    fn finish(&self, finish: Finish) -> Result<TurnEnd, Gone> {
-        self.voice.say(&finish.summary)?;
+    fn finish(&self, finish: Finish, apart: &str) -> Result<TurnEnd, Gone> {
+        self.voice.say(&format!("{apart}{}", finish.summary))?;
         match finish.gave_up {
             None => Ok(TurnEnd::Done),
             Some(report) => {

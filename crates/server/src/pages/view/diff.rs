@@ -176,6 +176,21 @@ pub(crate) enum Row {
     Form(Box<CommentForm>),
 }
 
+/// Rows in runs: changed lines that follow each other, and what stands between them. On a phone a run
+/// of changed lines is shown as all lines before, then all lines after.
+pub(crate) fn runs(rows: &[Row]) -> impl Iterator<Item = &[Row]> {
+    rows.chunk_by(|one, next| is_changed(one) == is_changed(next))
+}
+
+/// Whether a run of rows is of changed lines.
+pub(crate) fn is_change(run: &[Row]) -> bool {
+    run.first().is_some_and(is_changed)
+}
+
+fn is_changed(row: &Row) -> bool {
+    matches!(row, Row::Pair { is_kept: false, .. })
+}
+
 /// A line of one side.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Cell {
