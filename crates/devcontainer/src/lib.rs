@@ -8,7 +8,8 @@
 //! In reading order: a text becomes a located [`tree`], so that every complaint has a place;
 //! [`substitute`] replaces the variables in it; [`configuration`] reads it into types; [`merge`] joins
 //! it with what the image and the [`feature`]s bring; [`lifecycle`] orders the commands and
-//! [`capability`] says, before anything starts, what a backend can't honour. [`resolve()`] does all of
+//! [`capability`] says, before anything starts, what a backend can't honour. [`automation`] is the
+//! project's own file of services and tasks. [`resolve()`] does all of
 //! that in one call:
 //!
 //! ```
@@ -24,6 +25,7 @@
 //! # Ok::<(), windlass_devcontainer::Refused>(())
 //! ```
 
+pub mod automation;
 pub mod capability;
 pub mod compose;
 pub mod configuration;
@@ -33,6 +35,7 @@ pub mod find;
 pub mod lifecycle;
 pub mod merge;
 pub mod place;
+pub mod reserved;
 pub mod resolve;
 pub mod substitute;
 pub mod tree;
