@@ -51,6 +51,9 @@ pub(crate) enum Verb {
     /// List, install or check coding agents.
     #[command(subcommand)]
     Agents(Agents),
+    /// See what a repository says of its environment, and what of it can't be honoured.
+    #[command(subcommand)]
+    Environment(Environment),
     /// Make, list or revoke service tokens.
     #[command(subcommand)]
     Token(Token),
@@ -125,6 +128,40 @@ pub(crate) struct RunnerOptions {
     /// Processes for each environment.
     #[arg(long, env = "WINDLASS_PROCESSES", value_name = "N")]
     pub(crate) processes: Option<u32>,
+    /// What a repository's devcontainer.json and .windlass/environment.yaml count for.
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        env = "WINDLASS_ENVIRONMENT_DEFINITION",
+        value_name = "HOW"
+    )]
+    pub(crate) environment_definition: EnvironmentDefinition,
+}
+
+/// How a repository's definition of its environment is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EnvironmentDefinition {
+    /// What can't be honoured yet, such as an image, refuses the job.
+    Strict,
+    /// What can't be honoured yet is told in the job's log; the host's system folders stand in for an
+    /// image.
+    #[default]
+    Lenient,
+    /// Definitions are not read.
+    Off,
+}
+
+impl EnvironmentDefinition {
+    /// What the runner calls it.
+    pub(crate) fn strictness(self) -> windlass_runner::definition::Strictness {
+        use windlass_runner::definition::Strictness;
+        match self {
+            Self::Strict => Strictness::Strict,
+            Self::Lenient => Strictness::Lenient,
+            Self::Off => Strictness::Off,
+        }
+    }
 }
 
 impl RunnerOptions {
@@ -143,6 +180,9 @@ impl RunnerOptions {
         }
         if let Some(processes) = self.processes {
             all.extend(["--processes".into(), processes.to_string().into()]);
+        }
+        if let Some(how) = self.environment_definition.to_possible_value() {
+            all.extend(["--environment-definition".into(), how.get_name().into()]);
         }
         all
     }
@@ -446,6 +486,33 @@ pub(crate) enum Agents {
         /// Which one.
         name: String,
     },
+}
+
+/// `windlass environment`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Environment {
+    /// Print what devcontainer.json and .windlass/environment.yaml come to, without starting anything.
+    /// Exits with 8 if they are refused.
+    Resolve(Resolve),
+    /// Print only what is to be said about them. Exits with 8 if they are refused.
+    Check(Resolve),
+}
+
+/// Which project, and how it is judged.
+#[derive(Debug, Args)]
+pub(crate) struct Resolve {
+    /// The project's folder.
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// Judge as a runner with this option would.
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        env = "WINDLASS_ENVIRONMENT_DEFINITION",
+        value_name = "HOW"
+    )]
+    pub(crate) environment_definition: EnvironmentDefinition,
 }
 
 /// `windlass token`

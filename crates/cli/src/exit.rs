@@ -19,7 +19,7 @@ pub(crate) enum Exit {
     NoServer,
     /// The server refused: not signed in, or not allowed.
     Refused,
-    /// A check found something (`doctor`).
+    /// A check found something (`doctor`, `environment`).
     Found,
 }
 
@@ -34,7 +34,7 @@ Exit codes:
   5  the job was cancelled
   6  no server answers
   7  the server refused: not signed in, or not allowed
-  8  a check found something to mend (doctor)";
+  8  a check found something to mend (doctor, environment)";
 
 impl Exit {
     pub(crate) fn code(self) -> u8 {

@@ -5,6 +5,7 @@ mod agents;
 mod demo;
 mod doctor;
 mod embedded;
+mod environment;
 mod find;
 mod follow;
 mod job;
@@ -58,6 +59,7 @@ pub(crate) fn dispatch(arguments: Arguments) -> Result<Exit> {
         Verb::Project(verb) => wait(project::run(&settings, verb)),
         Verb::Runner(verb) => wait(runner::run(&settings, verb)),
         Verb::Agents(verb) => wait(agents::run(&settings, verb)),
+        Verb::Environment(verb) => environment::run(&settings, verb),
         Verb::Token(verb) => wait(token::run(&settings, verb)),
         Verb::User(verb) => wait(user::run(&settings, verb)),
         Verb::Doctor => doctor::run(&settings),

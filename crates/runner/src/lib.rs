@@ -14,6 +14,7 @@
 //! Never done here: deciding what a job may do (`policy`, the server), talking to the kernel
 //! (`sandbox`), believing what an agent says about its own success.
 
+pub mod definition;
 pub mod options;
 pub mod runner;
 pub mod tls;

@@ -8,6 +8,8 @@ use windlass_policy::network::LayerText;
 use windlass_run::Time;
 use windlass_sandbox::{Bind, Layers, Limits};
 
+use crate::definition::Strictness;
+
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> Time + Send + Sync>;
 
@@ -53,6 +55,8 @@ pub struct Options {
     pub limits: Limits,
     /// What must, and what should, be in force in each environment.
     pub layers: Layers,
+    /// How a repository's definition of its environment is taken.
+    pub environment_definition: Strictness,
     /// Tells the time.
     pub clock: Clock,
     /// For benchmarks only: jobs of no-op steps are done without an environment, and no other job is.

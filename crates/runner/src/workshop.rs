@@ -13,12 +13,15 @@
 pub(crate) mod agent;
 mod checkpoint;
 mod command;
+mod committed;
 mod doors;
 mod environment;
 mod facts;
 mod place;
 mod publish;
 mod repository;
+mod services;
+mod setup;
 mod trees;
 
 use std::{
@@ -44,6 +47,9 @@ use crate::{
 };
 
 use self::place::Place;
+
+/// The ports of the doors inside.
+pub(crate) const PORTS: [u16; 3] = [doors::NAMES[0].1, doors::NAMES[1].1, doors::NAMES[2].1];
 
 /// Makes places to work in.
 pub(crate) struct Workshop {

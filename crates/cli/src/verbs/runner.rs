@@ -121,6 +121,7 @@ fn options(settings: &Settings, verb: &arguments::Runner) -> Result<Options> {
         ca_bundle: ca_bundle(),
         limits: limits(&verb.options),
         layers: windlass_sandbox::Layers::default(),
+        environment_definition: verb.options.environment_definition.strictness(),
         clock: Arc::new(now),
         null_executor: verb.null_executor,
     })

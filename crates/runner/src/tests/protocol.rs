@@ -45,6 +45,7 @@ pub(super) fn options(url: &str, state_dir: &std::path::Path) -> Options {
         ca_bundle: None,
         limits: Default::default(),
         layers: Default::default(),
+        environment_definition: Default::default(),
         clock: Arc::new(now),
         null_executor: true,
     }

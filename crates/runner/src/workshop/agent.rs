@@ -25,7 +25,7 @@ use windlass_wire::session::Event;
 use super::{
     checkpoint, command,
     doors::{self, Watch},
-    environment::{Broken, Environment, PROGRAM, Ran, broken},
+    environment::{Broken, Environment, PROGRAM, Ran, broken, set_all},
     facts,
     place::{Attempt, Place},
     repository::with_causes,
@@ -55,7 +55,7 @@ pub(super) async fn run(
     let began = place.job.now();
     let deadline = tokio::time::Instant::now() + attempt.timeout;
     let session = place.job.held.open_session(&attempt.step_id, attempt.number, &place.redactor);
-    place.environment().await?;
+    place.environment(attempt).await?;
     let watch = Watch::new();
     let prefix = format!(
         "{}.{}.{}.{}.{:016x}",
@@ -65,7 +65,7 @@ pub(super) async fn run(
         attempt.number,
         rand::random::<u64>()
     );
-    let environment = place.environment().await?;
+    let environment = place.environment(attempt).await?;
     let address = environment.doors.model_address();
     let socket = environment.doors.model_socket();
     place.meter.begin_step(session.clone());
@@ -124,7 +124,7 @@ impl Step<'_> {
         let workshop = place.workshop.clone();
         let instructions = match self.harness {
             Harness::Known(agent) if agent.reads_agents_md => String::new(),
-            Harness::Known(_) | Harness::Custom { .. } => self.instructions(place).await?,
+            Harness::Known(_) | Harness::Custom { .. } => self.instructions(place, attempt).await?,
         };
         let settings = match self.harness {
             Harness::Known(agent) => agent.environment(
@@ -136,7 +136,7 @@ impl Step<'_> {
         };
         let log = attempt.log.clone();
         let stop = attempt.stop.clone();
-        let environment = place.environment().await?;
+        let environment = place.environment(attempt).await?;
         for file in &settings.files {
             write_home_file(environment, file, &stop)
                 .await
@@ -146,7 +146,8 @@ impl Step<'_> {
             .exec(&format!("{}-agent", attempt.step_id), self.argv.clone())
             .map_err(|error| broken(&workshop, &error))?
             .with_pipes();
-        exec.env.extend(settings.variables.iter().map(|(name, value)| (name.into(), value.into())));
+        // The agent's own settings win over whatever the repository would like to set.
+        set_all(&mut exec.env, settings.variables.iter().map(|(name, value)| (name, value)));
         let operation = exec.operation.clone();
         let started = environment
             .client
@@ -193,8 +194,12 @@ impl Step<'_> {
     }
 
     /// What the repository asks of agents.
-    async fn instructions(&self, place: &mut Place) -> Result<String, Attempted> {
-        let tree = place.environment().await?.host_tree.clone();
+    async fn instructions(
+        &self,
+        place: &mut Place,
+        attempt: &Attempt,
+    ) -> Result<String, Attempted> {
+        let tree = place.environment(attempt).await?.host_tree.clone();
         let gathered = tokio::task::spawn_blocking(move || instructions::gather(&tree, None)).await;
         let gathered = gathered.map_err(|error| Attempted::GiveBack(error.to_string()))?;
         let found = gathered.map_err(|error| Attempted::GiveBack(error.to_string()))?;

@@ -23,19 +23,20 @@ pub(super) async fn run(
     attempt: &Attempt,
 ) -> Result<Attempted, Attempted> {
     let workshop = place.workshop.clone();
+    place.environment(attempt).await?;
     let began = place.job.now();
-    let environment = place.environment().await?;
+    let environment = place.environment(attempt).await?;
     let exec = environment
         .exec(attempt.step_id.as_str(), Environment::shell(command))
         .map_err(|error| broken(&workshop, &error))?;
     let log = attempt.log.clone();
-    let ran =
-        environment.run(exec, attempt.timeout, &attempt.stop, |bytes| log.append(bytes)).await;
+    let ran = environment.run(exec, attempt.left(), &attempt.stop, |bytes| log.append(bytes)).await;
     let ran = ran.map_err(|error| match error {
         Broken::Environment(error) => broken(&workshop, &error),
         Broken::Disk(error) => checkpoint::disk_full(&error),
     })?;
     let refusals = environment.doors.refusals();
+    environment.services.detach();
     let took = place.job.now().since(began).to_std();
     place.facts.commands.push(Command { command: command.to_owned(), ended: in_words(&ran), took });
     if ran == Ran::Ended(State::Exited { code: 0 }) {

@@ -37,10 +37,14 @@ pub(super) const NAMES: [(&str, u16); 3] = [("model", 47101), ("git", 47102), ("
 /// How many refusals of the web door are remembered for the reason of a failure.
 const REFUSALS: usize = 20;
 
+/// The web door's address inside, the same in every environment.
+pub(super) fn web_address() -> String {
+    format!("http://127.0.0.1:{}", NAMES[2].1)
+}
+
 /// The doors of one environment.
 pub(super) struct Doors {
     model: DoorListener,
-    web: DoorListener,
     serving: Vec<Door>,
     refusals: Arc<Mutex<VecDeque<String>>>,
 }
@@ -63,12 +67,7 @@ impl Doors {
             serve_web(workshop, job, &web.listener, refusals.clone())?,
             serve_git(workshop, job, &git.listener)?,
         ];
-        Ok(Self { model, web, serving, refusals })
-    }
-
-    /// The web door's address inside.
-    pub(super) fn web_address(&self) -> String {
-        format!("http://127.0.0.1:{}", self.web.port)
+        Ok(Self { model, serving, refusals })
     }
 
     /// The model door's address inside.

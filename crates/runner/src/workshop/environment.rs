@@ -2,10 +2,14 @@
 //! with a time limit.
 
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -21,9 +25,11 @@ use super::{
     Workshop,
     doors::{self, Doors},
     repository::JobRepository,
-    trees,
+    services::Services,
+    setup, trees,
 };
 use crate::{
+    definition::Definition,
     executor::Attempted,
     job::{Job, failed},
 };
@@ -34,8 +40,6 @@ pub(super) const PROGRAM: &str = "/opt/windlass/bin/windlass";
 const OBJECTS: &str = "/opt/windlass/objects";
 /// Where the host's certificate authorities are inside.
 const CERTIFICATES: &str = "/opt/windlass/certificates.pem";
-/// Where work trees are inside.
-const WORKSPACE: &str = "/workspace";
 /// How long a program may take to end after it was asked to.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// The most bytes of one program's output that are kept.
@@ -45,8 +49,13 @@ const OUTPUT: u64 = 64 << 20;
 pub(super) struct Environment {
     pub(super) client: Client,
     pub(super) id: EnvironmentId,
-    /// The work tree inside.
+    /// Where programs run inside: the work tree or a folder of it.
     pub(super) inside: PathBuf,
+    /// What the repository says of its environment.
+    pub(super) definition: Arc<Definition>,
+    /// What runs beside the steps.
+    pub(super) services: Services,
+    name: String,
     pub(super) doors: Doors,
     tree: PathBuf,
     /// Where the work tree is on this machine.
@@ -54,7 +63,14 @@ pub(super) struct Environment {
     /// The index that snapshots of the work tree use.
     pub(super) index: PathBuf,
     variables: Vec<(OsString, OsString)>,
-    operations: u64,
+    operations: AtomicU64,
+}
+
+/// The way into an environment, for what outlives a call.
+#[derive(Clone)]
+pub(super) struct Access {
+    pub(super) client: Client,
+    pub(super) id: EnvironmentId,
 }
 
 /// How a program ended.
@@ -105,7 +121,7 @@ impl Environment {
         tree: PathBuf,
     ) -> Result<Self, Attempted> {
         let name = job.repository.as_ref().map_or("work", |repository| repository.name.as_str());
-        let inside = PathBuf::from(WORKSPACE).join(folder_name(name));
+        let name = folder_name(name);
         let (host_tree, index) = (tree.join("tree"), tree.join("index"));
         std::fs::create_dir_all(&tree).map_err(|error| {
             Attempted::GiveBack(format!("{} can't be made: {error}", tree.display()))
@@ -116,7 +132,9 @@ impl Environment {
                 crate::executor::Unopened::GiveBack(why) => Attempted::GiveBack(why),
             }
         })?;
-        let plan = plan(workshop, id.clone(), host_tree.clone(), inside.clone(), lender);
+        let platform = variables(workshop, job);
+        let definition = setup::definition(workshop, work, &host_tree, &name, &platform).await?;
+        let plan = plan(workshop, id.clone(), host_tree.clone(), (&definition.tree).into(), lender);
         let client = workshop.supervisor().await.map_err(|error| broken(workshop, &error))?;
         let created = client.create(&plan).await.map_err(|error| broken(workshop, &error))?;
         for row in created
@@ -135,8 +153,37 @@ impl Environment {
                 return Err(Attempted::GiveBack(why));
             }
         };
-        let variables = variables(workshop, job, &doors);
-        Ok(Self { client, id, inside, doors, tree, host_tree, index, variables, operations: 0 })
+        let mut variables: Vec<(OsString, OsString)> =
+            platform.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        for (name, value) in &definition.variables {
+            set(&mut variables, name, value.as_deref());
+        }
+        let inside = PathBuf::from(&definition.folder);
+        let (definition, services) = (Arc::new(definition), Services::default());
+        Ok(Self {
+            client,
+            id,
+            inside,
+            definition,
+            services,
+            name,
+            doors,
+            tree,
+            host_tree,
+            index,
+            variables,
+            operations: AtomicU64::new(0),
+        })
+    }
+
+    /// The project's name as one folder name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The way in, for what outlives a call.
+    pub(super) fn access(&self) -> Access {
+        Access { client: self.client.clone(), id: self.id.clone() }
     }
 
     /// The exact arguments of a shell command as steps have them.
@@ -148,9 +195,9 @@ impl Environment {
     }
 
     /// What shall be executed, with the environment's own variables, in the work tree.
-    pub(super) fn exec(&mut self, name: &str, argv: Vec<OsString>) -> Result<Exec, Error> {
-        self.operations += 1;
-        let operation = OperationId::parse(&format!("{name}-{}", self.operations))?;
+    pub(super) fn exec(&self, name: &str, argv: Vec<OsString>) -> Result<Exec, Error> {
+        let n = self.operations.fetch_add(1, Ordering::Relaxed) + 1;
+        let operation = OperationId::parse(&format!("{name}-{n}"))?;
         let mut exec = Exec::capture(operation, argv).in_folder(&self.inside);
         exec.env = self.variables.clone();
         exec.io = windlass_sandbox::Io::Capture { limit_bytes: OUTPUT };
@@ -159,6 +206,29 @@ impl Environment {
 
     /// Executes a program to its end, at most for `limit`; its output is handed on as it comes. When
     /// it has ended, nothing that it started runs any more.
+    pub(super) async fn run(
+        &self,
+        exec: Exec,
+        limit: Duration,
+        stop: &CancellationToken,
+        output: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<Ran, Broken> {
+        self.access().run(exec, limit, stop, output).await
+    }
+
+    /// Removes the environment with everything that runs in it, and its work tree.
+    pub(super) async fn destroy(self) {
+        self.services.stop().await;
+        self.doors.close().await;
+        if let Err(error) = self.client.destroy(&self.id).await {
+            tracing::warn!(%error, environment = %self.id, "an environment could not be removed; its supervisor does it");
+        }
+        trees::remove(&self.tree).await;
+    }
+}
+
+impl Access {
+    /// As [`Environment::run`].
     pub(super) async fn run(
         &self,
         exec: Exec,
@@ -198,7 +268,8 @@ impl Environment {
         Ok(ran)
     }
 
-    async fn follow(
+    /// Waits for a program's end; its output is handed on as it comes.
+    pub(super) async fn follow(
         &self,
         operation: &OperationId,
         reader: &mut spool::Reader,
@@ -214,14 +285,21 @@ impl Environment {
             }
         }
     }
+}
 
-    /// Removes the environment with everything that runs in it, and its work tree.
-    pub(super) async fn destroy(self) {
-        self.doors.close().await;
-        if let Err(error) = self.client.destroy(&self.id).await {
-            tracing::warn!(%error, environment = %self.id, "an environment could not be removed; its supervisor does it");
-        }
-        trees::remove(&self.tree).await;
+/// Sets a variable, or takes it away; a name never stands twice.
+pub(super) fn set(variables: &mut Vec<(OsString, OsString)>, name: &str, value: Option<&str>) {
+    variables.retain(|(other, _)| other != name);
+    variables.extend(value.map(|value| (name.into(), value.into())));
+}
+
+/// Sets several variables.
+pub(super) fn set_all<'a>(
+    variables: &mut Vec<(OsString, OsString)>,
+    more: impl IntoIterator<Item = (&'a String, &'a String)>,
+) {
+    for (name, value) in more {
+        set(variables, name, Some(value));
     }
 }
 
@@ -311,7 +389,7 @@ fn plan(
 }
 
 /// The variables of every program inside. None of them is secret.
-fn variables(workshop: &Workshop, job: &Job, doors: &Doors) -> Vec<(OsString, OsString)> {
+fn variables(workshop: &Workshop, job: &Job) -> BTreeMap<String, String> {
     let options = &workshop.options;
     let mut path: Vec<String> =
         options.path.iter().map(|path| path.to_string_lossy().into_owned()).collect();
@@ -326,7 +404,7 @@ fn variables(workshop: &Workshop, job: &Job, doors: &Doors) -> Vec<(OsString, Os
         ("WINDLASS_JOB_ID".to_owned(), job.job_id.to_string()),
         ("WINDLASS_RUN_ID".to_owned(), job.run_id.to_string()),
     ];
-    let web = doors.web_address();
+    let web = doors::web_address();
     for name in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"] {
         variables.push((name.to_owned(), web.clone()));
     }
@@ -347,7 +425,7 @@ fn variables(workshop: &Workshop, job: &Job, doors: &Doors) -> Vec<(OsString, Os
         }
     }
     variables.extend(options.environment.clone());
-    variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
+    variables.into_iter().collect()
 }
 
 /// A project's name as one folder name.

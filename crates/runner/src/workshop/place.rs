@@ -1,9 +1,10 @@
 //! One job's place on this machine, and the attempts of its steps. What a step needs is made when the
 //! first step needs it: a job that only has its pull request left needs no environment.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use windlass_policy::redact::Redactor;
 use windlass_run::{StepId, spec::Action};
@@ -15,6 +16,7 @@ use super::{
     facts::Facts,
     publish,
     repository::{self, JobRepository},
+    setup,
 };
 use crate::{
     executor::{Attempted, Unopened, Work},
@@ -37,9 +39,18 @@ pub(super) struct Place {
 pub(super) struct Attempt {
     pub(super) step_id: StepId,
     pub(super) number: u32,
-    pub(super) timeout: std::time::Duration,
+    pub(super) timeout: Duration,
+    /// When it began; getting its environment ready counts.
+    pub(super) began: Instant,
     pub(super) log: Writer,
     pub(super) stop: CancellationToken,
+}
+
+impl Attempt {
+    /// How much of its time is left.
+    pub(super) fn left(&self) -> Duration {
+        self.timeout.saturating_sub(self.began.elapsed())
+    }
 }
 
 impl Place {
@@ -52,21 +63,39 @@ impl Place {
         Ok(Self { workshop, job, work, environment: None, redactor, meter, facts })
     }
 
-    /// The environment, made now if there is none.
-    pub(super) async fn environment(&mut self) -> Result<&mut Environment, Attempted> {
+    /// The environment, made and set up now if there is none.
+    pub(super) async fn environment(
+        &mut self,
+        attempt: &Attempt,
+    ) -> Result<&mut Environment, Attempted> {
         if self.environment.is_none() {
-            self.environment =
-                Some(Environment::make(&self.workshop, &self.job, &self.work).await?);
+            let made = Environment::make(&self.workshop, &self.job, &self.work).await?;
+            // Kept before it is set up, so that `close` removes it if nobody waits for the end of this.
+            let environment = self.environment.insert(made);
+            let (workshop, redactor) = (&self.workshop, &self.redactor);
+            let ready = setup::get_ready(workshop, environment, redactor, attempt).await;
+            if let Err(end) = ready {
+                if let Some(environment) = self.environment.take() {
+                    environment.destroy().await;
+                }
+                return Err(end);
+            }
         }
         Ok(self.environment.as_mut().expect("it was made just now"))
     }
 
     async fn attempt_step(&mut self, action: Action, attempt: Attempt) -> Attempted {
+        if let Some(environment) = &self.environment {
+            environment.services.attach(&attempt.log);
+        }
         let attempted = match action {
             Action::Run { command } => command::run(self, &command, &attempt).await,
             Action::Agent(action) => agent::run(self, &action, &attempt).await,
             Action::PullRequest(action) => publish::run(self, &action, &attempt).await,
         };
+        if let Some(environment) = &self.environment {
+            environment.services.detach();
+        }
         if let Err(error) = attempt.log.finish() {
             return checkpoint::disk_full(&error);
         }
@@ -87,6 +116,7 @@ impl Work for Place {
             step_id: step.id,
             number: attempt,
             timeout: step.timeout.to_std(),
+            began: Instant::now(),
             log,
             stop,
         };

@@ -1,0 +1,387 @@
+//! What a repository says of its own environment (`devcontainer.json`, `.windlass/environment.yaml`),
+//! worked out for the environments of this runner.
+//!
+//! All of it is a stranger's text. It may name variables, a folder and commands that run inside; it can
+//! never widen what an environment may do or reach, and what belongs to the platform is refused to it.
+//! What this runner can't honour is told with its place before anything starts, never passed over.
+
+mod files;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use windlass_devcontainer::{
+    Files, Findings, Place, Refused, Request, Resolved,
+    automation::{self, Automation},
+    capability::{Capabilities, Machine},
+    configuration::{Base, Mount, MountKind},
+    reserved::Reserved,
+    resolve,
+    tree::Node,
+    workspace::Workspace,
+};
+
+pub use files::ProjectFiles;
+pub(crate) use files::{LARGEST, text};
+
+/// How a repository's definition of its environment is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strictness {
+    /// What this runner can't honour yet refuses the job.
+    Strict,
+    /// What this runner can't honour yet is told in the job's log; the host's system folders stand in
+    /// for an image.
+    #[default]
+    Lenient,
+    /// Definitions are not read.
+    Off,
+}
+
+/// What is asked, besides the files.
+#[derive(Clone, Debug)]
+pub struct Asked<'a> {
+    /// The project's name as one folder name.
+    pub name: &'a str,
+    /// How the definition is taken.
+    pub strictness: Strictness,
+    /// The variables that every program inside has anyway.
+    pub variables: &'a BTreeMap<String, String>,
+    /// The ports on which the platform listens inside: [`PORTS`].
+    pub ports: &'a [u16],
+    /// The most memory that an environment gets, in bytes, if that is limited.
+    pub memory_bytes: Option<u64>,
+}
+
+/// What an environment is made by.
+#[derive(Clone, Debug, Serialize)]
+pub struct Definition {
+    /// Where the work tree lies inside.
+    pub tree: String,
+    /// Where commands run inside: the tree or a folder below.
+    pub folder: String,
+    /// Variables to set (`Some`) and to take away (`None`), in their order.
+    pub variables: Vec<(String, Option<String>)>,
+    /// `devcontainer.json`, worked out; `None` if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub devcontainer: Option<Box<Resolved>>,
+    /// Services and tasks.
+    pub automation: Automation,
+    /// What is otherwise than written: warnings only.
+    pub findings: Findings,
+}
+
+/// The ports on which the platform listens inside of every environment.
+pub const PORTS: [u16; 3] = crate::workshop::PORTS;
+
+/// The variables by which the platform works inside, whether or not they are set.
+const RESERVED: [&str; 25] = [
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "FTP_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "ftp_proxy",
+    "no_proxy",
+    "GIT_TERMINAL_PROMPT",
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "SSL_CERT_FILE",
+    "CURL_CA_BUNDLE",
+    "REQUESTS_CA_BUNDLE",
+    "PIP_CERT",
+    "NODE_EXTRA_CA_CERTS",
+    "GIT_SSL_CAINFO",
+    "CARGO_HTTP_CAINFO",
+];
+/// The folders directly below `/` where no work tree may come to lie.
+const SYSTEM: [&str; 22] = [
+    "bin", "boot", "dev", "etc", "home", "lib", "lib32", "lib64", "libx32", "media", "mnt", "nix",
+    "opt", "proc", "root", "run", "sbin", "snap", "sys", "tmp", "usr", "var",
+];
+
+impl Definition {
+    /// The environment of a project without a definition.
+    pub fn none(name: &str) -> Self {
+        let tree = format!("/workspace/{name}");
+        Self {
+            folder: tree.clone(),
+            tree,
+            variables: Vec::new(),
+            devcontainer: None,
+            automation: Automation::default(),
+            findings: Findings::default(),
+        }
+    }
+
+    /// Reads what the project in [`root`] says. Places are relative to the project.
+    ///
+    /// # Errors
+    /// [`Refused`] with everything that was found, if anything forbids the start.
+    pub fn read(files: &dyn Files, asked: &Asked<'_>) -> Result<Self, Refused> {
+        let mut definition = Self::none(asked.name);
+        if asked.strictness == Strictness::Off {
+            return Ok(definition);
+        }
+        let root = root(asked.name);
+        let reserved = reserved(asked.ports);
+        let mut findings = Findings::default();
+        match devcontainer(files, asked, &root) {
+            Ok(Some(resolved)) => {
+                findings.extend(resolved.findings.clone());
+                let judge = Judge { asked, root: &root, resolved: &resolved };
+                judge.unhonoured(&mut findings);
+                (definition.tree, definition.folder) = judge.place(files, &mut findings);
+                definition.variables = judge.variables(&reserved, &mut findings);
+                definition.devcontainer = Some(Box::new(resolved));
+            }
+            Ok(None) => {}
+            Err(refused) => findings.extend(refused.findings),
+        }
+        match automation(files, &root, &reserved) {
+            Ok(automation) => definition.automation = automation,
+            Err(refused) => findings.extend(refused.findings),
+        }
+        definition.findings = relative(&findings, &root);
+        definition.findings.verdict()?;
+        Ok(definition)
+    }
+}
+
+/// Where a project's files are when they are asked for: the folder that `localWorkspaceFolder` stands
+/// for. It says nothing about this machine.
+pub fn root(name: &str) -> String {
+    format!("/workspaces/{name}")
+}
+
+fn reserved(ports: &[u16]) -> Reserved {
+    Reserved {
+        ports: ports.iter().copied().collect(),
+        variables: RESERVED.map(str::to_owned).into(),
+        prefixes: vec!["WINDLASS".to_owned()],
+    }
+}
+
+/// Works `devcontainer.json` out, twice: its variables may speak of the container's, and these are
+/// known once it is read.
+fn devcontainer(
+    files: &dyn Files,
+    asked: &Asked<'_>,
+    root: &str,
+) -> Result<Option<Resolved>, Refused> {
+    let capabilities = Capabilities::process(machine(asked.memory_bytes));
+    let labels = BTreeMap::from([("windlass.project".to_owned(), asked.name.to_owned())]);
+    let workspace = Workspace { folder: root.to_owned(), git_root: Some(root.to_owned()) };
+    let mut request = Request::new(workspace);
+    request.id_labels = Some(&labels);
+    request.capabilities = Some(&capabilities);
+    let first = resolve(&request, files)?;
+    if first.file.is_none() {
+        return Ok(None);
+    }
+    let mut inside = asked.variables.clone();
+    let own = &first.merged.settings.container_env;
+    inside.extend(own.iter().map(|(name, value)| (name.clone(), value.clone())));
+    request.container_environment = Some(&inside);
+    resolve(&request, files).map(Some)
+}
+
+/// What this machine gives to an environment.
+fn machine(memory_bytes: Option<u64>) -> Machine {
+    let cpus = std::thread::available_parallelism().map_or(0, |cpus| cpus.get() as u64);
+    Machine { cpus, memory: memory_bytes.unwrap_or(0), storage: 0, gpu: false }
+}
+
+fn automation(files: &dyn Files, root: &str, reserved: &Reserved) -> Result<Automation, Refused> {
+    let file = format!("{root}/{}", automation::FILE);
+    match files.read(&file) {
+        Ok(None) => Ok(Automation::default()),
+        Ok(Some(text)) => Automation::read(&file, &text, reserved),
+        Err(why) => {
+            let mut findings = Findings::default();
+            findings.refuse(&Place::whole(&file), why);
+            Err(Refused { findings })
+        }
+    }
+}
+
+/// The same findings with places as somebody in the project would name them.
+fn relative(findings: &Findings, root: &str) -> Findings {
+    let mut all = Findings::default();
+    for finding in findings.all() {
+        let mut place = finding.place.clone();
+        if let Some(below) = place.file.strip_prefix(root).and_then(|f| f.strip_prefix('/')) {
+            place.file = below.into();
+        }
+        match finding.severity {
+            windlass_devcontainer::Severity::Refuse => all.refuse(&place, &*finding.what),
+            windlass_devcontainer::Severity::Warn => all.warn(&place, &*finding.what),
+        }
+    }
+    all
+}
+
+/// Judges one definition.
+struct Judge<'a> {
+    asked: &'a Asked<'a>,
+    root: &'a str,
+    resolved: &'a Resolved,
+}
+
+impl Judge<'_> {
+    /// Tells what is otherwise than written: a warning, or a refusal if the operator is strict.
+    fn tell(&self, findings: &mut Findings, place: &Place, what: String) {
+        match self.asked.strictness {
+            Strictness::Strict => findings.refuse(place, what),
+            Strictness::Lenient | Strictness::Off => findings.warn(place, what),
+        }
+    }
+
+    /// The parts of a definition for which this runner has no means yet.
+    fn unhonoured(&self, findings: &mut Findings) {
+        let node = &self.resolved.configuration;
+        let instead = "the host's system folders are used instead";
+        match &self.resolved.definition.base {
+            Base::Default | Base::Compose(_) => {}
+            Base::Image(image) => {
+                let what = format!("the image `{image}` can't be had on this runner: {instead}");
+                self.tell(findings, place_of(node, "image"), what);
+            }
+            Base::Dockerfile(_) => {
+                let key = if node.get("build").is_some() { "build" } else { "dockerFile" };
+                let what = format!("a Dockerfile can't be built on this runner: {instead}");
+                self.tell(findings, place_of(node, key), what);
+            }
+        }
+        if !self.resolved.definition.features.is_empty() {
+            let what = "Features can't be installed on this runner: what they bring is missing";
+            self.tell(findings, place_of(node, "features"), what.to_owned());
+        }
+        let merged = &self.resolved.merged_configuration;
+        let settings = &self.resolved.merged.settings;
+        if !settings.mounts.is_empty() {
+            let what = "this runner mounts nothing besides the project: it is left out".to_owned();
+            self.tell(findings, place_of(merged, "mounts"), what);
+        }
+        for (key, user) in
+            [("containerUser", &settings.container_user), ("remoteUser", &settings.remote_user)]
+        {
+            let agent = windlass_sandbox::plan::USER_NAME;
+            if let Some(user) = user.as_ref().filter(|user| *user != agent) {
+                let what = format!("everything runs as `{agent}` here, not as `{user}`");
+                findings.warn(place_of(merged, key), what);
+            }
+        }
+    }
+
+    /// Where the work tree lies inside, and where commands run.
+    fn place(&self, files: &dyn Files, findings: &mut Findings) -> (String, String) {
+        let node = &self.resolved.configuration;
+        let placement = &self.resolved.workspace;
+        let written = placement.workspace_folder.clone().unwrap_or_else(|| self.root.to_owned());
+        let folder = written.trim_end_matches('/').to_owned();
+        let mount = placement.workspace_mount.as_deref().map(Mount::parse);
+        let mounted = match mount {
+            Some(Ok(mount)) if node.get("workspaceMount").is_some() => Some(mount),
+            Some(Ok(_) | Err(_)) | None => None,
+        };
+        let tree = match mounted {
+            Some(mount)
+                if mount.kind == MountKind::Bind && mount.source.as_deref() == Some(self.root) =>
+            {
+                mount.target.trim_end_matches('/').to_owned()
+            }
+            Some(_) => {
+                let what = "only the whole project can be mounted on this runner: it lies in its \
+                            usual place";
+                self.tell(findings, place_of(node, "workspaceMount"), what.to_owned());
+                return (self.root.to_owned(), self.root.to_owned());
+            }
+            None if is_within(&folder, self.root) => self.root.to_owned(),
+            None => folder.clone(),
+        };
+        let key =
+            if node.get("workspaceMount").is_some() { "workspaceMount" } else { "workspaceFolder" };
+        if let Err(why) = fits(&tree) {
+            let what = format!("a project can't lie in `{tree}`: {why}");
+            findings.refuse(place_of(node, key), what);
+            return (self.root.to_owned(), self.root.to_owned());
+        }
+        if !is_within(&folder, &tree) {
+            let what = format!("`{folder}` lies outside of the project, which is in `{tree}`");
+            findings.refuse(place_of(node, "workspaceFolder"), what);
+            return (tree.clone(), tree);
+        }
+        if folder != tree && !self.has_folder(files, &folder[tree.len() + 1..]) {
+            let what = format!("`{folder}` is no folder of the project: mend the path");
+            findings.refuse(place_of(node, "workspaceFolder"), what);
+            return (tree.clone(), tree);
+        }
+        (tree, folder)
+    }
+
+    fn has_folder(&self, files: &dyn Files, below: &str) -> bool {
+        let (parent, name) = below.rsplit_once('/').unwrap_or(("", below));
+        let parent = format!("{}/{parent}", self.root);
+        files.folders(parent.trim_end_matches('/')).iter().any(|folder| folder == name)
+    }
+
+    fn variables(
+        &self,
+        reserved: &Reserved,
+        findings: &mut Findings,
+    ) -> Vec<(String, Option<String>)> {
+        let settings = &self.resolved.merged.settings;
+        let container = settings
+            .container_env
+            .iter()
+            .map(|(name, value)| ("containerEnv", name.clone(), Some(value.clone())));
+        let remote = settings
+            .remote_env
+            .iter()
+            .map(|(name, value)| ("remoteEnv", name.clone(), value.clone()));
+        let mut variables = Vec::new();
+        for (key, name, value) in container.chain(remote) {
+            let node = self.resolved.merged_configuration.get(key);
+            let place = node.map(|node| place_of(node, &name));
+            let place = place.unwrap_or(&self.resolved.merged_configuration.place);
+            reserved.check_variable(&name, value.as_deref(), place, findings);
+            variables.push((name, value));
+        }
+        variables
+    }
+}
+
+/// Says why a work tree may not lie there.
+fn fits(path: &str) -> Result<(), String> {
+    let Some(path) = path.strip_prefix('/') else { return Err("begin it with /".to_owned()) };
+    let parts: Vec<&str> = path.split('/').collect();
+    if parts.iter().any(|part| matches!(*part, "" | "." | "..")) || path.contains('\0') {
+        return Err("write the plain path of a folder".to_owned());
+    }
+    let system: BTreeSet<&str> = SYSTEM.into();
+    match parts.first() {
+        Some(first) if system.contains(first) => {
+            Err(format!("/{first} is the system's: choose one below /workspaces"))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn is_within(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn place_of<'a>(node: &'a Node, key: &str) -> &'a Place {
+    node.get(key).map_or(&node.place, |node| &node.place)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,391 @@
+//! Brings a new environment to where its repository wants it: lifecycle commands, tasks, services, in
+//! their order, before anything of the first step runs. Every environment is made anew, for each lease
+//! and after each failed attempt, so that each command runs once in each.
+//!
+//! Nothing here decides what a definition may say: that is done before there is an environment.
+
+use std::{
+    collections::VecDeque,
+    io,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::future::join_all;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use windlass_devcontainer::{
+    automation::Service,
+    configuration::Single,
+    lifecycle::{Group, Stage},
+};
+use windlass_policy::redact::Redactor;
+use windlass_run::job::StepResult;
+use windlass_sandbox::{Exec, State};
+
+use super::{
+    Workshop, checkpoint, command,
+    environment::{Broken, Environment, Ran, broken},
+    place::Attempt,
+    services::{self, Unready},
+};
+use crate::{executor::Attempted, held::Writer, job::failed};
+
+/// How long everything before the first step may take together.
+const LIMIT: Duration = Duration::from_secs(30 * 60);
+/// How many lines of a command's output stand in the reason of its failure.
+const LINES: usize = 12;
+/// How much of its output is kept for that.
+const TAIL: usize = 8 * 1024;
+
+/// Brings an environment to where its repository wants it. `Err` is the end of the attempt.
+pub(super) async fn get_ready(
+    workshop: &Workshop,
+    environment: &mut Environment,
+    redactor: &Redactor,
+    attempt: &Attempt,
+) -> Result<(), Attempted> {
+    environment.services.attach(&attempt.log);
+    let definition = environment.definition.clone();
+    for finding in definition.findings.all() {
+        say(&attempt.log, &format!("environment: {finding}"))?;
+    }
+    let limit = LIMIT.min(attempt.left());
+    let setup = Setup {
+        workshop,
+        environment: &*environment,
+        redactor,
+        log: &attempt.log,
+        stop: &attempt.stop,
+        until: Instant::now() + limit,
+        limit,
+    };
+    let (mut before, mut last) = (Vec::new(), Vec::new());
+    let lifecycle = definition.devcontainer.as_ref().map(|resolved| &resolved.lifecycle);
+    if let Some(plan) = lifecycle {
+        setup.stages(&plan.prebuild).await?;
+        before.extend(plan.claim.iter().chain(&plan.start).cloned());
+        last.extend(plan.attach.iter().cloned());
+    }
+    for level in definition.automation.prebuild() {
+        setup.level(&level).await?;
+    }
+    setup.stages(&before).await?;
+    for level in definition.automation.start() {
+        setup.level(&level).await?;
+    }
+    setup.stages(&last).await
+}
+
+fn say(log: &Writer, text: &str) -> Result<(), Attempted> {
+    log.append(format!("[windlass: {text}]\n").as_bytes())
+        .map_err(|error| checkpoint::disk_full(&error))
+}
+
+/// One environment on its way.
+struct Setup<'a> {
+    workshop: &'a Workshop,
+    environment: &'a Environment,
+    redactor: &'a Redactor,
+    log: &'a Writer,
+    stop: &'a CancellationToken,
+    until: Instant,
+    limit: Duration,
+}
+
+/// One program of the set-up.
+struct Program {
+    /// What a reason calls it.
+    what: String,
+    /// What each line of its output begins with; none if it runs alone.
+    label: Option<String>,
+    exec: Exec,
+}
+
+/// Why something of the set-up did not go on.
+enum Trouble {
+    /// It failed by itself.
+    End(Attempted),
+    /// Something beside it failed, or somebody said to stop.
+    Stopped,
+}
+
+impl Setup<'_> {
+    async fn stages(&self, stages: &[Stage]) -> Result<(), Attempted> {
+        for stage in stages {
+            for group in &stage.groups {
+                self.group(stage.hook.property(), group).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The commands of one origin, at once.
+    async fn group(&self, property: &str, group: &Group) -> Result<(), Attempted> {
+        let root = crate::definition::root(self.environment.name());
+        let place = group.origin.to_string();
+        let place =
+            place.strip_prefix(&root).map_or(&*place, |below| below.trim_start_matches('/'));
+        say(self.log, &format!("environment: {property} ({place})"))?;
+        let alone = group.steps.len() == 1;
+        let mut programs = Vec::new();
+        for step in &group.steps {
+            let (argv, shown) = match &step.command {
+                Single::Shell(line) => {
+                    (vec!["sh".into(), "-c".into(), line.into()], command::one_line(line))
+                }
+                Single::Exec(words) => {
+                    (words.iter().map(Into::into).collect(), command::one_line(&words.join(" ")))
+                }
+            };
+            let exec =
+                self.environment.exec("setup", argv).map_err(|e| broken(self.workshop, &e))?;
+            let name = step.name.as_deref().map(|name| format!(" `{name}`")).unwrap_or_default();
+            let what = format!("The command{name} of `{property}` ({place}), `{shown}`,");
+            let label = step.name.clone().filter(|_| !alone);
+            programs.push(Program { what, label, exec });
+        }
+        let halt = self.stop.child_token();
+        let runs = programs.into_iter().map(|program| self.until_end(program, &halt));
+        self.first_trouble(join_all(runs).await)
+    }
+
+    /// Services and tasks that wait for nothing of each other, at once.
+    async fn level(&self, names: &[&str]) -> Result<(), Attempted> {
+        let automation = &self.environment.definition.automation;
+        let halt = self.stop.child_token();
+        let mut tasks = Vec::new();
+        let mut waits = Vec::new();
+        for name in names {
+            if let Some(service) = automation.services.get(*name) {
+                say(self.log, &format!("environment: service {name}"))?;
+                waits.push(self.ready(name, service, &halt));
+            } else if let Some(task) = automation.tasks.get(*name) {
+                say(self.log, &format!("environment: task {name}"))?;
+                let argv = Environment::shell(&task.command);
+                let mut exec =
+                    self.environment.exec("task", argv).map_err(|e| broken(self.workshop, &e))?;
+                super::environment::set_all(&mut exec.env, &task.env);
+                let what = format!("The task `{name}`, `{}`,", command::one_line(&task.command));
+                let label = (names.len() > 1).then(|| (*name).to_owned());
+                tasks.push(self.until_end(Program { what, label, exec }, &halt));
+            }
+        }
+        let (tasks, waits) = futures::join!(join_all(tasks), join_all(waits));
+        self.first_trouble(tasks.into_iter().chain(waits).collect())
+    }
+
+    fn first_trouble(&self, all: Vec<Result<(), Trouble>>) -> Result<(), Attempted> {
+        let mut stopped = false;
+        for trouble in all.into_iter().filter_map(Result::err) {
+            match trouble {
+                Trouble::End(end) => return Err(end),
+                Trouble::Stopped => stopped = true,
+            }
+        }
+        if !stopped {
+            return Ok(());
+        }
+        let reason = "It was stopped while its environment was made ready.".to_owned();
+        Err(Attempted::Ended(StepResult::Failed { code: "stopped".to_owned(), reason }))
+    }
+
+    async fn until_end(&self, program: Program, halt: &CancellationToken) -> Result<(), Trouble> {
+        let Program { what, label, exec } = program;
+        let mut lines = Lines::new(label);
+        let tail = Tail::default();
+        let output = |bytes: &[u8]| {
+            tail.add(bytes);
+            self.log.append(&lines.take(bytes))
+        };
+        let left = self.until.saturating_duration_since(Instant::now());
+        let ran = self.environment.run(exec, left, halt, output).await;
+        let ran = ran.map_err(|error| self.broke(error, halt))?;
+        let rest = lines.rest();
+        self.log.append(&rest).map_err(|error| self.end(checkpoint::disk_full(&error), halt))?;
+        match ran {
+            Ran::Ended(State::Exited { code: 0 }) => Ok(()),
+            Ran::Stopped => Err(Trouble::Stopped),
+            Ran::Ended(_) | Ran::TimedOut => {
+                let (_, how) = command::verdict(&ran, self.limit);
+                let reason = format!("{what} {how}{}", tail.in_words(self.redactor));
+                let end = Attempted::JobEnded(failed("environment_failed", reason));
+                Err(self.end(end, halt))
+            }
+        }
+    }
+
+    /// Starts a service and waits until it is ready.
+    async fn ready(
+        &self,
+        name: &str,
+        service: &Service,
+        halt: &CancellationToken,
+    ) -> Result<(), Trouble> {
+        let until = self.until;
+        let started = self.environment.services.start(self.environment, name, service);
+        let mut life = started.map_err(|error| self.end(broken(self.workshop, &error), halt))?;
+        let unready =
+            match services::until_ready(self.environment, service, &mut life, until, halt).await {
+                Ok(()) => return Ok(()),
+                Err(unready) => unready,
+            };
+        let why = match unready {
+            Unready::Stopped => return Err(Trouble::Stopped),
+            Unready::Broken(error) => return Err(self.broke(error, halt)),
+            Unready::Why(why) => why,
+        };
+        let last = life.tail.in_words(self.redactor);
+        let reason =
+            format!("The service `{name}`, `{}`, {why}{last}", command::one_line(&service.start));
+        Err(self.end(Attempted::JobEnded(failed("service_not_ready", reason)), halt))
+    }
+
+    fn broke(&self, error: Broken, halt: &CancellationToken) -> Trouble {
+        let end = match error {
+            Broken::Environment(error) => broken(self.workshop, &error),
+            Broken::Disk(error) => checkpoint::disk_full(&error),
+        };
+        self.end(end, halt)
+    }
+
+    /// What runs beside it is stopped.
+    fn end(&self, end: Attempted, halt: &CancellationToken) -> Trouble {
+        halt.cancel();
+        Trouble::End(end)
+    }
+}
+
+/// Puts a label before each line, where several programs write at once.
+pub(super) struct Lines {
+    label: Option<String>,
+    partial: Vec<u8>,
+}
+
+impl Lines {
+    pub(super) fn new(label: Option<String>) -> Self {
+        Self { label, partial: Vec::new() }
+    }
+
+    /// What can be written now.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Vec<u8> {
+        /// A line that is longer is cut, so that output without an end takes no memory.
+        const LONGEST: usize = 16 * 1024;
+        let Some(label) = &self.label else { return bytes.to_vec() };
+        let mut whole = Vec::new();
+        for byte in bytes {
+            self.partial.push(*byte);
+            if *byte == b'\n' || self.partial.len() >= LONGEST {
+                whole.extend_from_slice(format!("[{label}] ").as_bytes());
+                whole.append(&mut self.partial);
+                if *byte != b'\n' {
+                    whole.push(b'\n');
+                }
+            }
+        }
+        whole
+    }
+
+    /// A last line that has no end.
+    pub(super) fn rest(&mut self) -> Vec<u8> {
+        if self.partial.is_empty() { Vec::new() } else { self.take(b"\n") }
+    }
+}
+
+/// The end of a program's output.
+#[derive(Clone, Default)]
+pub(super) struct Tail(Arc<Mutex<VecDeque<u8>>>);
+
+impl Tail {
+    pub(super) fn add(&self, bytes: &[u8]) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.extend(bytes);
+        let excess = kept.len().saturating_sub(TAIL);
+        kept.drain(..excess);
+    }
+
+    /// The end of a sentence about the program.
+    pub(super) fn in_words(&self, redactor: &Redactor) -> String {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes: Vec<u8> = kept.iter().copied().collect();
+        let text = redactor.redact_text(&String::from_utf8_lossy(&bytes));
+        let lines: Vec<&str> = text.trim_end().lines().collect();
+        if lines.is_empty() {
+            return " It printed nothing.".to_owned();
+        }
+        let last = lines[lines.len().saturating_sub(LINES)..].join("\n");
+        format!(" The end of its output:\n{last}")
+    }
+}
+
+/// Reads what the repository says of its environment, from the work tree as it was just made or, if
+/// that holds the work of earlier steps, from the commit that the job began with.
+pub(super) async fn definition(
+    workshop: &Workshop,
+    work: &super::repository::JobRepository,
+    host_tree: &Path,
+    name: &str,
+    variables: &std::collections::BTreeMap<String, String>,
+) -> Result<crate::definition::Definition, Attempted> {
+    use crate::definition::{Asked, Definition, ProjectFiles, root};
+    let options = &workshop.options;
+    let (strictness, memory_bytes) = (options.environment_definition, options.limits.memory_bytes);
+    let (tree, name, variables) = (host_tree.to_owned(), name.to_owned(), variables.clone());
+    let committed = (work.tip != work.base).then(|| super::committed::Committed {
+        repository: work.repository.clone(),
+        commit: work.base.clone(),
+        root: root(&name),
+        runtime: tokio::runtime::Handle::current(),
+    });
+    let read = move || -> io::Result<_> {
+        let asked = Asked {
+            name: &name,
+            strictness,
+            variables: &variables,
+            ports: &super::PORTS,
+            memory_bytes,
+        };
+        Ok(match committed {
+            Some(committed) => Definition::read(&committed, &asked),
+            None => Definition::read(&ProjectFiles::open(&tree, &root(&name))?, &asked),
+        })
+    };
+    let read = tokio::task::spawn_blocking(read).await.map_err(io::Error::other).flatten();
+    let read = read.map_err(|error| {
+        Attempted::GiveBack(format!("the repository's files can't be read: {error}"))
+    })?;
+    read.map_err(|refused| {
+        let reason = format!(
+            "The repository's definition of its environment is refused:\n{refused}\nMend the file, or let the \
+             runner's operator choose `--environment-definition off`."
+        );
+        Attempted::JobEnded(failed("environment", reason))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_programs_that_run_at_once_bear_their_names() {
+        let mut lines = Lines::new(Some("a".to_owned()));
+        let mut out = lines.take(b"one\ntw");
+        out.extend(lines.take(b"o\n\nend"));
+        out.extend(lines.rest());
+        assert_eq!(String::from_utf8_lossy(&out), "[a] one\n[a] two\n[a] \n[a] end\n");
+        assert_eq!(lines.rest(), b"");
+        assert_eq!(Lines::new(None).take(b"as it\nis"), b"as it\nis");
+    }
+
+    #[test]
+    fn a_reason_holds_the_last_lines_only() {
+        let tail = Tail::default();
+        assert_eq!(tail.in_words(&Redactor::nothing()), " It printed nothing.");
+        (0..9000).for_each(|n| tail.add(format!("{n}\n").as_bytes()));
+        let lines: Vec<String> = (8988..9000).map(|n| n.to_string()).collect();
+        let expected = format!(" The end of its output:\n{}", lines.join("\n"));
+        assert_eq!(tail.in_words(&Redactor::nothing()), expected);
+    }
+}
