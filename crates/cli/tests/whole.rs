@@ -14,6 +14,8 @@ mod world;
 mod bad_input;
 #[path = "whole/demo.rs"]
 mod demo;
+#[path = "whole/environment.rs"]
+mod environment;
 #[path = "whole/real_agents.rs"]
 mod real_agents;
 #[path = "whole/task.rs"]

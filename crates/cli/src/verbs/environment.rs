@@ -67,7 +67,7 @@ fn print_findings_json(findings: &Findings) -> Result<()> {
 
 fn print_findings(findings: &Findings, nothing: &str) {
     for finding in findings.all() {
-        println!("{finding}");
+        println!("{}", terminal::harmless(&finding.to_string()));
     }
     if findings.all().is_empty() && !nothing.is_empty() {
         println!("{nothing}");

@@ -70,7 +70,7 @@ fn the_platforms_variables_are_refused_with_their_place() {
         )
     };
     let expected = [
-        format!(".devcontainer.json:1:37: {}", words("HTTPS_PROXY")),
+        format!(".devcontainer.json:1:36: {}", words("HTTPS_PROXY")),
         format!(".devcontainer.json:2:25: {}", words("HOME")),
         format!(".devcontainer.json:2:50: {}", words("WINDLASS_JOB_ID")),
     ];
