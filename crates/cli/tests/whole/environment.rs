@@ -81,8 +81,10 @@ tasks:
   seed: { command: 'test -e ~/data && echo seed >> ~/order', on: start, depends_on: [data] }
   never: { command: exit 1 }
 ";
-    let files =
-        [(".devcontainer/devcontainer.json", devcontainer), (".windlass/environment.yaml", environment)];
+    let files = [
+        (".devcontainer/devcontainer.json", devcontainer),
+        (".windlass/environment.yaml", environment),
+    ];
     let verify = [
         "test \"$BOTH\" = 'good day, /workspaces/api'",
         "test \"$PWD\" = /workspaces/api",
@@ -130,7 +132,8 @@ services:
     let ask = "perl -MIO::Socket::INET -e '
         my $server = IO::Socket::INET->new(\"127.0.0.1:8080\") or exit 1; print <$server>'\n";
     let files = [(".windlass/environment.yaml", environment), ("ask.sh", ask)];
-    let (job, log) = job(&files, &[], &["test \"$(sh ask.sh)\" = pong", "test \"$(cat ~/starts)\" = 2"]);
+    let (job, log) =
+        job(&files, &[], &["test \"$(sh ask.sh)\" = pong", "test \"$(cat ~/starts)\" = 2"]);
     assert_eq!(job["end"]["outcome"], "succeeded", "{job}\n{log}");
     says(&log, &["[echo] not yet", "service echo: it ended: exit 3; it starts again"]);
 }
@@ -138,7 +141,10 @@ services:
 #[test]
 fn a_definition_that_is_malformed_ends_the_job_with_every_place() {
     let files = [
-        (".devcontainer/devcontainer.json", "{\n  \"image\": [],\n  \"containerEnv\": { \"HTTP_PROXY\": \"x\" }\n}"),
+        (
+            ".devcontainer/devcontainer.json",
+            "{\n  \"image\": [],\n  \"containerEnv\": { \"HTTP_PROXY\": \"x\" }\n}",
+        ),
         (".windlass/environment.yaml", "services:\n  db:\n    start: x\n    redy: y\n"),
     ];
     let (job, _) = job(&files, &[], &[]);
@@ -160,7 +166,7 @@ fn the_platforms_variables_and_circles_of_services_are_refused() {
     ];
     let (job, _) = job(&files, &[], &[]);
     let places = [
-        ".devcontainer.json:1:34: the variable `https_proxy` belongs to the platform",
+        ".devcontainer.json:1:33: the variable `https_proxy` belongs to the platform",
         ".windlass/environment.yaml:2:30: these wait for each other: a → b → a",
     ];
     failed(&job, "environment", &places);
@@ -183,14 +189,27 @@ services:
     let (job, log) = job(&[(".windlass/environment.yaml", environment)], &[], &[]);
     let texts = ["The service `second`", "not ready within 1 s", "exit 4", "no luck today"];
     failed(&job, "service_not_ready", &texts);
-    says(&log, &["service first", "service second", "[second] no luck", "stopping second", "stopping first"]);
+    says(
+        &log,
+        &[
+            "service first",
+            "service second",
+            "[second] no luck",
+            "stopping second",
+            "stopping first",
+        ],
+    );
 }
 
 #[test]
 fn a_service_that_ends_before_it_is_ready_is_not_waited_for() {
     let environment = "services: { db: { start: 'echo no such disk; exit 7', ready: 'false', ready_timeout: 24h } }";
     let (job, _) = job(&[(".windlass/environment.yaml", environment)], &[], &[]);
-    failed(&job, "service_not_ready", &["`db`", "ended before it was ready: exit 7", "no such disk"]);
+    failed(
+        &job,
+        "service_not_ready",
+        &["`db`", "ended before it was ready: exit 7", "no such disk"],
+    );
 }
 
 #[test]
@@ -198,7 +217,11 @@ fn a_command_that_fails_ends_the_job_before_the_agent_begins() {
     let devcontainer = r#"{ "postCreateCommand": { "good": "sleep 100", "bad": "echo no such package; exit 9" },
         "postStartCommand": "echo too far" }"#;
     let (job, log) = job(&[(".devcontainer.json", devcontainer)], &[], &[]);
-    let texts = ["`bad` of `postCreateCommand` (.devcontainer.json:1:24)", "exited with 9", "no such package"];
+    let texts = [
+        "`bad` of `postCreateCommand` (.devcontainer.json:1:24)",
+        "exited with 9",
+        "no such package",
+    ];
     failed(&job, "environment_failed", &texts);
     assert!(!log.contains("too far"), "{log}");
     assert_eq!(job["tokens"], 0, "{job}");
@@ -209,10 +232,18 @@ fn what_this_machine_can_not_give_is_told_or_refused_as_the_operator_says() {
     let files = [(".devcontainer.json", "{ \"image\": \"debian:12\" }")];
     let (lenient, log) = job(&files, &[], &["test -e greeting.txt"]);
     assert_eq!(lenient["end"]["outcome"], "succeeded", "{lenient}");
-    says(&log, &["[windlass: environment: .devcontainer.json:1:12: warning: the image `debian:12`"]);
+    says(
+        &log,
+        &["[windlass: environment: .devcontainer.json:1:12: warning: the image `debian:12`"],
+    );
     let (strict, _) = job(&files, &["--environment-definition", "strict"], &[]);
-    failed(&strict, "environment", &[".devcontainer.json:1:12: the image `debian:12` can't be had"]);
-    let (off, _) = job(&[(".devcontainer.json", "no JSON")], &["--environment-definition", "off"], &[]);
+    failed(
+        &strict,
+        "environment",
+        &[".devcontainer.json:1:12: the image `debian:12` can't be had"],
+    );
+    let (off, _) =
+        job(&[(".devcontainer.json", "no JSON")], &["--environment-definition", "off"], &[]);
     assert_eq!(off["end"]["outcome"], "succeeded", "{off}");
 }
 
@@ -220,7 +251,10 @@ fn what_this_machine_can_not_give_is_told_or_refused_as_the_operator_says() {
 fn a_definition_can_be_checked_without_a_server() {
     let world = World::new();
     let files = [
-        (".devcontainer.json", "{ \"image\": \"debian:12\", \"remoteEnv\": { \"A\": \"1\" }, \"postCreateCommand\": \"make\" }"),
+        (
+            ".devcontainer.json",
+            "{ \"image\": \"debian:12\", \"remoteEnv\": { \"A\": \"1\" }, \"postCreateCommand\": \"make\" }",
+        ),
         (".windlass/environment.yaml", "services: { db: { start: x } }"),
     ];
     world.repository("api", &files);
@@ -230,7 +264,16 @@ fn a_definition_can_be_checked_without_a_server() {
     assert_eq!(found["automation"]["services"]["db"]["start"], "x", "{found}");
     assert_eq!(found["findings"][0]["severity"], "warn", "{found}");
     let text = world.run(&["environment", "resolve", "api"]);
-    text.says(0, &["definition .devcontainer.json", "/workspaces/api", "A=1", "postCreateCommand \"make\"", "start 1: db"]);
+    text.says(
+        0,
+        &[
+            "definition .devcontainer.json",
+            "/workspaces/api",
+            "A=1",
+            "postCreateCommand \"make\"",
+            "start 1: db",
+        ],
+    );
     world.run(&["environment", "check", "api"]).says(0, &["warning: the image `debian:12`"]);
     let strict = ["environment", "check", "api", "--environment-definition", "strict"];
     world.run(&strict).says(8, &[".devcontainer.json:1:12: the image"]);

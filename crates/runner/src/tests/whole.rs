@@ -28,7 +28,7 @@ use super::{
 use crate::{Options, Provider, Runner, Secret};
 
 /// A world with a repository, and a runner's folder.
-struct Stage {
+pub(super) struct Stage {
     world: World,
     origin: Repository,
     dir: tempfile::TempDir,
@@ -37,6 +37,11 @@ struct Stage {
 impl Stage {
     /// The repository holds `sum.sh`, which adds wrongly, and `check.sh`, which says so.
     async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// The same with further files.
+    pub(super) async fn with(files: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let seed = dir.path().join("seed");
         std::fs::create_dir_all(&seed).expect("made");
@@ -47,6 +52,11 @@ impl Stage {
         )
         .expect("written");
         std::fs::write(seed.join("AGENTS.md"), "Add, never subtract.\n").expect("written");
+        for (path, text) in files {
+            let path = seed.join(path);
+            std::fs::create_dir_all(path.parent().expect("it has one")).expect("made");
+            std::fs::write(path, text).expect("written");
+        }
         git(&seed, &["init", "-q", "-b", "main"]);
         git(&seed, &["add", "."]);
         git(&seed, &["commit", "-q", "-m", "A sum"]);
@@ -56,6 +66,15 @@ impl Stage {
         let world = World::new().await;
         world.serve(origin.clone());
         Self { world, origin, dir }
+    }
+
+    /// Adds a symbolic link to the repository.
+    pub(super) fn commit_link(&self, path: &str, target: &str) {
+        let seed = self.dir.path().join("seed");
+        std::os::unix::fs::symlink(target, seed.join(path)).expect("linked");
+        git(&seed, &["add", "."]);
+        git(&seed, &["commit", "-q", "-m", "A link"]);
+        git(&seed, &["push", "-q", "../origin.git", "main"]);
     }
 
     fn options(&self) -> Options {
@@ -87,7 +106,7 @@ impl Stage {
         step(id, Action::Agent(action))
     }
 
-    async fn end(&self, steps: Vec<Step>) -> (JobId, End) {
+    pub(super) async fn end(&self, steps: Vec<Step>) -> (JobId, End) {
         let runner = self.runner().await;
         let job_id = self.world.add(steps);
         let end = self.world.ended(&job_id).await;
