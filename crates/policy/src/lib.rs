@@ -7,3 +7,4 @@
 pub mod network;
 pub mod permission;
 pub mod redact;
+pub mod secrets;

@@ -105,8 +105,11 @@ table! {
     ManageAutomation = "manage_automation": Operator | Admin;
     /// Add, change or remove projects.
     ManageProject = "manage_project": Admin;
-    /// Set or remove secrets. Nobody reads them back.
+    /// Set or remove secrets and variables of the organisation and of projects. Nobody reads a
+    /// secret back.
     ManageSecrets = "manage_secrets": Admin;
+    /// Set or remove one's own secrets and variables: only jobs that one starts are given them.
+    ManageOwnSecrets = "manage_own_secrets": Operator | Reviewer | Admin;
     /// Change the organisation's policy and budgets.
     ManagePolicy = "manage_policy": Admin;
     /// Connect, change or remove forges and model providers.

@@ -134,6 +134,8 @@ ids! {
     RunnerId = b"rnr";
     /// An environment.
     EnvironmentId = b"env";
+    /// A secret or variable that jobs may be given.
+    SecretId = b"sec";
 }
 
 /// The name of a step within its job: a letter, then letters, digits, `-` or `_`; at most 64 bytes.

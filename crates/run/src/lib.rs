@@ -22,7 +22,7 @@ pub mod job;
 pub mod run;
 
 pub use id::{
-    EffectKey, EnvironmentId, InvalidId, JobId, OrganisationId, ProjectId, RunId, RunnerId, StepId,
-    TokenId, UserId,
+    EffectKey, EnvironmentId, InvalidId, JobId, OrganisationId, ProjectId, RunId, RunnerId,
+    SecretId, StepId, TokenId, UserId,
 };
 pub use time::{Duration, Time};

@@ -216,6 +216,9 @@ fn update(tx: &mut Tx<'_>, who: &Arc<str>, project: &Project, now: Time) -> Resu
             project.id.as_str().into(),
         ],
     )?;
+    if project.archived_at.is_some() {
+        crate::secrets::remove_of_project(tx, &project.id)?;
+    }
     tx.memory.projects.remove(&project.id);
     let what = if project.archived_at.is_some() { "archived" } else { "updated" };
     told(tx, who, project, "project.update", what, now);

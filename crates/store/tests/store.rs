@@ -18,5 +18,7 @@ mod lists;
 mod opening;
 #[path = "store/outside.rs"]
 mod outside;
+#[path = "store/secrets.rs"]
+mod secrets;
 #[path = "store/streams.rs"]
 mod streams;

@@ -6,6 +6,7 @@ use windlass_store::{
     Error, Options, Store,
     options::{Durability, Writer},
     runs::{Filter, Slice},
+    secrets::Wanted,
 };
 
 use crate::support::{Home, Kind, World, at, block_on};
@@ -28,7 +29,7 @@ fn an_older_postgres_schema_with_rows_in_it_is_brought_up_to_date() {
 }
 
 /// Rows as each migration finds them: what was written under the schemas before it.
-const SAMPLES: [&str; 3] = [
+const SAMPLES: [&str; 4] = [
     "INSERT INTO organisations (id, name, created_at) \
      VALUES ('org_01kb2m9d5xq8s0v3c7w1r4t6ya', 'acme', 5); \
      INSERT INTO projects (id, organisation_id, name, forge, source, settings, created_at) \
@@ -38,6 +39,10 @@ const SAMPLES: [&str; 3] = [
      VALUES (7, 'org_01kb2m9d5xq8s0v3c7w1r4t6ya', 8, 'project', \
      'prj_01kb2m9d5xq8s0v3c7w1r4t6ya', 'created')",
     "INSERT INTO blobs (hash, size) VALUES ('00', 1)",
+    "INSERT INTO pulls (project_id, number, organisation_id, place, title, state, review, base, \
+     head, head_commit, opened_by, state_json, version, created_at, updated_at) \
+     VALUES ('prj_01kb2m9d5xq8s0v3c7w1r4t6ya', 1, 'org_01kb2m9d5xq8s0v3c7w1r4t6ya', 1, 'Greet', \
+     'closed', 'none', 'main', 'greet', '00', '{}', '{}', 1, 9, 9)",
 ];
 
 fn older_schema(kind: Kind) {
@@ -49,6 +54,7 @@ fn older_schema(kind: Kind) {
             home.execute(sample);
         }
         home.execute("DELETE FROM blobs");
+        home.execute("DELETE FROM pulls");
         let store = Store::open(&home.url, options()).await.expect("brought up to date");
         let organisation = store.organisations().await.expect("read").pop().expect("still there");
         assert_eq!(organisation.name, "acme");
@@ -56,6 +62,8 @@ fn older_schema(kind: Kind) {
         assert_eq!(projects[0].name, "api");
         let feed = store.feed(&organisation.id, 0, 10).await.expect("read");
         assert_eq!(feed[0].seq, 7);
+        let secrets = store.secrets(&organisation.id, Wanted::default(), 10).await.expect("read");
+        assert_eq!(secrets, []);
         assert_eq!(store.generation(), 1);
         assert_eq!(store.check().await.expect("checked"), Vec::<String>::new());
     });

@@ -1,0 +1,424 @@
+//! Which secrets and variables a step may have: names and places that are allowed, grants by project,
+//! branch and step, and which of several of one name counts.
+//!
+//! Knows no value, ever. A step that an agent works in is given nothing; a step after one is given
+//! only what names it, since the agent may have changed what the step executes.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The folder inside an environment where secrets are files. It is in memory.
+pub const FOLDER: &str = "/run/secrets";
+
+/// The largest value, in bytes.
+pub const MAX_VALUE: usize = 64 * 1024;
+
+/// The longest name, in characters.
+const MAX_NAME: usize = 128;
+/// The most patterns of a kind that a grant has.
+const MAX_PATTERNS: usize = 64;
+
+/// Names that steer programs, or that Windlass itself sets: no secret or variable has one.
+const RESERVED: &[&str] = &[
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "PWD",
+    "OLDPWD",
+    "IFS",
+    "ENV",
+    "TERM",
+    "LANG",
+    "TMPDIR",
+    "SSL_CERT_FILE",
+    "CURL_CA_BUNDLE",
+    "REQUESTS_CA_BUNDLE",
+    "PIP_CERT",
+    "NODE_EXTRA_CA_CERTS",
+    "NODE_OPTIONS",
+    "CARGO_HTTP_CAINFO",
+    "GIT_TERMINAL_PROMPT",
+    "GIT_SSL_CAINFO",
+    "PROMPT_COMMAND",
+    "PS4",
+    "SHELLOPTS",
+    "BASHOPTS",
+];
+const RESERVED_PREFIXES: &[&str] = &["WINDLASS_", "LD_", "DYLD_", "LC_", "BASH_", "GIT_CONFIG"];
+
+/// Who owns a secret or variable. Of one name, the more special one counts: the later variant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Jobs of every project.
+    Organisation,
+    /// Jobs of one project.
+    Project,
+    /// Jobs that one user started.
+    User,
+}
+
+/// How a step sees it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Form {
+    /// As an environment variable of its name.
+    Environment,
+    /// As a file in memory.
+    File {
+        /// Where: a file right in [`FOLDER`].
+        path: String,
+        /// Its permission bits; only the environment's own user ever has any.
+        mode: u32,
+    },
+}
+
+/// Where a secret or variable is given. An empty list means everywhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Grants {
+    /// Only in these projects, by id.
+    pub projects: Vec<String>,
+    /// Only where the change is meant for such a branch. `*` stands for anything but `/`, `**` for
+    /// anything.
+    pub branches: Vec<String>,
+    /// Only in steps of such names. A step after an agent must be named in full.
+    pub steps: Vec<String>,
+}
+
+/// A step that asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asking<'a> {
+    /// The project's id.
+    pub project: &'a str,
+    /// The branch that the change is meant for.
+    pub branch: &'a str,
+    /// The step's name. Only `run` steps ask.
+    pub step: &'a str,
+    /// Whether an agent has worked on the tree before this step, in this job or one it continues.
+    pub after_agent: bool,
+}
+
+/// Something about a secret or variable that can't be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct Invalid {
+    /// Which field of a request is at fault.
+    pub place: &'static str,
+    /// What is wrong and what to do. Holds no value.
+    pub why: String,
+}
+
+/// Refuses a name that no environment variable may have here.
+///
+/// # Errors
+/// [`Invalid`] with the rule that it breaks.
+pub fn check_name(name: &str) -> Result<(), Invalid> {
+    let refuse = |why: String| Err(Invalid { place: "name", why });
+    let first = name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+    let rest = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if !first || !rest || name.len() > MAX_NAME {
+        return refuse(format!(
+            "a name is a letter or `_`, then letters, digits and `_`, at most {MAX_NAME} in all, \
+             as in DEPLOY_TOKEN"
+        ));
+    }
+    let upper = name.to_ascii_uppercase();
+    let is_reserved = RESERVED.contains(&upper.as_str())
+        || upper == "WINDLASS"
+        || upper.ends_with("_PROXY")
+        || RESERVED_PREFIXES.iter().any(|prefix| upper.starts_with(prefix));
+    if is_reserved {
+        return refuse(format!(
+            "{name} is reserved: it steers programs, or Windlass sets it itself; choose another name"
+        ));
+    }
+    Ok(())
+}
+
+/// Refuses a file that is not right in [`FOLDER`], or whose mode opens it to others.
+///
+/// # Errors
+/// [`Invalid`] with the rule that it breaks.
+pub fn check_form(form: &Form) -> Result<(), Invalid> {
+    let Form::File { path, mode } = form else { return Ok(()) };
+    let name = path.strip_prefix(FOLDER).and_then(|rest| rest.strip_prefix('/'));
+    let good = |name: &str| {
+        (1..=64).contains(&name.len())
+            && !name.starts_with(['.', '-'])
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    };
+    if !name.is_some_and(good) {
+        let why = format!(
+            "a file is `{FOLDER}/NAME`, where NAME has 1 to 64 letters, digits, `.`, `_` or `-` and \
+             begins with none of `.` and `-`: that folder is in memory, no other is"
+        );
+        return Err(Invalid { place: "form.path", why });
+    }
+    if mode & !0o700 != 0 || mode & 0o400 == 0 {
+        let why = "a mode lets the owner read and gives others nothing: 0400, 0600, 0500 or 0700";
+        return Err(Invalid { place: "form.mode", why: why.to_owned() });
+    }
+    Ok(())
+}
+
+/// Refuses a value that can't be given, and a secret that could not be redacted.
+///
+/// # Errors
+/// [`Invalid`] with the rule that it breaks; never with the value.
+pub fn check_value(value: &str, is_secret: bool) -> Result<(), Invalid> {
+    let refuse = |why: String| Err(Invalid { place: "value", why });
+    if value.len() > MAX_VALUE {
+        return refuse(format!("a value has at most {} KiB", MAX_VALUE / 1024));
+    }
+    if value.contains('\0') {
+        return refuse("a value has no NUL byte: encode bytes as base64".to_owned());
+    }
+    let min = crate::redact::MIN_SECRET;
+    if is_secret && value.trim().len() < min {
+        return refuse(format!(
+            "a secret has at least {min} bytes, or it could not be redacted from logs: use a longer \
+             one, or a variable if it is no secret"
+        ));
+    }
+    Ok(())
+}
+
+impl Grants {
+    /// Refuses patterns that match nothing or are too many.
+    ///
+    /// # Errors
+    /// [`Invalid`] with the list at fault.
+    pub fn check(&self) -> Result<(), Invalid> {
+        let lists = [
+            ("grants.projects", &self.projects),
+            ("grants.branches", &self.branches),
+            ("grants.steps", &self.steps),
+        ];
+        for (place, list) in lists {
+            if list.len() > MAX_PATTERNS {
+                let why = format!("at most {MAX_PATTERNS} are allowed");
+                return Err(Invalid { place, why });
+            }
+            let is_bad = |pattern: &String| {
+                pattern.is_empty() || pattern.len() > 256 || pattern.chars().any(char::is_control)
+            };
+            if list.iter().any(is_bad) {
+                let why = "a pattern has 1 to 256 characters and no control characters";
+                return Err(Invalid { place, why: why.to_owned() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the step is given it.
+    pub fn allow(&self, asking: Asking<'_>) -> bool {
+        let any = |list: &[String], text: &str| {
+            list.is_empty() || list.iter().any(|pattern| matches(pattern, text))
+        };
+        let is_named = self.steps.iter().any(|step| step == asking.step);
+        (self.projects.is_empty() || self.projects.iter().any(|id| id == asking.project))
+            && any(&self.branches, asking.branch)
+            && any(&self.steps, asking.step)
+            && (is_named || !asking.after_agent)
+    }
+}
+
+/// Of several of one name the most special counts, and of several files at one path too. Takes those
+/// that a step is granted; gives them by name.
+pub fn most_special<T>(granted: Vec<(Scope, String, Form, T)>) -> Vec<T> {
+    let mut granted = granted;
+    granted.sort_by_key(|(scope, ..)| *scope);
+    let mut by_name = BTreeMap::new();
+    for (scope, name, form, what) in granted {
+        by_name.insert(name, (scope, form, what));
+    }
+    let mut left: Vec<_> = by_name.into_values().collect();
+    left.sort_by_key(|(scope, ..)| std::cmp::Reverse(*scope));
+    let mut paths: Vec<String> = Vec::new();
+    left.retain(|(_, form, _)| match form {
+        Form::Environment => true,
+        Form::File { path, .. } if paths.contains(path) => false,
+        Form::File { path, .. } => {
+            paths.push(path.clone());
+            true
+        }
+    });
+    left.into_iter().map(|(_, _, what)| what).collect()
+}
+
+/// Whether a pattern stands for a text: `*` for anything but `/`, `**` for anything.
+fn matches(pattern: &str, text: &str) -> bool {
+    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+    // Which prefixes of the text the pattern read so far stands for.
+    let mut reached = vec![false; text.len() + 1];
+    reached[0] = true;
+    let mut at = 0;
+    while at < pattern.len() {
+        let is_star = pattern[at] == b'*';
+        let is_double = is_star && pattern.get(at + 1) == Some(&b'*');
+        let mut next = vec![false; text.len() + 1];
+        for end in 0..=text.len() {
+            next[end] = if is_star {
+                reached[end] || (end > 0 && next[end - 1] && (is_double || text[end - 1] != b'/'))
+            } else {
+                end > 0 && reached[end - 1] && text[end - 1] == pattern[at]
+            };
+        }
+        reached = next;
+        at += if is_double { 2 } else { 1 };
+    }
+    reached[text.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asking<'a>(branch: &'a str, step: &'a str) -> Asking<'a> {
+        Asking { project: "prj_1", branch, step, after_agent: false }
+    }
+
+    fn list(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_star_stops_at_a_slash_and_two_do_not() {
+        let cases = [
+            ("main", "main", true),
+            ("main", "mainly", false),
+            ("release/*", "release/1", true),
+            ("release/*", "release/1/2", false),
+            ("release/**", "release/1/2", true),
+            ("*", "main", true),
+            ("*", "a/b", false),
+            ("**", "a/b", true),
+            ("v*.*", "v1.2", true),
+            ("v*.*", "v12", false),
+            ("**/end", "a/b/end", true),
+        ];
+        for (pattern, text, expected) in cases {
+            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn a_long_pattern_of_stars_is_judged_at_once() {
+        assert!(!matches(&"*a".repeat(100), &"a".repeat(99)));
+    }
+
+    #[test]
+    fn a_grant_holds_only_where_all_of_its_lists_do() {
+        let grants = Grants {
+            projects: list(&["prj_1"]),
+            branches: list(&["main", "release/*"]),
+            steps: list(&["deploy", "push-*"]),
+        };
+        assert!(grants.allow(asking("main", "deploy")));
+        assert!(grants.allow(asking("release/2", "push-docs")));
+        assert!(!grants.allow(asking("main", "build")));
+        assert!(!grants.allow(asking("feature", "deploy")));
+        assert!(!grants.allow(Asking { project: "prj_2", ..asking("main", "deploy") }));
+        assert!(Grants::default().allow(asking("any/branch", "any")));
+    }
+
+    #[test]
+    fn after_an_agent_only_a_step_that_is_named_in_full_is_given_anything() {
+        let after = |step| Asking { after_agent: true, ..asking("main", step) };
+        let grants = |steps: &[&str]| Grants { steps: list(steps), ..Grants::default() };
+        assert!(!grants(&[]).allow(after("deploy")));
+        assert!(!grants(&["*"]).allow(after("deploy")));
+        assert!(!grants(&["dep*"]).allow(after("deploy")));
+        assert!(grants(&["deploy"]).allow(after("deploy")));
+    }
+
+    #[test]
+    fn names_that_steer_programs_are_refused() {
+        for name in ["DEPLOY_TOKEN", "_x", "npm_token", "GIT_TOKEN", "PATHS"] {
+            assert_eq!(check_name(name), Ok(()), "{name}");
+        }
+        for name in [
+            "",
+            "1A",
+            "A-B",
+            "A B",
+            "A=B",
+            "Ä",
+            "PATH",
+            "path",
+            "HOME",
+            "https_proxy",
+            "ALL_PROXY",
+            "WINDLASS_JOB_ID",
+            "WINDLASS",
+            "LD_PRELOAD",
+            "BASH_ENV",
+            "GIT_CONFIG_GLOBAL",
+        ] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+        assert!(check_name(&"A".repeat(129)).is_err());
+    }
+
+    #[test]
+    fn a_file_lies_right_in_its_folder_and_is_for_its_owner_only() {
+        let file = |path: &str, mode| check_form(&Form::File { path: path.to_owned(), mode });
+        assert_eq!(file("/run/secrets/npmrc", 0o600), Ok(()));
+        assert_eq!(file("/run/secrets/id_ed25519", 0o400), Ok(()));
+        for path in [
+            "npmrc",
+            "/etc/passwd",
+            "/run/secrets",
+            "/run/secrets/",
+            "/run/secrets/../x",
+            "/run/secrets/a/b",
+            "/run/secrets/.x",
+            "/run/secrets/-x",
+            "/run/secretsx",
+            "/run/secrets/a b",
+            "/run/secrets/a\n",
+        ] {
+            assert_eq!(file(path, 0o600).expect_err(path).place, "form.path");
+        }
+        for mode in [0, 0o200, 0o644, 0o640, 0o4600, 0o1600] {
+            assert_eq!(file("/run/secrets/a", mode).expect_err("open").place, "form.mode");
+        }
+    }
+
+    #[test]
+    fn values_that_could_not_be_given_or_redacted_are_refused_without_being_told() {
+        assert_eq!(check_value("longenough", true), Ok(()));
+        assert_eq!(check_value("", false), Ok(()));
+        let short = check_value("hunter2", true).expect_err("too short");
+        assert!(!short.why.contains("hunter2"), "{short}");
+        assert!(check_value("12345678\0", true).is_err());
+        assert!(check_value("      12345      ", true).is_err());
+        assert!(check_value(&"x".repeat(MAX_VALUE), true).is_ok());
+        assert!(check_value(&"x".repeat(MAX_VALUE + 1), false).is_err());
+    }
+
+    #[test]
+    fn of_one_name_the_most_special_counts_and_of_one_path_too() {
+        let of = |scope, name: &str, what: &'static str| {
+            (scope, name.to_owned(), Form::Environment, what)
+        };
+        let file = |scope, name: &str, what: &'static str| {
+            let form = Form::File { path: "/run/secrets/a".to_owned(), mode: 0o600 };
+            (scope, name.to_owned(), form, what)
+        };
+        let mut given = most_special(vec![
+            of(Scope::User, "A", "a of the user"),
+            of(Scope::Organisation, "A", "a of all"),
+            of(Scope::Project, "A", "a of the project"),
+            of(Scope::Organisation, "B", "b of all"),
+            file(Scope::Organisation, "C", "file of all"),
+            file(Scope::Project, "D", "file of the project"),
+        ]);
+        given.sort_unstable();
+        assert_eq!(given, ["a of the user", "b of all", "file of the project"]);
+    }
+}
