@@ -8,3 +8,4 @@ pub mod jobs;
 pub mod projects;
 pub mod pull_requests;
 pub mod runs;
+pub mod secrets;

@@ -6,6 +6,7 @@ mod jobs;
 mod projects;
 mod pull_requests;
 mod runs;
+mod secrets;
 mod system;
 
 use crate::endpoint::Endpoint;
@@ -18,6 +19,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     endpoints.extend(jobs::endpoints());
     endpoints.extend(projects::endpoints());
     endpoints.extend(pull_requests::endpoints());
+    endpoints.extend(secrets::endpoints());
     endpoints.extend(accounts::endpoints());
     endpoints
 }

@@ -64,6 +64,7 @@ codes! {
     LeaseLost = "lease-lost", 409, "The lease is lost";
     HeadMoved = "head-moved", 409, "The change has moved on";
     MergeConflict = "merge-conflict", 409, "The change conflicts with its base";
+    SecretUnreadable = "secret-unreadable", 409, "A secret can't be opened";
     PullRequestState = "pull-request-state", 409, "The pull request is not open";
     IdempotencyMismatch = "idempotency-mismatch", 422, "The key was used for another request";
     ProtocolMismatch = "protocol-mismatch", 409, "Runner and server speak different protocols";

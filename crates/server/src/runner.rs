@@ -7,6 +7,7 @@ mod effects;
 mod lease;
 mod register;
 mod report;
+mod secrets;
 pub(crate) mod streams;
 
 use windlass_run::{JobId, RunnerId, job::Phase};
@@ -26,6 +27,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         streams::endpoint(),
         effects::grant_endpoint(),
         effects::record_endpoint(),
+        secrets::endpoint(),
     ];
     endpoints.extend(artifacts::endpoints());
     endpoints

@@ -9,6 +9,7 @@ pub mod pull_requests;
 pub mod runners;
 pub mod runs;
 pub mod search;
+pub mod secrets;
 pub mod streams;
 
 use windlass_run::{Time, job::Outcome};

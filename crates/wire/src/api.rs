@@ -14,6 +14,7 @@ pub mod pull_request;
 pub mod run;
 pub mod runner;
 pub mod search;
+pub mod secret;
 pub mod system;
 
 use schemars::JsonSchema;

@@ -11,6 +11,7 @@
 //! | `POST /api/v1/runner/record` | records what came of an effect: [`RecordRequest`] → [`GrantAnswer`] |
 //! | `PUT /api/v1/runner/jobs/{job}/checkpoints/{step}?epoch=&commit=` | a thin git bundle, as the body |
 //! | `GET /api/v1/runner/jobs/{job}/checkpoints/{step}?epoch=` | the bundle again, for a later lease |
+//! | `GET /api/v1/runner/jobs/{job}/secrets?runner_id=&epoch=` | what the job's steps may be given, as it is now: [`Secrets`] |
 //! | `PUT /api/v1/runner/jobs/{job}/diffs/{step}?epoch=` | the work so far as a git patch, as the body |
 //!
 //! A runner authenticates with a service token of the role `runner` (`Authorization: Bearer`). What
@@ -135,6 +136,49 @@ pub struct Checkpoint {
     pub step_id: StepId,
     /// The commit in the bundle.
     pub commit: String,
+}
+
+/// What the steps of a job may be given, as it is now. It lives in the runner's memory and nowhere
+/// else.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secrets {
+    /// Each secret and variable with the steps that are given it.
+    pub secrets: Vec<Secret>,
+}
+
+/// A secret or variable in clear. Not formatted for debugging but for its name.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret {
+    /// The name.
+    pub name: String,
+    /// False for a variable, which may be seen by anybody.
+    pub is_secret: bool,
+    /// The file inside that it becomes; absent: an environment variable of its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<SecretFile>,
+    /// The value.
+    pub value: String,
+    /// The `run` steps that are given it.
+    pub steps: Vec<StepId>,
+}
+
+/// A file in an environment's memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretFile {
+    /// Where: `/run/secrets/NAME`.
+    pub path: String,
+    /// Its permission bits.
+    pub mode: u32,
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Secret")
+            .field("name", &self.name)
+            .field("file", &self.file)
+            .field("steps", &self.steps)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Reports and heartbeats of many jobs in one call.
