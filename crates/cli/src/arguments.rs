@@ -1,5 +1,9 @@
 //! The command line, as clap sees it.
 
+mod secret;
+
+pub(crate) use secret::{Secret, SetSecret};
+
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -57,6 +61,12 @@ pub(crate) enum Verb {
     /// Make, list or revoke service tokens.
     #[command(subcommand)]
     Token(Token),
+    /// Set, list or remove secrets: `run` steps are given them, agents never are.
+    #[command(subcommand)]
+    Secret(Secret),
+    /// Set, list or remove variables: like secrets, but not secret.
+    #[command(subcommand)]
+    Variable(Secret),
     /// Invite a user, or make a new sign-in link.
     #[command(subcommand)]
     User(User),

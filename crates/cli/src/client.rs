@@ -93,6 +93,15 @@ impl Client {
         json(self.send(request).await?).await
     }
 
+    /// Commands whose body is not to be kept, not even as a digest: without a key.
+    pub(crate) async fn put<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T> {
+        json(self.send(self.request(Method::PUT, path).json(body)).await?).await
+    }
+
     /// Commands without an answer worth reading.
     pub(crate) async fn command(&self, method: Method, path: &str) -> Result<()> {
         let mut request = self.request(method.clone(), path);

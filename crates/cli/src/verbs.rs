@@ -15,6 +15,7 @@ mod review;
 mod run;
 mod runner;
 mod runs;
+mod secret;
 mod supervisor;
 mod token;
 mod up;
@@ -25,6 +26,7 @@ use std::future::Future;
 
 use anyhow::{Context as _, Result};
 use clap::CommandFactory as _;
+use windlass_wire::api::secret::SecretKind;
 
 use crate::{
     arguments::{Arguments, Verb},
@@ -61,6 +63,8 @@ pub(crate) fn dispatch(arguments: Arguments) -> Result<Exit> {
         Verb::Agents(verb) => wait(agents::run(&settings, verb)),
         Verb::Environment(verb) => environment::run(&settings, verb),
         Verb::Token(verb) => wait(token::run(&settings, verb)),
+        Verb::Secret(verb) => wait(secret::run(&settings, SecretKind::Secret, verb)),
+        Verb::Variable(verb) => wait(secret::run(&settings, SecretKind::Variable, verb)),
         Verb::User(verb) => wait(user::run(&settings, verb)),
         Verb::Doctor => doctor::run(&settings),
         Verb::Demo(verb) => wait(demo::run(&settings, verb)),

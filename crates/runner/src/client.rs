@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use reqwest::{Method, StatusCode, header};
 use serde::{Serialize, de::DeserializeOwned};
 use windlass_gateway::Secret;
-use windlass_run::{JobId, StepId};
+use windlass_run::{JobId, RunnerId, StepId};
 use windlass_wire::runner as wire;
 
 /// How long a call may take, beside the wait of a long poll.
@@ -90,6 +90,22 @@ impl Client {
         body: &wire::RecordRequest,
     ) -> Result<wire::GrantAnswer, Error> {
         self.call("record", body, CALL).await
+    }
+
+    /// Asks for what a job's steps may be given.
+    pub(crate) async fn secrets(
+        &self,
+        job_id: &JobId,
+        runner_id: &RunnerId,
+        epoch: u64,
+    ) -> Result<wire::Secrets, Error> {
+        let path = format!("jobs/{job_id}/secrets?runner_id={runner_id}&epoch={epoch}");
+        let request = self.request(Method::GET, &path).timeout(CALL);
+        let response = checked(request.send().await).await?;
+        let bytes = response.bytes().await.map_err(|error| Error::Away(chain(&error)))?;
+        // What can't be read of it is not told: it may be a secret.
+        serde_json::from_slice(&bytes)
+            .map_err(|_| Error::Refused("its answer about secrets can't be read".to_owned()))
     }
 
     /// Uploads the bundle of a checkpoint.

@@ -223,6 +223,21 @@ impl Job {
         }
     }
 
+    /// What the job's steps may be given, as it is now. Repeats the question until the server answers.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub(crate) async fn secrets(&self) -> Result<wire::Secrets, client::Error> {
+        let mut backoff = Backoff::default();
+        loop {
+            let runner_id = self.link.runner_id();
+            match self.link.client.secrets(&self.job_id, &runner_id, self.epoch).await {
+                Err(error @ client::Error::Away(_)) => self.again(error, &mut backoff).await,
+                other => return other,
+            }
+        }
+    }
+
     /// Downloads the bundle that the server keeps of a step. Repeats until the server answers.
     ///
     /// # Errors
@@ -296,7 +311,7 @@ impl Job {
     }
 
     async fn again(&self, error: client::Error, backoff: &mut Backoff) {
-        tracing::debug!(%error, job_id = %self.job_id, "a call about an effect failed and is repeated");
+        tracing::debug!(%error, job_id = %self.job_id, "a call about a job failed and is repeated");
         tokio::time::sleep(backoff.next()).await;
     }
 

@@ -20,6 +20,7 @@ mod facts;
 mod place;
 mod publish;
 mod repository;
+mod secrets;
 mod services;
 mod setup;
 mod trees;
@@ -143,7 +144,7 @@ impl Workshop {
     }
 
     /// Finds every secret that a job could meet.
-    fn redactor(&self, job: &Job) -> Redactor {
+    fn redactor(&self, job: &Job, given: &secrets::Secrets) -> Redactor {
         let mut secrets = vec![("runner-token", self.options.token.expose().as_bytes())];
         let providers = &self.options.providers;
         for (name, provider) in [
@@ -157,6 +158,7 @@ impl Workshop {
         if let Some(repository) = &job.repository {
             secrets.push(("repository-credential", repository.credential.as_bytes()));
         }
+        secrets.extend(given.seen());
         secrets.retain(|(_, secret)| secret.len() >= MIN_SECRET);
         Redactor::new(secrets).unwrap_or_else(|_| Redactor::nothing())
     }

@@ -16,7 +16,7 @@ use axum::{
     http::StatusCode,
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{post, put},
+    routing::{get, post, put},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use tokio::sync::Notify;
@@ -51,6 +51,7 @@ struct Inner {
     /// The references that pushes moved, in order.
     pushed: Mutex<Vec<String>>,
     pull_requests: Mutex<Vec<PullRequest>>,
+    secrets: Mutex<wire::Secrets>,
 }
 
 /// A pull request that the world opened.
@@ -123,6 +124,7 @@ impl World {
             backend: smart_http::Backend::new(smart_http::Limits::default()),
             pushed: Mutex::default(),
             pull_requests: Mutex::default(),
+            secrets: Mutex::default(),
         }));
         let app = Router::new()
             .route("/api/v1/runner/register", post(register))
@@ -131,6 +133,7 @@ impl World {
             .route("/api/v1/runner/streams", post(streams))
             .route("/api/v1/runner/grant", post(grant))
             .route("/api/v1/runner/record", post(record))
+            .route("/api/v1/runner/jobs/{job}/secrets", get(secrets))
             .route("/api/v1/runner/jobs/{job}/{kind}/{step}", put(upload).get(download))
             .fallback(git)
             .layer(middleware::from_fn_with_state(world.clone(), faults))
@@ -186,6 +189,11 @@ impl World {
 
     pub(crate) fn set_repository(&self, repository: wire::Repository) {
         *self.0.repository.lock().expect("not poisoned") = Some(repository);
+    }
+
+    /// From now on these are given to the jobs.
+    pub(crate) fn give(&self, secrets: Vec<wire::Secret>) {
+        *self.0.secrets.lock().expect("not poisoned") = wire::Secrets { secrets };
     }
 
     /// From now on every call that says something of this job is refused whole.
@@ -320,6 +328,10 @@ impl World {
     fn jobs(&self) -> MutexGuard<'_, BTreeMap<JobId, Held>> {
         self.0.jobs.lock().expect("not poisoned")
     }
+}
+
+async fn secrets(Shared(world): Shared<World>) -> Json<wire::Secrets> {
+    Json(world.0.secrets.lock().expect("not poisoned").clone())
 }
 
 async fn faults(Shared(world): Shared<World>, request: Request, next: Next) -> Response {

@@ -25,12 +25,23 @@ pub(super) async fn run(
     let workshop = place.workshop.clone();
     place.environment(attempt).await?;
     let began = place.job.now();
+    let given = place.secrets.of(&attempt.step_id);
     let environment = place.environment(attempt).await?;
-    let exec = environment
+    let mut exec = environment
         .exec(attempt.step_id.as_str(), Environment::shell(command))
         .map_err(|error| broken(&workshop, &error))?;
     let log = attempt.log.clone();
-    let ran = environment.run(exec, attempt.left(), &attempt.stop, |bytes| log.append(bytes)).await;
+    let ran = match given.enter(environment, &mut exec).await {
+        Ok(()) => {
+            let output = |bytes: &[u8]| log.append(bytes);
+            environment.run(exec, attempt.left(), &attempt.stop, output).await
+        }
+        Err(error) => Err(error),
+    };
+    if let Err(error) = given.leave(environment).await {
+        return Err(unfit(place, &error).await);
+    }
+    let environment = place.environment(attempt).await?;
     let ran = ran.map_err(|error| match error {
         Broken::Environment(error) => broken(&workshop, &error),
         Broken::Disk(error) => checkpoint::disk_full(&error),
@@ -55,6 +66,14 @@ pub(super) async fn run(
         reason.push_str(&format!("\nThe web door: {refusal}"));
     }
     Ok(Attempted::Ended(StepResult::Failed { code: code.to_owned(), reason }))
+}
+
+/// An environment that secrets may be left in: nothing else is executed there.
+async fn unfit(place: &mut Place, error: &Broken) -> Attempted {
+    if let Some(environment) = place.environment.take() {
+        environment.destroy().await;
+    }
+    Attempted::GiveBack(format!("the environment was removed: {error}"))
 }
 
 /// The code and the words for a program that did not end well.

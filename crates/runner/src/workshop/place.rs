@@ -16,6 +16,7 @@ use super::{
     facts::Facts,
     publish,
     repository::{self, JobRepository},
+    secrets::{self, Secrets},
     setup,
 };
 use crate::{
@@ -31,6 +32,7 @@ pub(super) struct Place {
     pub(super) work: JobRepository,
     pub(super) environment: Option<Environment>,
     pub(super) redactor: Redactor,
+    pub(super) secrets: Secrets,
     pub(super) meter: Arc<JobMeter>,
     pub(super) facts: Facts,
 }
@@ -57,10 +59,11 @@ impl Place {
     /// Gets the repository, with what earlier leases did.
     pub(super) async fn open(workshop: Arc<Workshop>, job: Arc<Job>) -> Result<Self, Unopened> {
         let work = repository::get(&workshop, &job).await?;
-        let redactor = workshop.redactor(&job);
+        let secrets = Secrets::default();
+        let redactor = workshop.redactor(&job, &secrets);
         let meter = Arc::new(JobMeter::new(job.clone()));
         let facts = Facts::new(job.now());
-        Ok(Self { workshop, job, work, environment: None, redactor, meter, facts })
+        Ok(Self { workshop, job, work, environment: None, redactor, secrets, meter, facts })
     }
 
     /// The environment, made and set up now if there is none.
@@ -111,16 +114,22 @@ impl Work for Place {
         stop: CancellationToken,
     ) -> BoxFuture<'_, Attempted> {
         let step = self.job.look(|state| state.spec.steps[index].clone());
-        let log = self.job.held.open_log(&step.id, attempt, &self.redactor);
-        let attempt = Attempt {
-            step_id: step.id,
-            number: attempt,
-            timeout: step.timeout.to_std(),
-            began: Instant::now(),
-            log,
-            stop,
-        };
-        Box::pin(self.attempt_step(step.action, attempt))
+        let began = Instant::now();
+        Box::pin(async move {
+            if let Err(attempted) = secrets::refresh(self, &stop).await {
+                return attempted;
+            }
+            let log = self.job.held.open_log(&step.id, attempt, &self.redactor);
+            let attempt = Attempt {
+                step_id: step.id,
+                number: attempt,
+                timeout: step.timeout.to_std(),
+                began,
+                log,
+                stop,
+            };
+            self.attempt_step(step.action, attempt).await
+        })
     }
 
     fn close(mut self: Box<Self>) -> BoxFuture<'static, ()> {

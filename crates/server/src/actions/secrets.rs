@@ -50,7 +50,9 @@ pub async fn set(app: &AppState, principal: &Principal, new: SetSecret) -> Resul
     for _ in 1..TRIES {
         match set_once(app, principal, &new, (&owner, &form, &grants)).await {
             // Somebody else's version came first: this one becomes the next.
-            Err(problem) if problem.code == Code::Conflict && is_of_kind(app, principal, &new, &owner).await? => {}
+            Err(problem)
+                if problem.code == Code::Conflict
+                    && is_of_kind(app, principal, &new, &owner).await? => {}
             other => return other,
         }
     }
