@@ -1,9 +1,13 @@
-//! Toolchains that live in a person's home folder: which of their folders an environment may see.
+//! Toolchains that live in a person's home folder, or where variables say: which of their folders an
+//! environment may see.
 //!
 //! Homes are hidden from environments because they hold secrets. This is the allow-list of folders in
 //! them that hold only programs; `.cargo/credentials.toml`, `.npmrc` and the like are never in it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use crate::plan::Bind;
 
@@ -47,10 +51,69 @@ const KNOWN: &[Known] = &[
     Known { folder: "go/bin", path: Some("go/bin"), variable: None },
 ];
 
-/// The toolchains that exist below `home`.
+/// A variable that says where a toolchain is, for those who keep it elsewhere than in a home.
+struct Named {
+    /// The variable.
+    variable: &'static str,
+    /// The folder below it that holds only programs; empty for all of it.
+    folder: &'static str,
+    /// The folder below it for `PATH`, if any.
+    path: Option<&'static str>,
+    /// Whether the tools need the variable inside.
+    needed: bool,
+}
+
+const NAMED: &[Named] = &[
+    Named { variable: "CARGO_HOME", folder: "bin", path: Some("bin"), needed: false },
+    Named { variable: "RUSTUP_HOME", folder: "", path: None, needed: true },
+    Named { variable: "VOLTA_HOME", folder: "", path: Some("bin"), needed: true },
+    Named { variable: "PYENV_ROOT", folder: "", path: Some("shims"), needed: true },
+    Named { variable: "RBENV_ROOT", folder: "", path: Some("shims"), needed: true },
+    Named { variable: "GOROOT", folder: "", path: Some("bin"), needed: true },
+    Named { variable: "JAVA_HOME", folder: "", path: Some("bin"), needed: true },
+];
+
+/// The toolchains that exist below `home`, and those that variables name, as `lookup` knows them; what a
+/// variable names comes first. A variable that names no absolute path of a folder is passed over.
 ///
 /// As root all of them work. Without root a folder that the caller may read can also be read inside.
-pub fn below(home: &Path) -> Toolchains {
+pub fn find(home: Option<&Path>, lookup: impl Fn(&str) -> Option<OsString>) -> Toolchains {
+    let mut found = Toolchains::default();
+    for named in NAMED {
+        let Some(root) = lookup(named.variable).map(PathBuf::from) else { continue };
+        let folder = root.join(named.folder);
+        if !root.is_absolute() || !folder.is_dir() || folder.parent().is_none() {
+            continue;
+        }
+        // Joined with an empty name a path ends in a slash.
+        let folder: PathBuf = folder.components().collect();
+        found.path.extend(named.path.map(|path| root.join(path)));
+        if named.needed {
+            found.env.push((named.variable.to_owned(), folder.to_string_lossy().into_owned()));
+        }
+        found.binds.push(Bind { host: folder.clone(), inside: folder, optional: true });
+    }
+    let Some(home) = home else { return found };
+    let below = below(home);
+    for bind in below.binds {
+        if found.binds.iter().all(|known| known.inside != bind.inside) {
+            found.binds.push(bind);
+        }
+    }
+    for path in below.path {
+        if !found.path.contains(&path) {
+            found.path.push(path);
+        }
+    }
+    for (name, value) in below.env {
+        if found.env.iter().all(|(known, _)| *known != name) {
+            found.env.push((name, value));
+        }
+    }
+    found
+}
+
+fn below(home: &Path) -> Toolchains {
     let mut found = Toolchains::default();
     for known in KNOWN {
         let folder = home.join(known.folder);
@@ -79,11 +142,46 @@ mod tests {
         std::fs::write(home.path().join(".cargo/credentials.toml"), "secret").unwrap();
         let cargo = home.path().join(".cargo/bin");
         assert_eq!(
-            below(home.path()),
+            find(Some(home.path()), |_| None),
             Toolchains {
                 binds: vec![Bind { host: cargo.clone(), inside: cargo.clone(), optional: true }],
                 path: vec![cargo],
                 env: vec![],
+            }
+        );
+    }
+
+    #[test]
+    fn what_a_variable_names_comes_first_and_nonsense_is_passed_over() {
+        let home = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        for folder in [".rustup", ".cargo/bin"] {
+            std::fs::create_dir_all(home.path().join(folder)).unwrap();
+        }
+        for folder in ["rustup", "cargo/bin"] {
+            std::fs::create_dir_all(elsewhere.path().join(folder)).unwrap();
+        }
+        let at = |name: &str| Some(elsewhere.path().join(name).into_os_string());
+        let found = find(Some(home.path()), |name| match name {
+            "CARGO_HOME" => at("cargo"),
+            "RUSTUP_HOME" => at("rustup"),
+            "GOROOT" => Some("go".into()),
+            "JAVA_HOME" => at("nowhere"),
+            _ => None,
+        });
+        let bind = |folder: PathBuf| Bind { host: folder.clone(), inside: folder, optional: true };
+        let (cargo, rustup) = (elsewhere.path().join("cargo/bin"), elsewhere.path().join("rustup"));
+        assert_eq!(
+            found,
+            Toolchains {
+                binds: vec![
+                    bind(cargo.clone()),
+                    bind(rustup.clone()),
+                    bind(home.path().join(".cargo/bin")),
+                    bind(home.path().join(".rustup")),
+                ],
+                path: vec![cargo, home.path().join(".cargo/bin")],
+                env: vec![("RUSTUP_HOME".to_owned(), rustup.to_string_lossy().into_owned())],
             }
         );
     }

@@ -97,9 +97,8 @@ fn options(settings: &Settings, verb: &arguments::Runner) -> Result<Options> {
         None => settings.data_dir.join("runner"),
     };
     settings::make_private(&state_dir)?;
-    let toolchains =
-        std::env::var_os("HOME").map(PathBuf::from).map(|home| toolchains::below(&home));
-    let toolchains = toolchains.unwrap_or_default();
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let toolchains = toolchains::find(home.as_deref(), |name| std::env::var_os(name));
     Ok(Options {
         server_url: server_url.trim_end_matches('/').to_owned(),
         token: Secret::new(token),
