@@ -1,5 +1,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
+use proptest::prelude::*;
+
 use super::{Automation, Occasion, Ready, Restart, Service, Task};
 use crate::reserved::Reserved;
 
@@ -208,4 +210,60 @@ fn a_service_that_ends_is_started_again_as_its_policy_says_and_ever_more_slowly(
     assert_eq!(again, [(false, false), (false, true), (true, true)]);
     let pauses = [0, 1, 2, 3, 7, 1000].map(|ends| Restart::pause(ends).as_millis());
     assert_eq!(pauses, [500, 500, 1000, 2000, 30_000, 30_000]);
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_read_or_refused_with_a_reason(text in "[a-d:{}\\[\\], \n\"&*-]{0,80}") {
+        if let Err(refused) = Automation::read("e.yaml", &text, &reserved()) {
+            prop_assert!(!refused.to_string().is_empty());
+        }
+    }
+
+    #[test]
+    fn an_order_holds_each_name_once_after_all_that_it_waits_for(
+        edges in prop::collection::vec((0..8usize, 0..8usize), 0..16),
+    ) {
+        let mut text = "services:\n".to_owned();
+        for n in 0..8 {
+            let before = edges.iter().filter(|(from, _)| *from == n);
+            let before: BTreeSet<String> = before.map(|(_, to)| format!("s{to}")).collect();
+            let before = before.into_iter().collect::<Vec<_>>().join(", ");
+            text.push_str(&format!("  s{n}: {{ start: x, depends_on: [{before}] }}\n"));
+        }
+        match Automation::read("e.yaml", &text, &reserved()) {
+            Ok(found) => {
+                let mut seen = BTreeSet::new();
+                for level in found.start() {
+                    for name in &level {
+                        prop_assert!(found.depends_on(name).iter().all(|other| seen.contains(other.as_str())));
+                    }
+                    seen.extend(level);
+                }
+                prop_assert_eq!(seen.len(), 8);
+            }
+            // Each edge was followed from somewhere back to where it began.
+            Err(refused) => {
+                let said = refused.to_string();
+                prop_assert!(said.contains("wait for each other") || said.contains("waits for itself"), "{}", said);
+                prop_assert!(has_circle(&edges), "{}", said);
+            }
+        }
+    }
+}
+
+/// Found another way than the reader does: what can be reached from each name.
+fn has_circle(edges: &[(usize, usize)]) -> bool {
+    let mut reached: BTreeSet<(usize, usize)> = edges.iter().copied().collect();
+    loop {
+        let mut more = BTreeSet::new();
+        for (a, b) in &reached {
+            more.extend(reached.iter().filter(|(c, _)| c == b).map(|(_, d)| (*a, *d)));
+        }
+        let before = reached.len();
+        reached.extend(more);
+        if reached.len() == before {
+            return reached.iter().any(|(a, b)| a == b);
+        }
+    }
 }

@@ -12,6 +12,8 @@ pub(super) struct Facts {
     pub(super) verified: Vec<Command>,
     pub(super) agent: Option<Agent>,
     pub(super) notes: Vec<String>,
+    /// What of the environment is otherwise than the repository says.
+    pub(super) environment: Vec<String>,
 }
 
 /// A command that was run.
@@ -43,10 +45,20 @@ pub(super) struct Change<'a> {
 /// The most bytes of an agent's summary that are quoted.
 const SUMMARY: usize = 6_000;
 
+/// How many words on the environment stand in it.
+const FINDINGS: usize = 10;
+
 impl Facts {
     /// Nothing was seen yet.
     pub(super) fn new(began: Time) -> Self {
-        Self { began, commands: Vec::new(), verified: Vec::new(), agent: None, notes: Vec::new() }
+        Self {
+            began,
+            commands: Vec::new(),
+            verified: Vec::new(),
+            agent: None,
+            notes: Vec::new(),
+            environment: Vec::new(),
+        }
     }
 
     /// The body of a pull request: facts first, the agent's words quoted and named.
@@ -79,6 +91,9 @@ impl Facts {
             "- Time on the runner: {}\n",
             seconds(change.now.since(self.began).to_std())
         ));
+        for finding in self.environment.iter().take(FINDINGS) {
+            body.push_str(&format!("- Environment: {}\n", code(finding)));
+        }
         for note in &self.notes {
             body.push_str(&format!("- {}\n", note.replace('\n', " ")));
         }

@@ -75,6 +75,8 @@ impl Place {
             let made = Environment::make(&self.workshop, &self.job, &self.work).await?;
             // Kept before it is set up, so that `close` removes it if nobody waits for the end of this.
             let environment = self.environment.insert(made);
+            let findings = environment.definition.findings.all();
+            self.facts.environment = findings.iter().map(ToString::to_string).collect();
             let (workshop, redactor) = (&self.workshop, &self.redactor);
             let ready = setup::get_ready(workshop, environment, redactor, attempt).await;
             if let Err(end) = ready {

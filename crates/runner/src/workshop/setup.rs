@@ -208,7 +208,13 @@ impl Setup<'_> {
             Ran::Ended(State::Exited { code: 0 }) => Ok(()),
             Ran::Stopped => Err(Trouble::Stopped),
             Ran::Ended(_) | Ran::TimedOut => {
-                let (_, how) = command::verdict(&ran, self.limit);
+                let how = match ran {
+                    Ran::TimedOut => format!(
+                        "was still running when the {} s for the whole preparation were over.",
+                        self.limit.as_secs()
+                    ),
+                    ran => command::verdict(&ran, self.limit).1,
+                };
                 let reason = format!("{what} {how}{}", tail.in_words(self.redactor));
                 let end = Attempted::JobEnded(failed("environment_failed", reason));
                 Err(self.end(end, halt))
