@@ -1,3 +1,5 @@
+//! The file of services and tasks: what is read, what is refused, with which words.
+
 use std::{collections::BTreeSet, time::Duration};
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! The rules of a definition, seen from its files.
+
 use std::{collections::BTreeMap, fs, os::unix::fs::symlink};
 
 use super::{Asked, Definition, ProjectFiles, Strictness, root};
