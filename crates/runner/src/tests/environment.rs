@@ -1,6 +1,7 @@
 //! The environment that a repository defines, in `run` steps.
 
-use windlass_run::spec::Retry;
+use windlass_run::{StepId, job::Outcome, spec::Retry};
+use windlass_wire::runner as wire;
 
 use super::{whole::Stage, world::run_step};
 
@@ -36,4 +37,29 @@ async fn a_definition_that_leads_out_of_the_repository_is_not_followed() {
     assert_eq!(end.code, "environment", "{}", end.reason);
     assert!(end.reason.contains(".devcontainer.json: "), "{}", end.reason);
     assert!(end.reason.contains("leads out of the project"), "{}", end.reason);
+}
+
+#[tokio::test]
+async fn services_that_were_beside_a_step_with_secrets_are_gone_before_the_next() {
+    let service = "services: { data: { start: echo run >> ~/runs && exec sleep 1000, ready: test -e ~/runs } }";
+    let stage = Stage::with(&[(".windlass/environment.yaml", service)]).await;
+    let secret = wire::Secret {
+        name: "TOKEN".to_owned(),
+        value: "hunter2hunter2".to_owned(),
+        is_secret: true,
+        file: None,
+        steps: vec![StepId::parse("given").expect("a name")],
+    };
+    stage.world().give(vec![secret]);
+    let (_, end) = stage
+        .end(vec![
+            run_step("plain", "touch ~/here"),
+            run_step("given", "test -e ~/here; test -n \"$TOKEN\""),
+            run_step(
+                "after",
+                "test ! -e ~/here; test -z \"${TOKEN:-}\"; test \"$(cat ~/runs)\" = run",
+            ),
+        ])
+        .await;
+    assert_eq!(end.outcome, Outcome::Succeeded, "{}", end.reason);
 }

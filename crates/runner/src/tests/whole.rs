@@ -68,6 +68,10 @@ impl Stage {
         Self { world, origin, dir }
     }
 
+    pub(super) fn world(&self) -> &World {
+        &self.world
+    }
+
     /// Adds a symbolic link to the repository.
     pub(super) fn commit_link(&self, path: &str, target: &str) {
         let seed = self.dir.path().join("seed");

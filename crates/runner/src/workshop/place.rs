@@ -98,6 +98,7 @@ impl Place {
             Action::Agent(action) => agent::run(self, &action, &attempt).await,
             Action::PullRequest(action) => publish::run(self, &action, &attempt).await,
         };
+        self.forget_secrets(&attempt).await;
         if let Some(environment) = &self.environment {
             environment.services.detach();
         }
@@ -105,6 +106,25 @@ impl Place {
             return checkpoint::disk_full(&error);
         }
         attempted.unwrap_or_else(|attempted| attempted)
+    }
+}
+
+impl Place {
+    /// Services run beside a step as the same user and could keep a secret that it was given until an
+    /// agent asks for it: after such a step the environment is made anew.
+    async fn forget_secrets(&mut self, attempt: &Attempt) {
+        let has_services = |environment: &Environment| environment.services.is_any();
+        if !self.secrets.of(&attempt.step_id).has_secrets()
+            || !self.environment.as_ref().is_some_and(has_services)
+        {
+            return;
+        }
+        if let Some(environment) = self.environment.take() {
+            let why = "[windlass: environment: made anew after a step with secrets, since its services could know \
+                       them]\n";
+            let _ = attempt.log.append(why.as_bytes());
+            environment.destroy().await;
+        }
     }
 }
 

@@ -95,6 +95,11 @@ pub(super) async fn refresh(place: &mut Place, stop: &CancellationToken) -> Resu
 pub(super) struct Given(Vec<wire::Secret>);
 
 impl Given {
+    /// Whether any of it is secret.
+    pub(super) fn has_secrets(&self) -> bool {
+        self.0.iter().any(|given| given.is_secret)
+    }
+
     /// Adds the variables to what shall be executed, and makes the files.
     pub(super) async fn enter(
         &self,

@@ -108,6 +108,11 @@ impl Services {
         Ok(Life { state, tail })
     }
 
+    /// Whether any was started.
+    pub(super) fn is_any(&self) -> bool {
+        !self.running.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// Stops all, the last first, each with its grace.
     pub(super) async fn stop(&self) {
         let running =
