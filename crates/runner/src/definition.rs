@@ -161,6 +161,17 @@ pub fn root(name: &str) -> String {
     format!("/workspaces/{name}")
 }
 
+/// A project's name as one folder name.
+pub fn folder_name(name: &str) -> String {
+    let last = name.rsplit('/').next().unwrap_or(name);
+    let clean: String = last
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' })
+        .collect();
+    let clean = clean.trim_matches('.');
+    if clean.is_empty() { "work".to_owned() } else { clean.to_owned() }
+}
+
 fn reserved(ports: &[u16]) -> Reserved {
     Reserved {
         ports: ports.iter().copied().collect(),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context as _, Result};
 use windlass_devcontainer::{Findings, automation::Automation, lifecycle::Stage};
-use windlass_runner::definition::{Asked, Definition, ProjectFiles, root};
+use windlass_runner::definition::{Asked, Definition, ProjectFiles, folder_name, root};
 
 use crate::{
     arguments::{Environment, Resolve},
@@ -43,8 +43,7 @@ pub(crate) fn run(settings: &Settings, verb: Environment) -> Result<Exit> {
 /// The outer error is ours, the inner one the repository's.
 fn read(asked: &Resolve) -> Result<Result<Definition, Findings>> {
     let folder = std::path::absolute(&asked.folder)?;
-    let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
-    let name = name.unwrap_or_else(|| "project".to_owned());
+    let name = folder_name(&folder.file_name().unwrap_or_default().to_string_lossy());
     let files = ProjectFiles::open(&folder, &root(&name))
         .with_context(|| format!("failed to open the project {}", folder.display()))?;
     let variables = BTreeMap::from([

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, os::unix::fs::symlink};
 
-use super::{Asked, Definition, ProjectFiles, Strictness, root};
+use super::{Asked, Definition, ProjectFiles, Strictness, folder_name, root};
 use windlass_devcontainer::Files as _;
 
 type Made = Result<Definition, Vec<String>>;
@@ -188,4 +188,10 @@ fn files_on_disk_never_lead_out_of_the_project() {
     assert!(read("loop").is_err());
     assert_eq!(files.folders("/workspaces/api/.devcontainer"), ["a"]);
     assert_eq!(files.folders("/workspaces/api/up"), [""; 0]);
+}
+
+#[test]
+fn a_projects_name_becomes_one_plain_folder() {
+    let names = ["acme/api", "..", "a b\u{202e}c", "api.git", ""].map(folder_name);
+    assert_eq!(names, ["api", "work", "a-b-c", "api.git", "work"]);
 }

@@ -29,7 +29,7 @@ use super::{
     setup, trees,
 };
 use crate::{
-    definition::Definition,
+    definition::{Definition, folder_name},
     executor::Attempted,
     job::{Job, failed},
 };
@@ -426,26 +426,4 @@ fn variables(workshop: &Workshop, job: &Job) -> BTreeMap<String, String> {
     }
     variables.extend(options.environment.clone());
     variables.into_iter().collect()
-}
-
-/// A project's name as one folder name.
-fn folder_name(name: &str) -> String {
-    let last = name.rsplit('/').next().unwrap_or(name);
-    let clean: String = last
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' })
-        .collect();
-    let clean = clean.trim_matches('.');
-    if clean.is_empty() { "work".to_owned() } else { clean.to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_projects_name_becomes_one_plain_folder() {
-        let names = ["acme/api", "..", "a b\u{202e}c", "api.git", ""].map(folder_name);
-        assert_eq!(names, ["api", "work", "a-b-c", "api.git", "work"]);
-    }
 }
