@@ -18,5 +18,7 @@ mod demo;
 mod environment;
 #[path = "whole/real_agents.rs"]
 mod real_agents;
+#[path = "whole/secrets.rs"]
+mod secrets;
 #[path = "whole/task.rs"]
 mod task;

@@ -5,5 +5,6 @@
 
 mod environment;
 mod protocol;
+mod secrets;
 mod whole;
 mod world;

@@ -29,14 +29,14 @@ use crate::{Options, Provider, Runner, Secret};
 
 /// A world with a repository, and a runner's folder.
 pub(super) struct Stage {
-    world: World,
+    pub(super) world: World,
     origin: Repository,
     dir: tempfile::TempDir,
 }
 
 impl Stage {
     /// The repository holds `sum.sh`, which adds wrongly, and `check.sh`, which says so.
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         Self::with(&[]).await
     }
 
@@ -94,7 +94,7 @@ impl Stage {
     }
 
     /// An agent step that plays the script.
-    fn agent(&self, id: &str, script: &Script) -> Step {
+    pub(super) fn agent(&self, id: &str, script: &Script) -> Step {
         std::fs::create_dir_all(self.scripts()).expect("made");
         std::fs::write(self.scripts().join(format!("{id}.json")), script.to_json())
             .expect("written");
@@ -223,7 +223,7 @@ fn pull_request() -> Step {
     step("publish", Action::PullRequest(PullRequestAction::default()))
 }
 
-fn with(mut step: Step, change: impl FnOnce(&mut AgentAction)) -> Step {
+pub(super) fn with(mut step: Step, change: impl FnOnce(&mut AgentAction)) -> Step {
     let Action::Agent(action) = &mut step.action else { panic!("an agent step was expected") };
     change(action);
     step

@@ -51,7 +51,8 @@ struct Inner {
     /// The references that pushes moved, in order.
     pushed: Mutex<Vec<String>>,
     pull_requests: Mutex<Vec<PullRequest>>,
-    secrets: Mutex<wire::Secrets>,
+    /// What jobs are given: each question takes one, the last one stays.
+    secrets: Mutex<Vec<wire::Secrets>>,
 }
 
 /// A pull request that the world opened.
@@ -191,9 +192,10 @@ impl World {
         *self.0.repository.lock().expect("not poisoned") = Some(repository);
     }
 
-    /// From now on these are given to the jobs.
-    pub(crate) fn give(&self, secrets: Vec<wire::Secret>) {
-        *self.0.secrets.lock().expect("not poisoned") = wire::Secrets { secrets };
+    /// These are given to the jobs, the next ones with each question until the last.
+    pub(crate) fn give(&self, in_turn: Vec<Vec<wire::Secret>>) {
+        let in_turn = in_turn.into_iter().map(|secrets| wire::Secrets { secrets }).collect();
+        *self.0.secrets.lock().expect("not poisoned") = in_turn;
     }
 
     /// From now on every call that says something of this job is refused whole.
@@ -331,7 +333,12 @@ impl World {
 }
 
 async fn secrets(Shared(world): Shared<World>) -> Json<wire::Secrets> {
-    Json(world.0.secrets.lock().expect("not poisoned").clone())
+    let mut left = world.0.secrets.lock().expect("not poisoned");
+    let now = left.first().cloned().unwrap_or_default();
+    if left.len() > 1 {
+        left.remove(0);
+    }
+    Json(now)
 }
 
 async fn faults(Shared(world): Shared<World>, request: Request, next: Next) -> Response {

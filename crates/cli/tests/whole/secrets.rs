@@ -1,0 +1,217 @@
+//! Secrets, from the command line to a step and no further.
+
+use std::{
+    io::Write as _,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use serde_json::{Value, json};
+
+use crate::world::{World, git};
+
+const TOKEN: &str = "hunter2hunter2-token";
+const KEY: &str = "-----BEGIN KEY-----\nhunter2hunter2hunter2\n-----END KEY-----\n";
+
+/// Says what it can find of a secret, in words that no redaction hides.
+const LOOK: &str = "TOKEN=${TOKEN:-}
+echo \"token ${#TOKEN} ${TOKEN:0:2}\"
+ls /run/secrets 2> /dev/null || echo 'no files'
+echo \"processes $(cat /proc/[0-9]*/environ 2> /dev/null | grep -ac hunter2 || true)\"
+";
+
+/// The same for an agent: it can speak on its standard error only.
+const DUMP: &str = "exec 1>&2
+echo \"token ${#TOKEN}\"
+env | cut -c1-400
+tr '\\0' '\\n' < /proc/1/environ || true
+cat /proc/[0-9]*/environ 2> /dev/null | tr '\\0' '\\n' | grep hunter || echo 'no process has it'
+cat /run/secrets/key || echo 'no file has it'
+value=hunter
+grep -rl \"${value}2\" /run /tmp /dev/shm /home . 2> /dev/null || echo 'no folder has it'
+exit 1
+";
+
+/// Runs the binary with this on its standard input.
+fn with_input(world: &World, arguments: &[&str], input: &str) -> (Option<i32>, String) {
+    let mut child = world
+        .windlass(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("windlass can be started");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(input.as_bytes()).expect("it reads");
+    drop(stdin);
+    let output = child.wait_with_output().expect("it ends");
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+}
+
+fn set(world: &World, arguments: &[&str], input: &str) -> String {
+    let (code, said) = with_input(world, &[&["secret", "set"], arguments].concat(), input);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+    said
+}
+
+/// Starts a run by the API and follows its only job to the end.
+fn run(world: &World, body: &Value) -> (String, Value) {
+    let file = std::fs::read(world.path("data/connection.json")).expect("a server has run");
+    let connection: Value = serde_json::from_slice(&file).expect("JSON");
+    let text = |name: &str| connection[name].as_str().expect("text").to_owned();
+    let url = format!("{}/api/v1/runs", text("url"));
+    let send = async {
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let request = client.post(url).bearer_auth(text("token")).json(body);
+        let answer = request.send().await.expect("answered").text().await.expect("text");
+        serde_json::from_str::<Value>(&answer).expect("JSON")
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let started = runtime.expect("a runtime").block_on(send);
+    let job_id = started["job_ids"][0].as_str().unwrap_or_else(|| panic!("{started}")).to_owned();
+    let job = world.run(&["--json", "job", "show", &job_id, "--follow"]).json();
+    (job_id, job)
+}
+
+fn steps(base: &str) -> Value {
+    let step = |id: &str, action: Value| json!({ "id": id, "action": action });
+    let look = |id: &str, more: &str| {
+        step(id, json!({ "kind": "run", "command": format!("{LOOK}{more}") }))
+    };
+    let mut agent = step(
+        "agent",
+        json!({
+            "kind": "agent", "prompt": "Look around.", "harness": "custom: bash dump.sh", "attempts": 1,
+        }),
+    );
+    agent["continue_on_error"] = json!(true);
+    let show = "echo \"it is $TOKEN\"; sha256sum < /run/secrets/key; cat /run/secrets/key";
+    json!({
+        "project": "api",
+        "base": base,
+        "title": "Look",
+        "pull_request": false,
+        "steps": [look("build", show), agent, look("after", "")],
+    })
+}
+
+fn log(world: &World, job_id: &str, step: &str) -> String {
+    let ended = world.run(&["logs", job_id, "--step", step]);
+    assert_eq!(ended.code, Some(0), "{ended}");
+    ended.out
+}
+
+/// No file of the data folder has a value in it.
+fn written_nowhere(folder: &Path) {
+    let found = Command::new("grep").args(["-rlaF", "hunter2hunter2"]).arg(folder).output();
+    let found = found.expect("grep can be started");
+    assert_eq!(String::from_utf8_lossy(&found.stdout), "");
+}
+
+#[test]
+fn a_step_has_a_secret_and_the_agent_after_it_has_not() {
+    let world = World::new();
+    let repository = world.repository("api", &[("dump.sh", DUMP)]);
+    git(&repository, &["branch", "feature"]);
+    let _up = world.up(&[]);
+    world.run(&["project", "add", "api"]).says(0, &["api"]);
+    let said =
+        set(&world, &["TOKEN", "--project", "api", "--branch", "main"], &format!("{TOKEN}\n"));
+    assert!(said.contains("secret TOKEN is set, version 1: $TOKEN"), "{said}");
+    std::fs::write(world.path("key"), KEY).expect("written");
+    let key = world.path("key");
+    let key = ["KEY", "--project", "api", "--branch", "main", "--file", "/run/secrets/key"]
+        .into_iter()
+        .chain(["--mode", "0400", "--from-file", key.to_str().expect("UTF-8")]);
+    set(&world, &key.collect::<Vec<_>>(), "");
+    std::fs::remove_file(world.path("key")).expect("it was there");
+
+    let (job_id, job) = run(&world, &steps("main"));
+    assert_eq!(job["end"]["outcome"], "succeeded", "{job}");
+    let build = log(&world, &job_id, "build");
+    let length = TOKEN.len();
+    for text in [&format!("token {length} hu\nkey\n"), "it is [redacted:TOKEN]\n", "[redacted:KEY]"]
+    {
+        assert!(build.contains(text), "{text:?} is not in {build}");
+    }
+    let agent = log(&world, &job_id, "agent");
+    for text in ["token 0\n", "no process has it\n", "no file has it\n", "no folder has it\n"] {
+        assert!(agent.contains(text), "{text:?} is not in {agent}");
+    }
+    assert!(!agent.contains("redacted"), "{agent}");
+    // A step after the agent is given nothing unless a grant names it.
+    assert_eq!(log(&world, &job_id, "after"), "token 0 \nno files\nprocesses 0\n");
+    let all = world.run(&["--json", "job", "events", &job_id]).out;
+    assert!(!format!("{build}{agent}{all}{job}").contains("hunter2hunter2"), "{build}{agent}");
+
+    // Another branch is given nothing, and the next job has what was set last.
+    let (job_id, _) = run(
+        &world,
+        &json!({
+            "project": "api", "base": "feature", "title": "Look", "pull_request": false,
+            "steps": [{ "id": "build", "action": { "kind": "run", "command": LOOK } }],
+        }),
+    );
+    assert_eq!(log(&world, &job_id, "build"), "token 0 \nno files\nprocesses 0\n");
+    let said = set(&world, &["TOKEN", "--project", "api"], "another secret, longer than that");
+    assert!(said.contains("version 2"), "{said}");
+    let (job_id, _) = run(&world, &steps("main"));
+    let build = log(&world, &job_id, "build");
+    assert!(build.contains("token 32 an\nkey\n"), "{build}");
+    written_nowhere(&world.path("data"));
+}
+
+#[test]
+fn secrets_and_variables_are_listed_and_removed_by_name() {
+    let world = World::new();
+    world.repository("api", &[("a", "1\n")]);
+    let _up = world.up(&["--no-runner"]);
+    world.run(&["project", "add", "api"]).says(0, &["api"]);
+    set(&world, &["TOKEN", "--branch", "main", "--step", "deploy"], TOKEN);
+    let (code, said) = with_input(&world, &["variable", "set", "LEVEL", "--project", "api"], "3\n");
+    assert_eq!((code, said.contains("variable LEVEL is set")), (Some(0), true), "{said}");
+    world
+        .run(&["secret", "list"])
+        .says(0, &["TOKEN", "organisation", "branches main; steps deploy"]);
+    world.run(&["variable", "list"]).says(0, &["LEVEL", "project api", "everywhere", "3"]);
+    let listed = world.json(&["--json", "secret", "list"]);
+    assert_eq!(listed["items"].as_array().map(Vec::len), Some(1), "{listed}");
+    assert!(listed["items"][0]["value"].is_null() && !listed.to_string().contains("hunter2"));
+
+    // Setting it again keeps the limits; taking them back is said in so many words.
+    set(&world, &["TOKEN"], TOKEN);
+    world.run(&["secret", "list"]).says(0, &["branches main; steps deploy"]);
+    set(&world, &["TOKEN", "--everywhere"], TOKEN);
+    world.run(&["secret", "list"]).says(0, &["everywhere"]);
+
+    world.run(&["secret", "rm", "LEVEL"]).says(1, &["there is no secret LEVEL"]);
+    world.run(&["variable", "rm", "LEVEL", "--project", "api"]).says(0, &[]);
+    world.run(&["secret", "rm", "TOKEN"]).says(0, &[]);
+    let listed = world.json(&["--json", "secret", "list"]);
+    assert_eq!(listed["items"], json!([]));
+}
+
+#[test]
+fn bad_input_is_refused_without_its_value() {
+    let world = World::new();
+    let (code, said) = with_input(&world, &["secret", "set", "TOKEN"], TOKEN);
+    assert_eq!(code, Some(6), "{said}");
+    let _up = world.up(&["--no-runner"]);
+    let cases: [(&[&str], &str, i32, &str); 5] = [
+        (&["PATH"], TOKEN, 1, "reserved"),
+        (&["TOKEN"], "hunter2", 1, "at least 8 bytes"),
+        (&["TOKEN", "--file", "/etc/passwd"], TOKEN, 1, "/run/secrets/NAME"),
+        (&["TOKEN", "--project", "nowhere"], TOKEN, 1, "no project nowhere"),
+        (&["TOKEN", "--user"], TOKEN, 1, "belongs to no user"),
+    ];
+    for (arguments, input, expected, text) in cases {
+        let (code, said) = with_input(&world, &[&["secret", "set"], arguments].concat(), input);
+        assert_eq!(code, Some(expected), "{said}");
+        assert!(said.contains(text) && !said.contains("hunter2"), "{said}");
+    }
+    // There is no place for a value on the command line.
+    world.run(&["secret", "set", "TOKEN", "value"]).says(2, &["unexpected argument"]);
+    world.run(&["secret", "set", "TOKEN", "--mode", "0600"]).says(2, &["--file"]);
+}
