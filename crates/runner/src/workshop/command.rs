@@ -65,6 +65,8 @@ pub(super) async fn run(
     for refusal in refusals {
         reason.push_str(&format!("\nThe web door: {refusal}"));
     }
+    // What was refused may have carried a secret.
+    let reason = place.redactor.redact_text(&reason);
     Ok(Attempted::Ended(StepResult::Failed { code: code.to_owned(), reason }))
 }
 
