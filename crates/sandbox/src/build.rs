@@ -14,7 +14,7 @@ use std::{
 use rustix::fs::{StatVfsMountFlags, statvfs};
 
 use crate::{
-    door,
+    contained, door,
     error::{Error, Result},
     frame::{self, Inbox},
     identity::Identity,
@@ -38,6 +38,8 @@ pub(crate) struct Blueprint<'a> {
     pub(crate) filters: &'a std::result::Result<Filters, String>,
     /// The supervisor's own namespaces, to compare with.
     pub(crate) host: &'a Namespaces,
+    /// Whether a container engine has made the environment, so that it is only proved here.
+    pub(crate) contained: bool,
 }
 
 /// A process's namespaces, by kind.
@@ -73,6 +75,13 @@ pub(crate) fn build(
         // The supervisor writes the map of a user namespace that this process was born in.
         await_map(channel, inbox)?;
     }
+    if blueprint.contained {
+        // Whatever loses its parent must be found below this process, as in a namespace of its own.
+        kernel::set_process_property(libc::PR_SET_CHILD_SUBREAPER, 1)
+            .map_err(|error| Error::build("adopt what is orphaned", error))?;
+    } else {
+        door::bring_loopback_up().map_err(|error| Error::build("open the doors", error))?;
+    }
     let (ports, sockets) =
         door::open(&plan.doors).map_err(|error| Error::build("open the doors", error))?;
     if blueprint.namespaces & kernel::namespace::UTS != 0 {
@@ -81,7 +90,11 @@ pub(crate) fn build(
     }
     let with_users = blueprint.plan.layers.demand(Layer::UserNamespace) != Demand::Off;
     let inside = if !identity.by_root || with_users { INSIDE_ID } else { identity.outside_uid };
-    let shared_files = mounts::enter(plan, &places(blueprint, inside))?;
+    let shared_files = if blueprint.contained {
+        contained::give(plan, identity.outside_uid, identity.outside_gid)?
+    } else {
+        mounts::enter(plan, &places(blueprint, inside))?
+    };
     let users = take_identity(blueprint, channel, inbox)?;
     confine(blueprint)?;
     let mut proved = prove(blueprint)?;
@@ -237,6 +250,9 @@ fn prove(blueprint: &Blueprint<'_>) -> Result<Proofs> {
         (
             Layer::PidNamespace,
             namespace("pid").and_then(|seen| {
+                if blueprint.contained {
+                    return contained::below_the_first_process().map(|()| seen);
+                }
                 (std::process::id() == 1)
                     .then_some(seen)
                     .ok_or_else(|| "this is not process 1".to_owned())
@@ -245,8 +261,18 @@ fn prove(blueprint: &Blueprint<'_>) -> Result<Proofs> {
         (Layer::IpcNamespace, namespace("ipc")),
         (Layer::UtsNamespace, namespace("uts")),
         (Layer::Network, namespace("net").and_then(|_| only_loopback())),
-        (Layer::ReadOnlyRoot, read_only()),
-        (Layer::MaskedHost, masked(blueprint.plan)),
+        (
+            Layer::ReadOnlyRoot,
+            if blueprint.contained { contained::read_only(blueprint.plan) } else { read_only() },
+        ),
+        (
+            Layer::MaskedHost,
+            if blueprint.contained {
+                contained::masked(blueprint.plan)
+            } else {
+                masked(blueprint.plan)
+            },
+        ),
         (Layer::NoNewPrivileges, no_new_privileges()),
         (Layer::Capabilities, no_capabilities()),
         (Layer::Seccomp, filtered(blueprint.plan)),

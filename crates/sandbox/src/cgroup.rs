@@ -95,6 +95,70 @@ impl Hierarchies {
         group
     }
 
+    /// The groups that this process is in already, made by a container engine: whether each limit is
+    /// there, and where to see that memory ran out. They are not ours to remove.
+    pub(crate) fn found(&self, limits: &Limits) -> Group {
+        let mut group = Group::default();
+        let wanted = [
+            (Layer::MemoryLimit, "memory", limits.memory_bytes),
+            (Layer::CpuLimit, "cpu", limits.cpu_millis.map(u64::from)),
+            (Layer::ProcessLimit, "pids", limits.processes.map(u64::from)),
+        ];
+        for (layer, controller, limit) in wanted {
+            let Some(limit) = limit else { continue };
+            let verdict = self.find(&mut group, controller, limit).map_err(|why| Missing {
+                why,
+                remedy: "run the container engine on a host that gives it control groups"
+                    .to_owned(),
+            });
+            group.verdicts.insert(layer, verdict);
+        }
+        group
+    }
+
+    fn find(&self, group: &mut Group, controller: &str, limit: u64) -> Result<String, String> {
+        let (base, files, events) = match (self.separate.get(controller), &self.unified) {
+            (Some(base), _) => {
+                let files = match controller {
+                    "memory" => &["memory.limit_in_bytes"][..],
+                    "cpu" => &["cpu.cfs_quota_us", "cpu.cfs_period_us"],
+                    _ => &["pids.max"],
+                };
+                (base, files, "memory.oom_control")
+            }
+            (None, Some(base)) => {
+                let files = match controller {
+                    "memory" => &["memory.max"][..],
+                    "cpu" => &["cpu.max"],
+                    _ => &["pids.max"],
+                };
+                (base, files, "memory.events")
+            }
+            (None, None) => return Err("no control groups can be seen in the container".to_owned()),
+        };
+        let mut values = Vec::new();
+        for file in files {
+            let path = base.join(file);
+            let text = fs::read_to_string(&path)
+                .map_err(|error| format!("{}: {error}", path.display()))?;
+            values.extend(text.split_whitespace().map(str::to_owned));
+        }
+        let in_force =
+            match values.iter().map(|value| value.parse::<u64>().ok()).collect::<Vec<_>>()[..] {
+                [Some(value)] => value <= limit,
+                [Some(quota), Some(period)] if period > 0 => quota * 1000 / period <= limit,
+                _ => false,
+            };
+        if !in_force {
+            return Err(format!("the container's {controller} limit is {}", values.join(" ")));
+        }
+        if controller == "memory" {
+            group.oom = Some(base.join(events));
+            group.ran_out_of_memory();
+        }
+        Ok(format!("the container's control group, {}", base.display()))
+    }
+
     /// Removes groups that a supervisor with the same tag left behind, with whatever runs in them.
     pub(crate) fn sweep(&self) -> usize {
         let bases = self.separate.values().chain(self.unified.as_ref());

@@ -26,6 +26,7 @@ use crate::{
     canary::{Canary, Outcome},
     error::{Error, Result},
     frame::{self, Frame, Inbox},
+    kernel,
     operation::{Exec, Status},
     plan::{EnvironmentId, OperationId, Plan, Report},
     protocol::{Answered, Asked, Listed, Reply, Request, VERSION},
@@ -108,13 +109,16 @@ impl Client {
             .name("environments".to_owned())
             .spawn(move || read_answers(&reader, &for_thread))
             .map_err(|error| Error::io("start the thread that reads answers", error))?;
-        let supervisor_pid = rustix::net::sockopt::socket_peercred(&socket)
+        let supervisor_pid = kernel::peer(socket.as_fd())
             .map_err(|error| Error::io("look at the supervisor", error))?
-            .pid
-            .as_raw_nonzero()
-            .get()
-            .unsigned_abs();
-        let inner = Inner { socket, supervisor_pid, sending: Mutex::new(()), shared };
+            .pid;
+        let inner = Inner {
+            state_dir: state_dir.to_path_buf(),
+            socket,
+            supervisor_pid,
+            sending: Mutex::new(()),
+            shared,
+        };
         let client = Self { inner: Arc::new(inner) };
         match client
             .ask(Request::Hello { version: VERSION }, Vec::new(), |reply, _| match reply {
@@ -233,6 +237,19 @@ impl Client {
         self.ask(request, Vec::new(), to_status)
     }
 
+    /// Where an operation's captured output is, seen from here.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when it keeps none.
+    pub fn spool_path(&self, id: &EnvironmentId, operation: &OperationId) -> Result<PathBuf> {
+        let path = crate::supervisor::spool(&self.inner.state_dir, id, operation);
+        if path.exists() {
+            Ok(path)
+        } else {
+            Err(Error::NotFound { what: format!("captured output of operation {operation}") })
+        }
+    }
+
     /// Sends a signal to the operation's process group: a polite way to ask it to end.
     pub fn signal(&self, id: &EnvironmentId, operation: &OperationId, signal: i32) -> Pending<()> {
         let request = Request::Signal { id: id.clone(), operation: operation.clone(), signal };
@@ -330,6 +347,7 @@ impl<T> Future for Pending<T> {
 
 #[derive(Debug)]
 struct Inner {
+    state_dir: PathBuf,
     socket: UnixStream,
     supervisor_pid: u32,
     sending: Mutex<()>,

@@ -12,10 +12,14 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use crate::plan::Door;
 
-/// Opens the doors in the current (new) network namespace; answers each one's port and socket.
-pub(crate) fn open(doors: &[Door]) -> io::Result<(Vec<u16>, Vec<OwnedFd>)> {
+/// Brings up the loopback interface of the current (new) network namespace.
+pub(crate) fn bring_loopback_up() -> io::Result<()> {
     let control = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
-    crate::kernel::bring_loopback_up(control.as_fd())?;
+    crate::kernel::bring_loopback_up(control.as_fd())
+}
+
+/// Opens the doors on the loopback interface; answers each one's port and socket.
+pub(crate) fn open(doors: &[Door]) -> io::Result<(Vec<u16>, Vec<OwnedFd>)> {
     let mut ports = Vec::new();
     let mut sockets = Vec::new();
     for door in doors {

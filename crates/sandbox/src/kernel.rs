@@ -354,6 +354,40 @@ pub(crate) fn send_signal(pid: i32, signal: i32) -> io::Result<()> {
     check(unsafe { libc::kill(pid, signal) }).map(drop)
 }
 
+/// Kills every other process that this one can see and may signal, and takes note of the end of all
+/// that are or become its children. Only for the first process of a container.
+pub(crate) fn kill_all_others() {
+    // ESRCH says that nobody is left.
+    while send_signal(-1, libc::SIGKILL).is_ok() {
+        while let Ok(Some(_)) = reap_any(true) {}
+    }
+}
+
+/// Who is at the other end of a local socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Peer {
+    pub(crate) user_id: u32,
+    /// 0 when the process is in no namespace that can be seen from here.
+    pub(crate) pid: u32,
+}
+
+/// Asks the kernel who is at the other end of a local socket.
+pub(crate) fn peer(socket: BorrowedFd<'_>) -> io::Result<Peer> {
+    let mut found = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
+    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: `found` is a valid place of `length` bytes for the answer.
+    check(unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut found).cast(),
+            &raw mut length,
+        )
+    })?;
+    Ok(Peer { user_id: found.uid, pid: u32::try_from(found.pid).unwrap_or(0) })
+}
+
 /// Tries to open a socket of a family.
 pub(crate) fn try_socket(family: i32) -> io::Result<OwnedFd> {
     // SAFETY: plain numbers; the descriptor is new and owned by nobody else.

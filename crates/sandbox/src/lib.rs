@@ -12,14 +12,18 @@
 //! *seen* to be in force; a process, mount, folder or cgroup that outlives its supervisor and the next
 //! sweep; a thread in the supervisor (it forks); reading the process environment.
 //!
-//! Modules in reading order: [`plan`] and [`operation`] are the data; [`client`] is the way in;
+//! Modules in reading order: [`plan`] and [`operation`] are the data; [`backend`] is what every way of
+//! making environments has in common; [`client`] is the way in; [`contained`] is the supervisor as a
+//! container's first process;
 //! [`supervisor`] owns the environments; `init` is the first process of each; `keeper` stands beside
 //! each operation; [`doctor`] proves by attacks what this host can enforce; [`measure`] times a start.
 
 #![cfg(target_os = "linux")]
 
+pub mod backend;
 pub mod canary;
 pub mod client;
+pub mod contained;
 pub mod doctor;
 pub mod error;
 pub mod measure;
@@ -45,6 +49,7 @@ mod remedy;
 mod seccomp;
 mod tree;
 
+pub use backend::{Backend, Base, Capabilities, Image, Isolation, Prepared, Progress};
 pub use client::{Client, Created, DoorListener, Pending, Pipes, Started};
 pub use error::{Error, Result};
 pub use operation::{Exec, Io, State, Status};
@@ -53,3 +58,4 @@ pub use plan::{
     Scratch, WorkTree,
 };
 pub use protocol::Listed;
+pub use tree::remove as remove_folder;

@@ -251,7 +251,10 @@ impl Plan {
 
     /// Refuses a plan that could not be built, or that would show the supervisor's own state
     /// (`state_dir`, canonical) to the environment.
-    pub(crate) fn check(&self, state_dir: &Path) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`Error::InvalidPlan`] with what is wrong and what to write instead.
+    pub fn check(&self, state_dir: &Path) -> Result<()> {
         inside_path(&self.work_tree.inside)?;
         absolute(&self.work_tree.host)?;
         hides(&self.work_tree.host, state_dir)?;

@@ -22,10 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    net::sockopt::socket_peercred,
-};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use self::{
     environment::{Environment, Host, Stage},
@@ -34,6 +31,7 @@ use self::{
 };
 use crate::{
     canary::Outcome,
+    contained::Contained,
     error::{Error, Result},
     frame::{Fill, Frame, Inbox, Outbox},
     kernel::{self, Forked},
@@ -42,7 +40,7 @@ use crate::{
     tree,
 };
 
-pub(crate) use self::state::{SOCKET, prepare_state_dir};
+pub(crate) use self::state::{SOCKET, prepare_state_dir, spool};
 pub use self::state::{Swept, sweep};
 
 /// How a supervisor behaves.
@@ -70,6 +68,15 @@ impl Options {
 /// # Errors
 /// [`Error::Io`] when the state folder cannot be used, or this process has a second thread already.
 pub fn serve(options: &Options) -> Result<()> {
+    serve_as(options, None)
+}
+
+/// Runs the supervisor as the first process of a container, for the environment that the container is.
+pub(crate) fn serve_contained(options: &Options, contained: Contained) -> Result<()> {
+    serve_as(options, Some(contained))
+}
+
+fn serve_as(options: &Options, contained: Option<Contained>) -> Result<()> {
     refuse_threads()?;
     // A session of its own: the terminal and its signals are for the runner. A leader of a process group
     // is refused one; then ignoring the signals below has to do.
@@ -101,7 +108,7 @@ pub fn serve(options: &Options) -> Result<()> {
     drop(starting);
     say_ready()?;
     let mut supervisor = Supervisor {
-        host: Host::look(hierarchies),
+        host: Host::look(hierarchies, contained),
         state,
         listener,
         signals,
@@ -293,8 +300,8 @@ impl Supervisor {
     fn greet(&mut self) {
         while let Ok((socket, _)) = self.listener.accept() {
             let own = rustix::process::geteuid();
-            let is_welcome =
-                socket_peercred(&socket).is_ok_and(|peer| peer.uid == own || peer.uid.is_root());
+            let is_welcome = kernel::peer(socket.as_fd())
+                .is_ok_and(|peer| peer.user_id == own.as_raw() || peer.user_id == 0);
             if is_welcome && socket.set_nonblocking(true).is_ok() {
                 self.next += 1;
                 let connection =
@@ -331,6 +338,10 @@ impl Supervisor {
         else {
             return;
         };
+        if self.host.contained.is_some() {
+            // No process namespace ends with this one: what is left of it has come to us.
+            kernel::kill_all_others();
+        }
         // The last words may still be unread: why a build failed, for one.
         self.hear_environment(&id);
         let Some(environment) = self.environments.get_mut(&id) else { return };

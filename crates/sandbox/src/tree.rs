@@ -31,8 +31,11 @@ pub(crate) fn give(folder: BorrowedFd<'_>, uid: u32, gid: u32) -> io::Result<u64
     Ok(giver.shared)
 }
 
-/// Removes a folder with everything in it. What is not there is removed already.
-pub(crate) fn remove(path: &Path) -> io::Result<()> {
+/// Removes a folder with everything in it, however hostile. What is not there is removed already.
+///
+/// # Errors
+/// Whatever the file system answers.
+pub fn remove(path: &Path) -> io::Result<()> {
     let flags = FOLDER;
     let root = match rustix::fs::open(path, flags, Mode::empty()) {
         Err(Errno::ACCESS) => {

@@ -11,13 +11,14 @@ use std::{
 };
 
 use windlass_sandbox::{
-    Client, EnvironmentId, Error, Exec, OperationId, Plan, Result, State, doctor, measure, spool,
-    supervisor,
+    Client, EnvironmentId, Error, Exec, OperationId, Plan, Result, State, contained, doctor,
+    measure, spool, supervisor,
 };
 
 const USAGE: &str = "usage:
   windlass-environments serve STATE_DIR GRACE_SECONDS
   windlass-environments run STATE_DIR WORK_TREE PROGRAM [ARGUMENT...]
+  windlass-environments contained GRACE_MILLIS USER_ID NAMESPACES
   windlass-environments doctor STATE_DIR
   windlass-environments bench STATE_DIR ROUNDS
 Run by root, `run` gives the files of WORK_TREE to the environment's own user.
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let text: Vec<&str> = arguments.iter().filter_map(|one| one.to_str()).collect();
     let result = match text.as_slice() {
+        ["contained", ..] => contained::serve(&arguments[1..]).map(|()| ExitCode::SUCCESS),
         ["serve", state, grace] => serve(Path::new(state), grace),
         ["run", state, work_tree, ..] if arguments.len() > 3 => {
             run(Path::new(state), Path::new(work_tree), arguments[3..].to_vec())

@@ -15,6 +15,7 @@ use super::{Ticket, operation::Operation};
 use crate::{
     build::{self, Blueprint, Namespaces, Proofs},
     cgroup::{Group, Hierarchies},
+    contained::Contained,
     error::{Error, Result},
     frame::{Fill, Frame, Inbox, Outbox},
     identity::{Identity, Power},
@@ -32,6 +33,8 @@ pub(super) struct Host {
     pub(super) power: Power,
     pub(super) hierarchies: Hierarchies,
     namespaces: Namespaces,
+    /// Set where the container around this process is the environment.
+    pub(super) contained: Option<Contained>,
     filters: std::result::Result<Filters, String>,
     filters_with_ptrace: std::result::Result<Filters, String>,
     /// Whether the kernel counts processes per user namespace (since 5.14).
@@ -81,11 +84,16 @@ pub(super) enum Stage {
 }
 
 impl Host {
-    pub(super) fn look(hierarchies: Hierarchies) -> Self {
+    pub(super) fn look(hierarchies: Hierarchies, contained: Option<Contained>) -> Self {
+        let (power, namespaces) = match &contained {
+            None => (Power::of_this_process(), build::namespaces()),
+            Some(contained) => (Power::given(contained.user_id), contained.host.clone()),
+        };
         Self {
-            power: Power::of_this_process(),
+            power,
             hierarchies,
-            namespaces: build::namespaces(),
+            namespaces,
+            contained,
             filters: Filters::compile(false),
             filters_with_ptrace: Filters::compile(true),
             counts_per_namespace: kernel_is_at_least(5, 14),
@@ -102,10 +110,16 @@ impl Environment {
         folder: PathBuf,
         identity: Identity,
     ) -> Result<Self> {
-        let namespaces = choose_namespaces(plan, identity)?;
+        let namespaces = match host.contained {
+            None => choose_namespaces(plan, identity)?,
+            Some(_) => 0,
+        };
         build::make_folders(&folder, plan, identity)
             .map_err(|error| Error::io(format!("make {}", folder.display()), error))?;
-        let mut group = host.hierarchies.make(plan.id.as_str(), &plan.limits);
+        let mut group = match host.contained {
+            None => host.hierarchies.make(plan.id.as_str(), &plan.limits),
+            Some(_) => host.hierarchies.found(&plan.limits),
+        };
         match fork_init(host, plan, &folder, identity, namespaces) {
             Ok((pid, channel)) => {
                 if let Err(error) = group.admit(pid) {
@@ -342,7 +356,8 @@ impl Environment {
 
 /// Whether the process limit of a user counts an environment's processes only.
 fn counts_processes(host: &Host, identity: Identity) -> bool {
-    identity.by_root || host.counts_per_namespace
+    // In a container the number may be counted together with those of another one.
+    host.contained.is_none() && (identity.by_root || host.counts_per_namespace)
 }
 
 /// The namespaces to start in. As root the user namespace comes later.
@@ -402,6 +417,7 @@ fn fork_init(
                     namespaces,
                     filters,
                     host: &host.namespaces,
+                    contained: host.contained.is_some(),
                 };
                 init::run(&blueprint, theirs)
             }

@@ -63,6 +63,11 @@ pub(crate) fn prepare_state_dir(state_dir: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Where the output of an operation is kept below a state folder.
+pub(crate) fn spool(state_dir: &Path, id: &EnvironmentId, operation: &OperationId) -> PathBuf {
+    state_dir.join("environments").join(id.as_str()).join(format!("{operation}.out"))
+}
+
 /// What [`sweep`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Swept {
@@ -166,7 +171,7 @@ impl StateDir {
     }
 
     pub(crate) fn spool(&self, id: &EnvironmentId, operation: &OperationId) -> PathBuf {
-        self.environment(id).join(format!("{operation}.out"))
+        spool(&self.path, id, operation)
     }
 
     /// A new name in the trash.

@@ -16,6 +16,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("git", &[]),
     ("devcontainer", &[]),
     ("sandbox", &["policy", "devcontainer"]),
+    ("oci", &["sandbox"]),
     ("gateway", &["policy", "git"]),
     ("agent", &["policy", "wire"]),
     ("forge", &["git"]),
@@ -48,6 +49,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("axum", &["server", "gateway", "testkit"]),
     ("rusqlite", &["store"]),
     ("tokio-postgres", &["store", "testkit"]),
+    ("bollard", &["oci"]),
     ("libc", &["sandbox"]),
     ("nix", &["sandbox"]),
     // Safe wrappers only: file locks and no-follow opens in `git`, process groups in `agent`.

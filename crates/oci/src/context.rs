@@ -1,0 +1,153 @@
+//! The archive of files that a Dockerfile may copy from.
+//!
+//! What `.dockerignore` names stays out: it may be large, or secret. Symbolic links are packed as links
+//! and never followed, so nothing outside of the folder gets in.
+
+use std::path::Path;
+
+use windlass_sandbox::{Error, Result};
+
+/// Packs a folder.
+pub(crate) fn pack(folder: &Path, dockerfile: &str) -> Result<Vec<u8>> {
+    let named = |error: std::io::Error| Error::Io {
+        doing: format!("pack {}", folder.display()),
+        why: error.to_string(),
+    };
+    let ignored = match std::fs::read_to_string(folder.join(".dockerignore")) {
+        Ok(text) => Ignored::parse(&text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ignored::default(),
+        Err(error) => return Err(named(error)),
+    };
+    let mut archive = tar::Builder::new(Vec::new());
+    archive.follow_symlinks(false);
+    let mut open = vec![String::new()];
+    while let Some(parent) = open.pop() {
+        for entry in std::fs::read_dir(folder.join(&parent)).map_err(named)? {
+            let entry = entry.map_err(named)?;
+            let name = entry.file_name().into_string().map_err(|name| Error::InvalidPlan {
+                why: format!("{name:?} below {} is not plain text; rename it", folder.display()),
+            })?;
+            let path = if parent.is_empty() { name } else { format!("{parent}/{name}") };
+            let kind = entry.file_type().map_err(named)?;
+            if kind.is_dir() {
+                // Something below may be wanted after all, so the folder is looked into either way.
+                open.push(path.clone());
+            }
+            let needed = path == dockerfile || path == ".dockerignore";
+            let packed = kind.is_dir() || kind.is_file() || kind.is_symlink();
+            if packed && (needed || !ignored.matches(&path)) {
+                archive.append_path_with_name(entry.path(), &path).map_err(named)?;
+            }
+        }
+    }
+    archive.into_inner().map_err(named)
+}
+
+/// The rules of a `.dockerignore`: the last one that matches a path or a folder above it decides.
+#[derive(Debug, Default)]
+struct Ignored(Vec<(bool, Vec<String>)>);
+
+impl Ignored {
+    fn parse(text: &str) -> Self {
+        let rules =
+            text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        Self(
+            rules
+                .map(|line| {
+                    let (ignore, pattern) = match line.strip_prefix('!') {
+                        Some(pattern) => (false, pattern),
+                        None => (true, line),
+                    };
+                    let parts = pattern.split('/').filter(|part| !part.is_empty() && *part != ".");
+                    (ignore, parts.map(str::to_owned).collect())
+                })
+                .collect(),
+        )
+    }
+
+    fn matches(&self, path: &str) -> bool {
+        let parts: Vec<&str> = path.split('/').collect();
+        let hit = |pattern: &[String]| {
+            (1..=parts.len()).any(|length| matches_parts(pattern, &parts[..length]))
+        };
+        self.0.iter().rev().find(|(_, pattern)| hit(pattern)).is_some_and(|(ignore, _)| *ignore)
+    }
+}
+
+fn matches_parts(pattern: &[String], parts: &[&str]) -> bool {
+    match (pattern.split_first(), parts.split_first()) {
+        (None, None) => true,
+        (Some((first, rest)), _) if first == "**" => {
+            (0..=parts.len()).any(|skipped| matches_parts(rest, &parts[skipped..]))
+        }
+        (Some((first, rest)), Some((part, below))) => {
+            let (pattern, part): (Vec<char>, Vec<char>) =
+                (first.chars().collect(), part.chars().collect());
+            matches_name(&pattern, &part) && matches_parts(rest, below)
+        }
+        (None, Some(_)) | (Some(_), None) => false,
+    }
+}
+
+/// One name against a pattern with `*` and `?`.
+fn matches_name(pattern: &[char], name: &[char]) -> bool {
+    match (pattern.split_first(), name.split_first()) {
+        (None, None) => true,
+        (Some(('*', rest)), _) => {
+            (0..=name.len()).any(|skipped| matches_name(rest, &name[skipped..]))
+        }
+        (Some(('?', rest)), Some((_, below))) => matches_name(rest, below),
+        (Some((wanted, rest)), Some((seen, below))) => wanted == seen && matches_name(rest, below),
+        (None, Some(_)) | (Some(_), None) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_rule_that_matches_decides() {
+        let ignored =
+            Ignored::parse("# secrets\n*.key\nnode_modules\n**/target\n/logs/*\n!logs/keep\n");
+        let seen: Vec<&str> = [
+            "a.key",
+            "sub/a.key",
+            "node_modules/x/y",
+            "deep/er/target/z",
+            "target",
+            "logs/a",
+            "logs/keep",
+            "src/main.rs",
+            "logs",
+        ]
+        .into_iter()
+        .filter(|path| ignored.matches(path))
+        .collect();
+        assert_eq!(seen, ["a.key", "node_modules/x/y", "deep/er/target/z", "target", "logs/a"]);
+    }
+
+    #[test]
+    fn a_context_holds_what_is_not_ignored_and_never_what_a_link_points_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str| std::fs::write(folder.path().join(name), name).unwrap();
+        std::fs::create_dir(folder.path().join("sub")).unwrap();
+        for name in ["Dockerfile", "secret.key", "sub/file"] {
+            write(name);
+        }
+        std::fs::write(folder.path().join(".dockerignore"), "*.key\nDockerfile\n").unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", folder.path().join("link")).unwrap();
+        let packed = pack(folder.path(), "Dockerfile").unwrap();
+        let mut archive = tar::Archive::new(packed.as_slice());
+        let mut seen: Vec<(String, u64)> = archive
+            .entries()
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .map(|entry| (entry.path().unwrap().display().to_string(), entry.size()))
+            .collect();
+        seen.sort();
+        let expected =
+            [(".dockerignore", 17), ("Dockerfile", 10), ("link", 0), ("sub", 0), ("sub/file", 8)];
+        assert_eq!(seen, expected.map(|(name, size)| (name.to_owned(), size)));
+    }
+}

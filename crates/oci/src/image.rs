@@ -1,0 +1,182 @@
+//! Images: found, pulled, built once for each definition, and pruned.
+
+use std::collections::HashMap;
+
+use bollard::{
+    Docker,
+    auth::DockerCredentials,
+    query_parameters::{
+        BuildImageOptionsBuilder, CreateImageOptionsBuilder, ListImagesOptionsBuilder,
+        RemoveImageOptions,
+    },
+};
+use futures::StreamExt as _;
+use windlass_sandbox::{
+    Error, Image, Prepared, Progress, Result,
+    backend::{Login, Pull, Tell},
+};
+
+use crate::{
+    context,
+    engine::{self, failed},
+};
+
+/// Has an image, or gets it.
+pub(crate) async fn prepare(docker: &Docker, image: &Image, tell: Tell<'_>) -> Result<Prepared> {
+    let name = match image {
+        Image::Named { reference, pull, login } => match (find(docker, reference).await?, pull) {
+            (Some(id), _) => id,
+            (None, Pull::Never) => {
+                return Err(Error::Build {
+                    step: format!("use the image `{reference}`"),
+                    why: format!(
+                        "it is not there and must not be pulled; run `docker pull {reference}` or allow it"
+                    ),
+                });
+            }
+            (None, Pull::Missing) => fetch(docker, reference, login.as_ref(), tell).await?,
+        },
+        Image::Built { .. } => build(docker, image, tell).await?,
+    };
+    Ok(Prepared { name })
+}
+
+/// Removes images of ours, but those to keep and those in use. Answers how many.
+pub(crate) async fn prune(docker: &Docker, keep: &[String]) -> Result<usize> {
+    let mut pruned = 0;
+    for (id, digest) in built(docker, None).await? {
+        if keep.contains(&digest) {
+            continue;
+        }
+        match docker.remove_image(&id, None::<RemoveImageOptions>, None).await {
+            Ok(_) => pruned += 1,
+            // Another one is made from it, or a container uses it.
+            Err(bollard::errors::Error::DockerResponseServerError { status_code: 409, .. }) => {}
+            Err(error) if engine::is_not_found(&error) => {}
+            Err(error) => return Err(failed("remove an image", &error)),
+        }
+    }
+    Ok(pruned)
+}
+
+async fn find(docker: &Docker, reference: &str) -> Result<Option<String>> {
+    match docker.inspect_image(reference).await {
+        Ok(found) => Ok(found.id),
+        Err(error) if engine::is_not_found(&error) => Ok(None),
+        Err(error) => Err(failed("look for an image", &error)),
+    }
+}
+
+async fn fetch(
+    docker: &Docker,
+    reference: &str,
+    login: Option<&Login>,
+    tell: Tell<'_>,
+) -> Result<String> {
+    let step = format!("pull the image `{reference}`");
+    let credentials = login.map(|login| DockerCredentials {
+        username: Some(login.user.clone()),
+        password: Some(login.password.clone()),
+        serveraddress: Some(registry(reference).to_owned()),
+        ..DockerCredentials::default()
+    });
+    let options = CreateImageOptionsBuilder::default().from_image(&complete(reference)).build();
+    let mut answers = docker.create_image(Some(options), None, credentials);
+    while let Some(answer) = answers.next().await {
+        let part = answer.map_err(|error| failed(&step, &error))?;
+        let text = [part.id, part.status].into_iter().flatten().collect::<Vec<_>>().join(" ");
+        tell(Progress::Pulling { text });
+    }
+    find(docker, reference).await?.ok_or_else(|| Error::Build {
+        step,
+        why: "the engine said it has it, and has not".to_owned(),
+    })
+}
+
+/// Without a tag an engine would pull all of them.
+fn complete(reference: &str) -> String {
+    let last = reference.rsplit('/').next().unwrap_or(reference);
+    if last.contains(':') || last.contains('@') {
+        reference.to_owned()
+    } else {
+        format!("{reference}:latest")
+    }
+}
+
+/// The registry that a reference names; the first part is one if it looks like a host.
+fn registry(reference: &str) -> &str {
+    match reference.split_once('/') {
+        Some((first, _)) if first.contains(['.', ':']) || first == "localhost" => first,
+        _ => "https://index.docker.io/v1/",
+    }
+}
+
+async fn build(docker: &Docker, image: &Image, tell: Tell<'_>) -> Result<String> {
+    let Image::Built { context, dockerfile, arguments, target, digest } = image else {
+        return Err(Error::InvalidPlan { why: "only a definition can be built".to_owned() });
+    };
+    if let Some((id, _)) = built(docker, Some(digest)).await?.into_iter().next() {
+        return Ok(id);
+    }
+    let step = format!("build {}", context.join(dockerfile).display());
+    let (folder, file) = (context.clone(), dockerfile.clone());
+    let archive = crate::blocking(move || context::pack(&folder, &file)).await?;
+    let arguments: HashMap<String, String> =
+        arguments.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+    let labels = HashMap::from([(engine::DEFINITION.to_owned(), digest.clone())]);
+    let mut options = BuildImageOptionsBuilder::default()
+        .dockerfile(dockerfile)
+        .buildargs(&arguments)
+        .labels(&labels)
+        .rm(true)
+        .forcerm(true);
+    if let Some(target) = target {
+        options = options.target(target);
+    }
+    let mut answers =
+        docker.build_image(options.build(), None, Some(bollard::body_full(archive.into())));
+    let mut id = None;
+    while let Some(answer) = answers.next().await {
+        let part = answer.map_err(|error| failed(&step, &error))?;
+        if let Some(text) = part.stream {
+            tell(Progress::Building { text });
+        }
+        id = part.aux.and_then(|made| made.id).or(id);
+    }
+    id.ok_or_else(|| Error::Build { step, why: "the engine ended without an image".to_owned() })
+}
+
+/// Images that were built here: their ids and the digests of their definitions.
+async fn built(docker: &Docker, digest: Option<&str>) -> Result<Vec<(String, String)>> {
+    let label = match digest {
+        Some(digest) => format!("{}={digest}", engine::DEFINITION),
+        None => engine::DEFINITION.to_owned(),
+    };
+    let filters = HashMap::from([("label", vec![label])]);
+    let options = ListImagesOptionsBuilder::default().filters(&filters).build();
+    let images =
+        docker.list_images(Some(options)).await.map_err(|error| failed("list images", &error))?;
+    Ok(images
+        .into_iter()
+        .filter_map(|mut image| Some((image.id, image.labels.remove(engine::DEFINITION)?)))
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_without_a_tag_means_the_latest() {
+        let seen = ["debian", "debian:12", "host:5000/a/b", "a/b@sha256:00"].map(complete);
+        assert_eq!(seen, ["debian:latest", "debian:12", "host:5000/a/b:latest", "a/b@sha256:00"]);
+    }
+
+    #[test]
+    fn credentials_go_to_the_registry_that_is_named() {
+        let seen =
+            ["debian", "user/debian", "host.example/a", "host:5000/a", "localhost/a"].map(registry);
+        let hub = "https://index.docker.io/v1/";
+        assert_eq!(seen, [hub, hub, "host.example", "host:5000", "localhost"]);
+    }
+}

@@ -1,0 +1,243 @@
+//! What every way of making environments has in common: one trait, and the data that goes through it.
+//!
+//! A caller chooses a backend once and works through the trait; nothing above may ask which one it has.
+//! Where backends differ, they say so in data: [`Capabilities`] before a start, the [`Report`] of each
+//! environment after it. A backend that can't honour what is asked refuses with what to do; none does
+//! less in silence. What is said here is what the suite in `tests/conformance` tries on each of them.
+//!
+//! [`Report`]: crate::plan::Report
+
+mod process;
+
+use std::{collections::BTreeMap, fmt, future::Future, path::PathBuf, pin::Pin};
+
+use crate::{
+    client::{Created, Started},
+    error::Result,
+    operation::{Exec, Status},
+    plan::{EnvironmentId, OperationId, Plan},
+    protocol::Listed,
+    spool::Chunk,
+};
+
+/// An answer that is on its way, of no particular runtime unless its backend says so.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
+/// Hears of progress while something takes long.
+pub type Tell<'a> = &'a mut (dyn FnMut(Progress) + Send);
+
+/// A way of making environments.
+///
+/// Every method may be repeated after a crash of the caller: `create` with the same plan and `exec` with
+/// the same operation answer what is there already, `destroy` of what is gone is done.
+pub trait Backend: Send + Sync + fmt::Debug {
+    /// What this backend is and can do, known before anything is started.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Makes ready what environments are made from: pulls or builds an image, once for all that share it.
+    ///
+    /// # Errors
+    /// [`Error::InvalidPlan`](crate::Error::InvalidPlan) for a base that this backend can't have,
+    /// [`Error::Build`](crate::Error::Build) when it can't be had.
+    fn prepare<'a>(&'a self, base: &'a Base, tell: Tell<'a>) -> Answer<'a, Prepared>;
+
+    /// Makes an environment, ready with every layer that its plan requires seen in force, or refuses and
+    /// leaves nothing.
+    ///
+    /// # Errors
+    /// [`Error::LayerMissing`](crate::Error::LayerMissing) and whatever keeps it from being built;
+    /// [`Error::Conflict`](crate::Error::Conflict) when the id stands for another plan.
+    fn create<'a>(&'a self, plan: &'a Plan, prepared: &'a Prepared) -> Answer<'a, Created>;
+
+    /// Takes over an environment that another caller, or this one before its restart, has made.
+    fn adopt<'a>(&'a self, id: &'a EnvironmentId) -> Answer<'a, Created>;
+
+    /// Executes a program, once for each operation id.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`](crate::Error::Conflict) when the operation id stands for another program.
+    fn exec<'a>(&'a self, id: &'a EnvironmentId, exec: &'a Exec) -> Answer<'a, Started>;
+
+    /// Answers when the operation's program has ended, with all that it had written by then kept.
+    fn wait<'a>(&'a self, id: &'a EnvironmentId, operation: &'a OperationId) -> Answer<'a, Status>;
+
+    /// Answers once there is output after `after` (a position that [`Output::next`] gave, or 0), or the
+    /// operation has ended.
+    fn output<'a>(
+        &'a self,
+        id: &'a EnvironmentId,
+        operation: &'a OperationId,
+        after: u64,
+    ) -> Answer<'a, Output>;
+
+    /// How the operation stands now.
+    fn status<'a>(
+        &'a self,
+        id: &'a EnvironmentId,
+        operation: &'a OperationId,
+    ) -> Answer<'a, Status>;
+
+    /// Sends a signal to the program's process group.
+    fn signal<'a>(
+        &'a self,
+        id: &'a EnvironmentId,
+        operation: &'a OperationId,
+        signal: i32,
+    ) -> Answer<'a, ()>;
+
+    /// Kills an operation with everything it started, daemons included; answers when nothing is left.
+    fn kill<'a>(&'a self, id: &'a EnvironmentId, operation: &'a OperationId) -> Answer<'a, ()>;
+
+    /// Drops the record and the output of an ended operation; its id is free again.
+    fn forget<'a>(&'a self, id: &'a EnvironmentId, operation: &'a OperationId) -> Answer<'a, ()>;
+
+    /// Destroys an environment with everything but its work tree; answers when nothing is left.
+    fn destroy<'a>(&'a self, id: &'a EnvironmentId) -> Answer<'a, ()>;
+
+    /// All environments of this caller's.
+    fn list(&self) -> Answer<'_, Vec<Listed>>;
+
+    /// Removes what owners that are gone have left; answers how many things that were.
+    fn sweep(&self) -> Answer<'_, usize>;
+}
+
+/// What stands between an environment and its host, from weak to strong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Isolation {
+    /// Namespaces of our own making: the kernel is shared.
+    SharedKernel,
+    /// A container of an engine: the kernel is shared, and the engine's daemon is trusted as well.
+    ContainerEngine,
+    /// A kernel of its own.
+    VirtualMachine,
+}
+
+/// What a backend is and can do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capabilities {
+    /// The backend's name in settings: `process`, `oci`.
+    pub name: &'static str,
+    /// What stands between its environments and the host.
+    pub isolation: Isolation,
+    /// Whether it hands out listening sockets for the plan's doors. Without, nothing inside reaches a
+    /// model, git or the web, and a plan with doors is refused.
+    pub doors: bool,
+    /// Whether the host itself can be what an environment sees, read-only and masked.
+    pub host_base: bool,
+    /// Whether images can be named or built.
+    pub images: bool,
+}
+
+/// What an environment is made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Base {
+    /// The host's own system folders.
+    Host,
+    /// A container image.
+    Image(Image),
+}
+
+/// A container image, to be had or to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Image {
+    /// One that is named.
+    Named {
+        /// The reference, as engines take it: `debian:bookworm`, `registry.example/a/b@sha256:...`.
+        reference: String,
+        /// Whether it may be fetched.
+        pull: Pull,
+        /// For a registry that wants to know who asks.
+        login: Option<Login>,
+    },
+    /// One that is built from a Dockerfile, unless it was built from the same definition before.
+    Built {
+        /// The folder that the Dockerfile may copy from.
+        context: PathBuf,
+        /// The Dockerfile's path in the context.
+        dockerfile: String,
+        /// Its build arguments.
+        arguments: BTreeMap<String, String>,
+        /// The stage to stop at.
+        target: Option<String>,
+        /// Names everything that the image depends on: the same digest is the same image.
+        digest: String,
+    },
+}
+
+/// Whether an image may be fetched from a registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pull {
+    /// When it is not there.
+    #[default]
+    Missing,
+    /// Never: what is not there is an error.
+    Never,
+}
+
+/// Who asks a registry. Never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    /// The user's name.
+    pub user: String,
+    /// The password or token.
+    pub password: String,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Login").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+/// What a backend made ready; only good for the backend that made it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prepared {
+    /// The backend's own name for it: empty for the host, an image's id.
+    pub name: String,
+}
+
+/// Something that happened while a base was made ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// A part of an image is being fetched.
+    Pulling {
+        /// Which part, and how it stands, in the registry's words.
+        text: String,
+    },
+    /// The build said something.
+    Building {
+        /// What it said, as it came; not necessarily a whole line.
+        text: String,
+    },
+}
+
+/// Output of an operation, from where the caller had left off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// How the operation stood when the chunks were read.
+    pub status: Status,
+    /// What is new.
+    pub chunks: Vec<Chunk>,
+    /// Where to go on.
+    pub next: u64,
+}
+
+/// Most of a megabyte of chunks: what one answer of [`Backend::output`] holds at most.
+pub(crate) const OUTPUT_AT_ONCE: usize = 1 << 20;
+
+/// Reads the chunks of a spool file from a position, as many as one answer holds.
+///
+/// # Errors
+/// [`Error::Io`](crate::Error::Io) when the file can't be read or the position is not one.
+pub fn read_spool(path: &std::path::Path, after: u64, status: Status) -> Result<Output> {
+    let mut reader = crate::spool::Reader::open(path, after)?;
+    let mut chunks = Vec::new();
+    let mut held = 0;
+    while held < OUTPUT_AT_ONCE
+        && let Some(chunk) = reader.next_chunk()?
+    {
+        held += chunk.bytes.len();
+        chunks.push(chunk);
+    }
+    Ok(Output { status, chunks, next: reader.offset() })
+}
