@@ -12,7 +12,7 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    os::fd::AsFd,
+    os::{fd::AsFd, unix::fs::PermissionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -81,7 +81,8 @@ fn known_kind(kind: &str) -> Option<&'static str> {
     ["user", "mnt", "pid", "ipc", "uts", "net"].into_iter().find(|known| *known == kind)
 }
 
-/// Gives the work tree and the home to the environment's user. Answers how many files of the tree were
+/// Gives the work tree and the home to the environment's user, and opens the scratch folders to all, which
+/// engines give the mode of the image's own folders. Answers how many files of the tree were
 /// left alone because they have several hard links.
 pub(crate) fn give(plan: &Plan, uid: u32, gid: u32) -> Result<u64> {
     let give = |path: &Path| {
@@ -91,6 +92,10 @@ pub(crate) fn give(plan: &Plan, uid: u32, gid: u32) -> Result<u64> {
             .and_then(|folder| tree::give(folder.as_fd(), uid, gid))
             .map_err(|error| Error::build(format!("give {} to its user", path.display()), error))
     };
+    for scratch in ["/tmp", "/var/tmp"] {
+        std::fs::set_permissions(scratch, PermissionsExt::from_mode(0o1777))
+            .map_err(|error| Error::build(format!("open {scratch} to all"), error))?;
+    }
     give(Path::new(HOME))?;
     give(&plan.work_tree.inside)
 }

@@ -1,0 +1,133 @@
+//! What only a backend with images has: building once, refusing to pull, pruning, telling why.
+
+use std::io::Write;
+
+use windlass_oci::Oci;
+use windlass_sandbox::{
+    Backend, Base, Door, EnvironmentId, Error, Exec, Image, OperationId, Plan, Prepared, Progress,
+    backend::{Login, Pull},
+};
+
+use super::{
+    docker::IMAGE,
+    stage::{OciStage, options},
+    suite::{Stage, wait_for},
+};
+
+pub fn all(stage: &OciStage<'_>) {
+    whoever_connects_to_a_door_inside_is_accepted_outside(stage);
+    an_image_is_built_once_for_each_definition_and_pruned(stage);
+    a_build_that_fails_says_what_the_engine_said(stage);
+    an_image_that_may_not_be_pulled_is_an_error(stage);
+    a_registry_that_does_not_answer_is_an_error_without_the_password(stage);
+    an_environment_without_an_image_is_refused(stage);
+    an_engine_that_does_not_answer_is_named(stage);
+}
+
+fn whoever_connects_to_a_door_inside_is_accepted_outside(stage: &OciStage<'_>) {
+    let tree = stage.folder().join("tree-of-door");
+    std::fs::create_dir_all(&tree).unwrap();
+    let id = EnvironmentId::parse("door").unwrap();
+    let mut plan = Plan::new(id.clone(), tree, "/workspace/tree");
+    plan.doors = vec![Door { name: "model".to_owned(), port: 4141 }];
+    let prepared = wait_for(stage.oci.prepare(&stage.base(), &mut |_| {})).unwrap();
+    let created = wait_for(stage.oci.create(&plan, &prepared)).unwrap();
+    let name = OperationId::parse("call").unwrap();
+    let exec = Exec::capture(name.clone(), ["nc", "127.0.0.1", "4141"]).in_folder("/tmp");
+    wait_for(stage.oci.exec(&id, &exec)).unwrap();
+    let (mut caller, _) = created.doors[0].listener.accept().unwrap();
+    caller.write_all(b"from outside\n").unwrap();
+    drop(caller);
+    let status = wait_for(stage.oci.wait(&id, &name)).unwrap();
+    let output = wait_for(stage.oci.output(&id, &name, 0)).unwrap();
+    assert!(status.state.is_success(), "{status:?}");
+    assert_eq!(output.chunks[0].bytes, b"from outside\n");
+    wait_for(stage.oci.destroy(&id)).unwrap();
+}
+
+fn prepare(stage: &OciStage<'_>, image: Image) -> (Result<Prepared, Error>, Vec<Progress>) {
+    let mut heard = Vec::new();
+    let base = Base::Image(image);
+    let prepared = wait_for(stage.oci.prepare(&base, &mut |progress| heard.push(progress)));
+    (prepared, heard)
+}
+
+fn definition(stage: &OciStage<'_>, digest: &str, dockerfile: &str) -> Image {
+    let context = stage.folder().join("context");
+    std::fs::create_dir_all(&context).unwrap();
+    std::fs::write(context.join("Dockerfile"), dockerfile).unwrap();
+    std::fs::write(context.join("file"), "copied\n").unwrap();
+    Image::Built {
+        context,
+        dockerfile: "Dockerfile".to_owned(),
+        arguments: [("WHO".to_owned(), "it's me".to_owned())].into(),
+        target: None,
+        digest: digest.to_owned(),
+    }
+}
+
+fn an_image_is_built_once_for_each_definition_and_pruned(stage: &OciStage<'_>) {
+    let dockerfile =
+        format!("FROM {IMAGE}\nARG WHO\nCOPY file /etc/file\nRUN echo \"$WHO\" > /etc/who\n");
+    let image = definition(stage, "digest-1", &dockerfile);
+    let (first, heard) = prepare(stage, image.clone());
+    let said: String = heard
+        .iter()
+        .map(|progress| match progress {
+            Progress::Building { text } | Progress::Pulling { text } => text.as_str(),
+        })
+        .collect();
+    assert!(said.contains("COPY file /etc/file"), "{said}");
+    let (second, heard) = prepare(stage, image);
+    assert_eq!(heard, []);
+    assert_eq!(first, second);
+    let (other, _) =
+        prepare(stage, definition(stage, "digest-2", &format!("FROM {IMAGE}\nRUN true\n")));
+    assert_ne!(first, other);
+    let kept = ["digest-1".to_owned()];
+    assert_eq!(wait_for(stage.oci.prune_images(&kept)).unwrap(), 1);
+    assert_eq!(wait_for(stage.oci.prune_images(&[])).unwrap(), 1);
+    assert_eq!(wait_for(stage.oci.prune_images(&[])).unwrap(), 0);
+    let still = wait_for(stage.oci.prepare(&stage.base(), &mut |_| {}));
+    assert!(still.is_ok(), "an image that is not ours was pruned: {still:?}");
+}
+
+fn a_build_that_fails_says_what_the_engine_said(stage: &OciStage<'_>) {
+    let dockerfile = format!("FROM {IMAGE}\nRUN echo broken >&2; exit 7\n");
+    let (failed, heard) = prepare(stage, definition(stage, "digest-3", &dockerfile));
+    let why = failed.unwrap_err().to_string();
+    assert!(why.contains("returned a non-zero code: 7"), "{why}");
+    assert!(format!("{heard:?}").contains("broken"), "{heard:?}");
+}
+
+fn an_image_that_may_not_be_pulled_is_an_error(stage: &OciStage<'_>) {
+    let reference = "windlass-test/absent:1".to_owned();
+    let (refused, _) = prepare(stage, Image::Named { reference, pull: Pull::Never, login: None });
+    let why = refused.unwrap_err().to_string();
+    assert!(why.contains("docker pull windlass-test/absent:1"), "{why}");
+}
+
+fn a_registry_that_does_not_answer_is_an_error_without_the_password(stage: &OciStage<'_>) {
+    // Nothing listens there, and the engine's network holds nothing else.
+    let reference = "127.0.0.1:9/absent".to_owned();
+    let login = Login { user: "user".to_owned(), password: "the-password".to_owned() };
+    let image = Image::Named { reference, pull: Pull::Missing, login: Some(login) };
+    let printed = format!("{image:?}");
+    let (failed, _) = prepare(stage, image);
+    let why = failed.unwrap_err().to_string();
+    assert!(why.contains("pull the image `127.0.0.1:9/absent`"), "{why}");
+    assert!(!why.contains("the-password") && !printed.contains("the-password"), "{why} {printed}");
+}
+
+fn an_environment_without_an_image_is_refused(stage: &OciStage<'_>) {
+    let refused = wait_for(stage.oci.prepare(&Base::Host, &mut |_| {}));
+    assert!(matches!(refused, Err(Error::InvalidPlan { .. })), "{refused:?}");
+}
+
+fn an_engine_that_does_not_answer_is_named(stage: &OciStage<'_>) {
+    let absent = stage.folder().join("absent.sock");
+    let mut wrong = options(stage.engine, stage.folder());
+    wrong.socket.clone_from(&absent);
+    let why = wait_for(Oci::connect(wrong)).unwrap_err().to_string();
+    assert!(why.contains(absent.to_str().unwrap()) && why.contains("systemctl start"), "{why}");
+}
