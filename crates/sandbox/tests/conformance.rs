@@ -8,6 +8,8 @@
     reason = "helpers of tests may panic, and tests may read the process environment"
 )]
 
+#[path = "conformance/bubblewrap.rs"]
+mod bubblewrap;
 #[path = "conformance/cycles.rs"]
 mod cycles;
 #[path = "conformance/process.rs"]
@@ -22,6 +24,19 @@ use std::{
 
 /// An id that belongs to nobody on usual systems.
 const ORDINARY: u32 = 64_124;
+
+/// Shows that the suite asks for nothing that only our own code does.
+#[test]
+fn the_suite_holds_on_plain_bubblewrap() {
+    match bubblewrap::BubblewrapStage::new() {
+        Some(stage) => suite::run(&stage),
+        None => {
+            let needs = "the_suite_holds_on_plain_bubblewrap: needs bwrap and its namespaces: apt-get install bubblewrap";
+            assert!(std::env::var_os("WINDLASS_TEST_ALL").is_none(), "{needs}");
+            eprintln!("SKIPPED {needs}");
+        }
+    }
+}
 
 #[test]
 fn process_is_a_backend() {
