@@ -31,10 +31,9 @@ use crate::{
 pub(crate) const STATE: &str = "state";
 /// The ids that are given away, as the backend `process` does: of no account on usual systems.
 const USER_IDS: (u32, u32) = (1_900_065_536, 65_536);
-/// What the first process needs to give the work tree away, to become its programs' user and to kill
+/// What the first process needs to make a folder for its programs' user, to become that user, and to kill
 /// what is left. Programs get none of it.
-const CAPABILITIES: [&str; 7] =
-    ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETPCAP", "SETUID"];
+const CAPABILITIES: [&str; 5] = ["CHOWN", "KILL", "SETGID", "SETPCAP", "SETUID"];
 
 impl Inner {
     /// Makes the environment, or takes over the one of the same plan; leaves nothing when it fails.
@@ -70,6 +69,7 @@ impl Inner {
         let folder = self.folder(&plan.id);
         make_folders(&folder, plan)?;
         let user_id = choose_user(plan, &self.containers().await?);
+        let shared_files = give(plan, &folder, user_id).await?;
         let body = ContainerCreateBody {
             image: Some(prepared.name.clone()),
             hostname: Some(match plan.host_name.as_str() {
@@ -83,7 +83,7 @@ impl Inner {
                     .helper_arguments
                     .iter()
                     .cloned()
-                    .chain(contained::arguments(self.options.orphan_grace, user_id))
+                    .chain(contained::arguments(self.options.orphan_grace, user_id, shared_files))
                     .collect(),
             ),
             env: Some(vec![format!("PATH={SYSTEM_PATH}")]),
@@ -178,6 +178,23 @@ fn make_folders(folder: &Path, plan: &Plan) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Gives the work tree and the home to the environment's user. Answers how many files were left alone
+/// because they have several hard links.
+async fn give(plan: &Plan, folder: &Path, user_id: u32) -> Result<u64> {
+    let (home, tree) = (folder.join("home"), plan.work_tree.host.clone());
+    crate::blocking(move || {
+        let give = |path: &Path| {
+            windlass_sandbox::give_folder(path, user_id, user_id).map_err(|error| Error::Build {
+                step: format!("give {} to the environment's user", path.display()),
+                why: error.to_string(),
+            })
+        };
+        give(&home)?;
+        give(&tree)
+    })
+    .await
 }
 
 /// An id that no other container of ours has.

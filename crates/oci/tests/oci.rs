@@ -11,6 +11,8 @@
 
 #[path = "oci/docker.rs"]
 mod docker;
+#[path = "oci/ends.rs"]
+mod ends;
 #[path = "oci/images.rs"]
 mod images;
 #[path = "oci/stage.rs"]
@@ -33,6 +35,7 @@ fn containers_are_a_backend() {
         let stage = stage::OciStage::new(&engine);
         suite::run(&stage);
         images::all(&stage);
+        ends::all(&stage);
     }
     assert_eq!(engine.containers(), Vec::<String>::new());
 }

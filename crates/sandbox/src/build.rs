@@ -14,7 +14,8 @@ use std::{
 use rustix::fs::{StatVfsMountFlags, statvfs};
 
 use crate::{
-    contained, door,
+    contained::{self, Contained},
+    door,
     error::{Error, Result},
     frame::{self, Inbox},
     identity::Identity,
@@ -38,8 +39,8 @@ pub(crate) struct Blueprint<'a> {
     pub(crate) filters: &'a std::result::Result<Filters, String>,
     /// The supervisor's own namespaces, to compare with.
     pub(crate) host: &'a Namespaces,
-    /// Whether a container engine has made the environment, so that it is only proved here.
-    pub(crate) contained: bool,
+    /// Set where a container engine has made the environment, so that it is only proved here.
+    pub(crate) contained: Option<&'a Contained>,
 }
 
 /// A process's namespaces, by kind.
@@ -75,7 +76,7 @@ pub(crate) fn build(
         // The supervisor writes the map of a user namespace that this process was born in.
         await_map(channel, inbox)?;
     }
-    if blueprint.contained {
+    if blueprint.contained.is_some() {
         // Whatever loses its parent must be found below this process, as in a namespace of its own.
         kernel::set_process_property(libc::PR_SET_CHILD_SUBREAPER, 1)
             .map_err(|error| Error::build("adopt what is orphaned", error))?;
@@ -90,10 +91,9 @@ pub(crate) fn build(
     }
     let with_users = blueprint.plan.layers.demand(Layer::UserNamespace) != Demand::Off;
     let inside = if !identity.by_root || with_users { INSIDE_ID } else { identity.outside_uid };
-    let shared_files = if blueprint.contained {
-        contained::give(plan, identity.outside_uid, identity.outside_gid)?
-    } else {
-        mounts::enter(plan, &places(blueprint, inside))?
+    let shared_files = match blueprint.contained {
+        Some(contained) => contained::open_scratch().map(|()| contained.shared_files)?,
+        None => mounts::enter(plan, &places(blueprint, inside))?,
     };
     let users = take_identity(blueprint, channel, inbox)?;
     confine(blueprint)?;
@@ -250,7 +250,7 @@ fn prove(blueprint: &Blueprint<'_>) -> Result<Proofs> {
         (
             Layer::PidNamespace,
             namespace("pid").and_then(|seen| {
-                if blueprint.contained {
+                if blueprint.contained.is_some() {
                     return contained::below_the_first_process().map(|()| seen);
                 }
                 (std::process::id() == 1)
@@ -263,11 +263,15 @@ fn prove(blueprint: &Blueprint<'_>) -> Result<Proofs> {
         (Layer::Network, namespace("net").and_then(|_| only_loopback())),
         (
             Layer::ReadOnlyRoot,
-            if blueprint.contained { contained::read_only(blueprint.plan) } else { read_only() },
+            if blueprint.contained.is_some() {
+                contained::read_only(blueprint.plan)
+            } else {
+                read_only()
+            },
         ),
         (
             Layer::MaskedHost,
-            if blueprint.contained {
+            if blueprint.contained.is_some() {
                 contained::masked(blueprint.plan)
             } else {
                 masked(blueprint.plan)

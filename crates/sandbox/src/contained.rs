@@ -12,19 +12,18 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    os::{fd::AsFd, unix::fs::PermissionsExt},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use rustix::fs::{Mode, OFlags, StatVfsMountFlags, open, statvfs};
+use rustix::fs::{StatVfsMountFlags, statvfs};
 
 use crate::{
     build::Namespaces,
     error::{Error, Result},
     plan::{HOME, Plan},
     supervisor::{self, Options},
-    tree,
 };
 
 /// The folder inside in which all that is ours lies: this program, its libraries, its socket and spools.
@@ -37,18 +36,24 @@ pub const STATE: &str = "/.windlass/state";
 pub(crate) struct Contained {
     /// The user and group id, seen from the container, that the environment's processes get.
     pub(crate) user_id: u32,
+    /// How many files of the work tree were left with another owner when it was given away.
+    pub(crate) shared_files: u64,
     /// The namespaces of the host, which must not be those in here.
     pub(crate) host: Namespaces,
 }
 
 /// The arguments for [`serve`]: how long the container outlives its last caller, whose ids its programs
-/// get, and the namespaces of this process, from which it must be apart.
-pub fn arguments(orphan_grace: Duration, user_id: u32) -> Vec<String> {
+/// get, how many files of the tree did not become theirs, and the namespaces of this process, from which
+/// it must be apart. The work tree and the home are given away before, by whoever makes the container:
+/// from inside, mounts lie on them.
+pub fn arguments(orphan_grace: Duration, user_id: u32, shared_files: u64) -> Vec<String> {
     let host: Vec<String> = crate::build::namespaces()
         .into_iter()
         .map(|(kind, path)| format!("{kind}={}", path.display()))
         .collect();
-    vec![orphan_grace.as_millis().to_string(), user_id.to_string(), host.join(",")]
+    let numbers =
+        [orphan_grace.as_millis().to_string(), user_id.to_string(), shared_files.to_string()];
+    numbers.into_iter().chain([host.join(",")]).collect()
 }
 
 /// Runs the supervisor as the first process of a container, with the arguments that [`arguments`] made.
@@ -59,11 +64,13 @@ pub fn arguments(orphan_grace: Duration, user_id: u32) -> Vec<String> {
 /// [`Error::Io`] when the state folder cannot be used.
 pub fn serve(arguments: &[OsString]) -> Result<()> {
     let text: Vec<&str> = arguments.iter().filter_map(|one| one.to_str()).collect();
-    let [grace, user_id, host] = text.as_slice() else {
-        return Err(Error::invalid("a contained supervisor takes three arguments"));
+    let [grace, user_id, shared_files, host] = text.as_slice() else {
+        return Err(Error::invalid("a contained supervisor takes four arguments"));
     };
-    let (Ok(grace), Ok(user_id)) = (grace.parse(), user_id.parse()) else {
-        return Err(Error::invalid("the grace and the user id are numbers"));
+    let (Ok(grace), Ok(user_id), Ok(shared_files)) =
+        (grace.parse(), user_id.parse(), shared_files.parse())
+    else {
+        return Err(Error::invalid("the grace, the user id and the count of files are numbers"));
     };
     if std::process::id() != 1 {
         return Err(Error::invalid("this is only for the first process of a container"));
@@ -74,30 +81,20 @@ pub fn serve(arguments: &[OsString]) -> Result<()> {
         .filter_map(|(kind, path)| Some((known_kind(kind)?, PathBuf::from(path))))
         .collect();
     let options = Options { state_dir: STATE.into(), orphan_grace: Duration::from_millis(grace) };
-    supervisor::serve_contained(&options, Contained { user_id, host })
+    supervisor::serve_contained(&options, Contained { user_id, shared_files, host })
 }
 
 fn known_kind(kind: &str) -> Option<&'static str> {
     ["user", "mnt", "pid", "ipc", "uts", "net"].into_iter().find(|known| *known == kind)
 }
 
-/// Gives the work tree and the home to the environment's user, and opens the scratch folders to all, which
-/// engines give the mode of the image's own folders. Answers how many files of the tree were
-/// left alone because they have several hard links.
-pub(crate) fn give(plan: &Plan, uid: u32, gid: u32) -> Result<u64> {
-    let give = |path: &Path| {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        open(path, flags, Mode::empty())
-            .map_err(std::io::Error::from)
-            .and_then(|folder| tree::give(folder.as_fd(), uid, gid))
-            .map_err(|error| Error::build(format!("give {} to its user", path.display()), error))
-    };
+/// Opens the scratch folders to all; engines give them the mode of the image's own folders.
+pub(crate) fn open_scratch() -> Result<()> {
     for scratch in ["/tmp", "/var/tmp"] {
         std::fs::set_permissions(scratch, PermissionsExt::from_mode(0o1777))
             .map_err(|error| Error::build(format!("open {scratch} to all"), error))?;
     }
-    give(Path::new(HOME))?;
-    give(&plan.work_tree.inside)
+    Ok(())
 }
 
 /// Whether this is a child of the first process of a namespace that is not the host's.

@@ -58,4 +58,4 @@ pub use plan::{
     Scratch, WorkTree,
 };
 pub use protocol::Listed;
-pub use tree::remove as remove_folder;
+pub use tree::{give_folder, remove as remove_folder};

@@ -31,6 +31,14 @@ pub(crate) fn give(folder: BorrowedFd<'_>, uid: u32, gid: u32) -> io::Result<u64
     Ok(giver.shared)
 }
 
+/// Gives everything below a folder on the host, and the folder itself, to a user; as [`give`] does.
+///
+/// # Errors
+/// Whatever the file system answers.
+pub fn give_folder(path: &Path, uid: u32, gid: u32) -> io::Result<u64> {
+    give(rustix::fs::open(path, FOLDER, Mode::empty())?.as_fd(), uid, gid)
+}
+
 /// Removes a folder with everything in it, however hostile. What is not there is removed already.
 ///
 /// # Errors

@@ -18,7 +18,7 @@ use windlass_sandbox::{
 const USAGE: &str = "usage:
   windlass-environments serve STATE_DIR GRACE_SECONDS
   windlass-environments run STATE_DIR WORK_TREE PROGRAM [ARGUMENT...]
-  windlass-environments contained GRACE_MILLIS USER_ID NAMESPACES
+  windlass-environments contained GRACE_MILLIS USER_ID FILES NAMESPACES
   windlass-environments doctor STATE_DIR
   windlass-environments bench STATE_DIR ROUNDS
 Run by root, `run` gives the files of WORK_TREE to the environment's own user.

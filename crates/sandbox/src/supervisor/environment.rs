@@ -417,7 +417,7 @@ fn fork_init(
                     namespaces,
                     filters,
                     host: &host.namespaces,
-                    contained: host.contained.is_some(),
+                    contained: host.contained.as_ref(),
                 };
                 init::run(&blueprint, theirs)
             }
