@@ -38,6 +38,8 @@ fn containers_are_a_backend() {
         ends::all(&stage);
     }
     assert_eq!(engine.containers(), Vec::<String>::new());
+    drop(engine);
+    assert_eq!(docker::group_folders(), Vec::<std::path::PathBuf>::new());
 }
 
 /// Says loudly that a test could not be run; fails instead where everything must be.

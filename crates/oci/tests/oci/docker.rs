@@ -46,6 +46,7 @@ impl Engine {
         let mut daemon = Command::new("unshare")
             .args(["--net", "setpriv", "--pdeathsig", "TERM", "/usr/sbin/dockerd"])
             .args(["--bridge", "none", "--iptables=false", "--ip-forward=false"])
+            .args(["--cgroup-parent", &group()])
             .arg("--data-root")
             .arg(at("data"))
             .arg("--exec-root")
@@ -120,6 +121,10 @@ impl Drop for Engine {
         let pid = rustix::process::Pid::from_child(&self.daemon);
         let _sent = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         let _ended = self.daemon.wait();
+        for folder in group_folders() {
+            // What is not empty would be a leak, and is seen by whoever looks.
+            let _removed = std::fs::remove_dir(folder);
+        }
         let root = self.folder.path().to_str().unwrap();
         let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
         for mount in mounts.lines().filter_map(|line| line.split(' ').nth(1)) {
@@ -128,6 +133,20 @@ impl Drop for Engine {
             }
         }
     }
+}
+
+/// The control group that this engine's containers are below.
+fn group() -> String {
+    format!("/windlass-docker-{}", std::process::id())
+}
+
+/// The folders of that group, one in each hierarchy.
+pub fn group_folders() -> Vec<PathBuf> {
+    let name = group();
+    let name = name.trim_start_matches('/');
+    let bases = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
+    let bases = bases.map(|entry| entry.path()).chain(["/sys/fs/cgroup".into()]);
+    bases.map(|base| base.join(name)).filter(|folder| folder.is_dir()).collect()
 }
 
 fn root_file_system() -> Vec<u8> {

@@ -580,12 +580,10 @@ fn nothing_left(stage: &dyn Stage) {
     let place = Place::new(stage, "gone");
     let mark = mark(3);
     let script = format!(
-        "mkdir -p ~/a/b && touch ~/a/b/c && chmod 0 ~/a/b; setsid sleep {mark} & (setsid sleep {mark} &); echo kept > kept; sleep {mark}"
+        "mkdir -p ~/a/b && touch ~/a/b/c && chmod 0 ~/a/b; setsid sleep {mark} & (setsid sleep {mark} &); echo kept > kept; echo up; sleep {mark}"
     );
     place.start(&shell("daemons", &script));
-    while !place.tree.join("kept").exists() {
-        thread::yield_now();
-    }
+    place.await_output(&operation("daemons"));
     assert_ne!(stage.traces(), before, "nothing can be seen of a running environment");
     wait_for(place.backend().destroy(&place.id)).unwrap();
     assert_eq!(processes_with(&mark), Vec::<u32>::new());
