@@ -3,6 +3,7 @@
 //! They are shown one by one, read-only, so that the image may have another C library or none at all.
 
 use std::{
+    io::Read,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -27,7 +28,7 @@ impl Helper {
         let place = |name: &str| format!("{}/lib/{name}", contained::FOLDER);
         let inside = format!("{}/first", contained::FOLDER);
         let mut files = vec![(program.clone(), inside.clone())];
-        let bytes = std::fs::read(&program).map_err(|error| named(error.to_string()))?;
+        let bytes = beginning(&program).map_err(|error| named(error.to_string()))?;
         let Some(loader) = loader(&bytes) else {
             return Ok(Self { files, argv: vec![inside] });
         };
@@ -49,6 +50,13 @@ impl Helper {
         let argv = [place("loader"), "--library-path".to_owned(), place("."), inside];
         Ok(Self { files, argv: argv.into() })
     }
+}
+
+/// As much of a program as names its loader: linkers put that first.
+fn beginning(program: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(program)?.take(64 << 10).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The lines `name => path (address)` of a loader's list.
