@@ -50,7 +50,7 @@ async fn services_that_were_beside_a_step_with_secrets_are_gone_before_the_next(
         file: None,
         steps: vec![StepId::parse("given").expect("a name")],
     };
-    stage.world().give(vec![secret]);
+    stage.world().give(vec![vec![secret]]);
     let (_, end) = stage
         .end(vec![
             run_step("plain", "touch ~/here"),

@@ -187,7 +187,7 @@ fn a_toolchain_in_a_home_works_inside_and_its_credentials_stay_outside() {
     std::fs::write(&program, "#!/bin/sh\necho cargo of $RUSTUP_HOME\n").unwrap();
     std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
     std::fs::write(home.join(".cargo/credentials.toml"), "secret").unwrap();
-    let found = toolchains::below(&home);
+    let found = toolchains::find(Some(&home), |_| None);
     let mut plan = world.plan("toolchain");
     plan.binds = found.binds;
     world.client.create(&plan).block().unwrap();
