@@ -27,8 +27,8 @@ env | cut -c1-400
 tr '\\0' '\\n' < /proc/1/environ || true
 cat /proc/[0-9]*/environ 2> /dev/null | tr '\\0' '\\n' | grep hunter || echo 'no process has it'
 cat /run/secrets/key || echo 'no file has it'
-value=hunter
-grep -rl \"${value}2\" /run /tmp /dev/shm /home . 2> /dev/null || echo 'no folder has it'
+value=hunter2
+grep -rl \"$value$value\" /run /tmp /dev/shm /home . 2> /dev/null || echo 'no folder has it'
 exit 1
 ";
 
