@@ -114,19 +114,30 @@ pub(crate) struct Up {
     pub(crate) runner: RunnerOptions,
 }
 
+/// A network rule that names addresses, as it was written.
+fn private_rule(text: &str) -> Result<String, String> {
+    use windlass_policy::network::Rule;
+    let rule: Rule = text.parse().map_err(|error| format!("{error}"))?;
+    if rule.addresses.is_empty() {
+        return Err(format!("it names no address: write `{text} in CIDR`"));
+    }
+    Ok(text.to_owned())
+}
+
 /// What a runner works with, embedded or not.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct RunnerOptions {
     /// How many jobs at once.
     #[arg(long, default_value_t = 4, env = "WINDLASS_CAPACITY", value_name = "N")]
     pub(crate) capacity: u32,
-    /// Let environments reach a host on a non-global address: `HOST=CIDR`, repeatable. Needed for
-    /// package mirrors on private networks.
+    /// Let environments reach a host on a non-global address, such as a package mirror on a private
+    /// network: `mirror.corp.example:8443 in 10.20.0.0/16`; repeatable.
     #[arg(
         long = "allow-private",
         env = "WINDLASS_ALLOW_PRIVATE",
         value_delimiter = ',',
-        value_name = "HOST=CIDR"
+        value_name = "HOST:PORT in CIDR",
+        value_parser = private_rule
     )]
     pub(crate) allow_private: Vec<String>,
     /// A folder with session files for `replay:`.

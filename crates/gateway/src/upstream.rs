@@ -1,10 +1,11 @@
 //! How doors reach the world: certificates, time limits, and the operator's own HTTP proxy. Nothing
 //! is taken from the process environment; what the operator set there is handed in.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::HeaderValue;
+use rustls::pki_types::pem::PemObject as _;
 use zeroize::Zeroizing;
 
 use crate::secret::{NotAHeader, Secret};
@@ -131,6 +132,40 @@ pub fn client(options: &Options) -> Result<reqwest::Client, ClientError> {
         builder = builder.proxy(outer);
     }
     builder.build().map_err(ClientError::Setup)
+}
+
+/// How TLS is checked where a door speaks it itself: by these certificates, in PEM, and no others.
+///
+/// # Errors
+/// [`TlsError`] if there is none among them, or no cryptography.
+pub fn tls(certificates: &[u8]) -> Result<Arc<rustls::ClientConfig>, TlsError> {
+    let provider = rustls::crypto::CryptoProvider::get_default().ok_or(TlsError::NoTlsProvider)?;
+    let mut roots = rustls::RootCertStore::empty();
+    let (taken, _) = roots.add_parsable_certificates(
+        rustls::pki_types::CertificateDer::pem_slice_iter(certificates).filter_map(Result::ok),
+    );
+    if taken == 0 {
+        return Err(TlsError::NoCertificate);
+    }
+    let config = rustls::ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+/// Why TLS can't be checked.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// `rustls` has no cryptography yet.
+    #[error("no TLS provider is installed in this process; install one at its start")]
+    NoTlsProvider,
+    /// The bundle has no certificate.
+    #[error("there is no certificate in the bundle of the system's authorities")]
+    NoCertificate,
+    /// The cryptography has no common version of TLS.
+    #[error(transparent)]
+    Setup(#[from] rustls::Error),
 }
 
 fn percent_decoded(text: &str) -> Option<Zeroizing<Vec<u8>>> {

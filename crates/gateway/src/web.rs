@@ -1,8 +1,9 @@
 //! The web door: an HTTP/1.1 proxy (CONNECT, and plain HTTP in absolute form) that reaches what the
 //! network rules allow. It resolves names itself, connects to the very address that was checked, and
 //! in a tunnel demands a TLS handshake for the host that CONNECT named. Every request leaves one
-//! [`Record`]. It adds no credential and reads no body.
+//! [`Record`]. It reads no body. What it adds a credential to is the business of [`credential`] alone.
 
+pub mod credential;
 mod forward;
 mod hello;
 mod reach;
@@ -17,6 +18,7 @@ use hyper::body::Incoming;
 use windlass_policy::network::{Destination, Network};
 
 pub use self::{
+    credential::{Credential, Credentials},
     reach::{Resolver, SystemResolver},
     record::{Outcome, Record},
 };
@@ -44,6 +46,11 @@ pub struct Options {
     /// Ports on which a tunnel may carry something else than TLS, such as 22 for SSH. The rules must
     /// still allow the destination.
     pub raw_ports: Vec<u16>,
+    /// What the programs of the present step may have added to their requests.
+    pub credentials: Credentials,
+    /// How to check those who are sent a credential, from [`upstream::tls`](crate::upstream::tls).
+    /// Without, a credential for an `https://` place can't be used.
+    pub tls: Option<Arc<rustls::ClientConfig>>,
 }
 
 impl Options {
@@ -57,6 +64,8 @@ impl Options {
             connect_time: Duration::from_secs(15),
             proxy: None,
             raw_ports: Vec::new(),
+            credentials: Credentials::default(),
+            tls: None,
         }
     }
 }
@@ -86,6 +95,9 @@ async fn answer(
         Some(_) => bad_request(
             "only http:// URLs can be asked for directly; https:// goes through CONNECT",
         ),
+        None if request.uri().path().starts_with(credential::PATH) => {
+            credential::answer(options, request).await
+        }
         None => bad_request(
             "this is an HTTP proxy, not a server; set it as HTTP_PROXY and HTTPS_PROXY and ask for a whole URL",
         ),

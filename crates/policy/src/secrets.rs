@@ -49,6 +49,27 @@ const RESERVED: &[&str] = &[
 ];
 const RESERVED_PREFIXES: &[&str] = &["WINDLASS_", "LD_", "DYLD_", "LC_", "BASH_", "GIT_CONFIG"];
 
+/// The methods that change nothing.
+const READING: &[&str] = &["GET", "HEAD"];
+/// All methods that a door adds a secret to.
+const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+/// Headers by which a message is understood: a value in one of them would change what is asked.
+const FRAMING: &[&str] = &[
+    "host",
+    "connection",
+    "content-length",
+    "transfer-encoding",
+    "te",
+    "trailer",
+    "upgrade",
+    "expect",
+    "accept-encoding",
+    "content-encoding",
+    "proxy-authorization",
+    "cookie",
+    "content-type",
+];
+
 /// Who owns a secret or variable. Of one name, the more special one counts: the later variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -74,6 +95,54 @@ pub enum Form {
         /// Its permission bits; only the environment's own user ever has any.
         mode: u32,
     },
+    /// Not at all: the web door adds it to requests for one place, and the step knows the door's
+    /// address only.
+    Door(Injection),
+}
+
+/// How the web door sends a secret that nothing inside ever has.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Injection {
+    /// The one place it is sent to: a scheme, a host, and the beginning of the path.
+    pub url: String,
+    /// The header that carries it.
+    #[serde(default = "authorization")]
+    pub header: String,
+    /// What the header says, with `{}` where the value goes.
+    #[serde(default = "bearer")]
+    pub template: String,
+    /// For HTTP's basic authentication: the user whose password it is. The template has no meaning
+    /// then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The methods of requests that it is added to.
+    #[serde(default = "reading")]
+    pub methods: Vec<String>,
+}
+
+impl Injection {
+    /// Whether it is only for requests that change nothing, by HTTP's own rules.
+    pub fn only_reads(&self) -> bool {
+        self.methods.iter().all(|method| READING.contains(&method.as_str()))
+    }
+}
+
+/// What stands before and after the place of the value.
+pub fn placeholder(template: &str) -> Option<(&str, &str)> {
+    template.split_once("{}").filter(|(_, after)| !after.contains("{}"))
+}
+
+fn authorization() -> String {
+    "authorization".to_owned()
+}
+
+fn bearer() -> String {
+    "Bearer {}".to_owned()
+}
+
+fn reading() -> Vec<String> {
+    READING.iter().map(|&method| method.to_owned()).collect()
 }
 
 /// Where a secret or variable is given. An empty list means everywhere.
@@ -89,6 +158,17 @@ pub struct Grants {
     pub steps: Vec<String>,
 }
 
+/// What a step is, as far as it matters for what it is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Commands, before any agent has worked on the tree.
+    Commands,
+    /// Commands in a tree that an agent may have changed, in this job or one it continues.
+    CommandsAfterAgent,
+    /// An agent's.
+    Agent,
+}
+
 /// A step that asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asking<'a> {
@@ -96,10 +176,10 @@ pub struct Asking<'a> {
     pub project: &'a str,
     /// The branch that the change is meant for.
     pub branch: &'a str,
-    /// The step's name. Only `run` steps ask.
+    /// The step's name.
     pub step: &'a str,
-    /// Whether an agent has worked on the tree before this step, in this job or one it continues.
-    pub after_agent: bool,
+    /// What the step is.
+    pub work: Work,
 }
 
 /// Something about a secret or variable that can't be.
@@ -139,12 +219,17 @@ pub fn check_name(name: &str) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// Refuses a file that is not right in [`FOLDER`], or whose mode opens it to others.
+/// Refuses a file that is not right in [`FOLDER`], or whose mode opens it to others, and what no door
+/// could send.
 ///
 /// # Errors
 /// [`Invalid`] with the rule that it breaks.
 pub fn check_form(form: &Form) -> Result<(), Invalid> {
-    let Form::File { path, mode } = form else { return Ok(()) };
+    let (path, mode) = match form {
+        Form::Environment => return Ok(()),
+        Form::Door(injection) => return check_injection(injection),
+        Form::File { path, mode } => (path, mode),
+    };
     let name = path.strip_prefix(FOLDER).and_then(|rest| rest.strip_prefix('/'));
     let good = |name: &str| {
         (1..=64).contains(&name.len())
@@ -161,6 +246,50 @@ pub fn check_form(form: &Form) -> Result<(), Invalid> {
     if mode & !0o700 != 0 || mode & 0o400 == 0 {
         let why = "a mode lets the owner read and gives others nothing: 0400, 0600, 0500 or 0700";
         return Err(Invalid { place: "form.mode", why: why.to_owned() });
+    }
+    Ok(())
+}
+
+fn check_injection(injection: &Injection) -> Result<(), Invalid> {
+    let refuse = |place: &'static str, why: &str| Err(Invalid { place, why: why.to_owned() });
+    let rest = ["https://", "http://"].iter().find_map(|scheme| injection.url.strip_prefix(scheme));
+    let host = rest.map(|rest| rest.split('/').next().unwrap_or_default());
+    let good = |host: &str| {
+        host.contains(|c: char| c.is_ascii_alphanumeric())
+            && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b))
+    };
+    let is_plain = injection.url.len() <= 2048
+        && injection.url.bytes().all(|b| b.is_ascii_graphic() && !b"?#@\\".contains(&b));
+    if !host.is_some_and(good) || !is_plain {
+        return refuse(
+            "form.url",
+            "a place is `https://HOST` (or `http://`), with a port and a path if wanted, and without \
+             user, `?` and `#`",
+        );
+    }
+    let is_name = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    let header = injection.header.to_ascii_lowercase();
+    if header.is_empty() || header.len() > 128 || !header.bytes().all(is_name) {
+        return refuse("form.header", "a header's name has 1 to 128 letters, digits and `-`");
+    }
+    if FRAMING.contains(&header.as_str()) {
+        return refuse(
+            "form.header",
+            "that header says how a request is read: it can't carry a secret",
+        );
+    }
+    let can_be_sent =
+        |text: &str| text.len() <= 256 && text.bytes().all(|b| (b' '..=b'~').contains(&b));
+    if placeholder(&injection.template).is_none() || !can_be_sent(&injection.template) {
+        let why = "a template is ASCII text with `{}` once, where the value goes, as `Bearer {}`";
+        return refuse("form.template", why);
+    }
+    if injection.user.as_ref().is_some_and(|user| user.contains(':') || !can_be_sent(user)) {
+        return refuse("form.user", "a user is ASCII text without `:`");
+    }
+    let known = |method: &String| METHODS.contains(&method.as_str());
+    if injection.methods.is_empty() || !injection.methods.iter().all(known) {
+        return refuse("form.methods", "methods are some of GET, HEAD, POST, PUT, PATCH, DELETE");
     }
     Ok(())
 }
@@ -183,6 +312,24 @@ pub fn check_value(value: &str, is_secret: bool) -> Result<(), Invalid> {
             "a secret has at least {min} bytes, or it could not be redacted from logs: use a longer \
              one, or a variable if it is no secret"
         ));
+    }
+    Ok(())
+}
+
+/// Refuses a value that its form can't carry.
+///
+/// # Errors
+/// [`Invalid`] with the rule that it breaks; never with the value.
+pub fn check_in_form(form: &Form, value: &str, is_secret: bool) -> Result<(), Invalid> {
+    let Form::Door(_) = form else { return Ok(()) };
+    if !is_secret {
+        let why =
+            "a door is for secrets: a variable has nothing to hide, give it to steps as it is";
+        return Err(Invalid { place: "form", why: why.to_owned() });
+    }
+    if !value.bytes().all(|b| (b' '..=b'~').contains(&b)) {
+        let why = "what a door sends is one line of ASCII text: no header carries anything else";
+        return Err(Invalid { place: "value", why: why.to_owned() });
     }
     Ok(())
 }
@@ -214,8 +361,9 @@ impl Grants {
         Ok(())
     }
 
-    /// Whether the step is given it.
-    pub fn allow(&self, asking: Asking<'_>) -> bool {
+    /// Whether the step is given it in that form. What stays outside and only reads is given to agents
+    /// as well; what stays outside and writes, if the step is named in full.
+    pub fn allow(&self, form: &Form, asking: Asking<'_>) -> bool {
         let any = |list: &[String], text: &str| {
             list.is_empty() || list.iter().any(|pattern| matches(pattern, text))
         };
@@ -223,7 +371,12 @@ impl Grants {
         (self.projects.is_empty() || self.projects.iter().any(|id| id == asking.project))
             && any(&self.branches, asking.branch)
             && any(&self.steps, asking.step)
-            && (is_named || !asking.after_agent)
+            && match (form, asking.work) {
+                (_, Work::Commands) => true,
+                (Form::Door(injection), _) => is_named || injection.only_reads(),
+                (_, Work::CommandsAfterAgent) => is_named,
+                (_, Work::Agent) => false,
+            }
     }
 }
 
@@ -240,7 +393,7 @@ pub fn most_special<T>(granted: Vec<(Scope, String, Form, T)>) -> Vec<T> {
     left.sort_by_key(|(scope, ..)| std::cmp::Reverse(*scope));
     let mut paths: Vec<String> = Vec::new();
     left.retain(|(_, form, _)| match form {
-        Form::Environment => true,
+        Form::Environment | Form::Door(_) => true,
         Form::File { path, .. } if paths.contains(path) => false,
         Form::File { path, .. } => {
             paths.push(path.clone());
@@ -279,7 +432,7 @@ mod tests {
     use super::*;
 
     fn asking<'a>(branch: &'a str, step: &'a str) -> Asking<'a> {
-        Asking { project: "prj_1", branch, step, after_agent: false }
+        Asking { project: "prj_1", branch, step, work: Work::Commands }
     }
 
     fn list(texts: &[&str]) -> Vec<String> {
@@ -318,22 +471,25 @@ mod tests {
             branches: list(&["main", "release/*"]),
             steps: list(&["deploy", "push-*"]),
         };
-        assert!(grants.allow(asking("main", "deploy")));
-        assert!(grants.allow(asking("release/2", "push-docs")));
-        assert!(!grants.allow(asking("main", "build")));
-        assert!(!grants.allow(asking("feature", "deploy")));
-        assert!(!grants.allow(Asking { project: "prj_2", ..asking("main", "deploy") }));
-        assert!(Grants::default().allow(asking("any/branch", "any")));
+        assert!(grants.allow(&Form::Environment, asking("main", "deploy")));
+        assert!(grants.allow(&Form::Environment, asking("release/2", "push-docs")));
+        assert!(!grants.allow(&Form::Environment, asking("main", "build")));
+        assert!(!grants.allow(&Form::Environment, asking("feature", "deploy")));
+        assert!(
+            !grants
+                .allow(&Form::Environment, Asking { project: "prj_2", ..asking("main", "deploy") })
+        );
+        assert!(Grants::default().allow(&Form::Environment, asking("any/branch", "any")));
     }
 
     #[test]
     fn after_an_agent_only_a_step_that_is_named_in_full_is_given_anything() {
-        let after = |step| Asking { after_agent: true, ..asking("main", step) };
+        let after = |step| Asking { work: Work::CommandsAfterAgent, ..asking("main", step) };
         let grants = |steps: &[&str]| Grants { steps: list(steps), ..Grants::default() };
-        assert!(!grants(&[]).allow(after("deploy")));
-        assert!(!grants(&["*"]).allow(after("deploy")));
-        assert!(!grants(&["dep*"]).allow(after("deploy")));
-        assert!(grants(&["deploy"]).allow(after("deploy")));
+        assert!(!grants(&[]).allow(&Form::Environment, after("deploy")));
+        assert!(!grants(&["*"]).allow(&Form::Environment, after("deploy")));
+        assert!(!grants(&["dep*"]).allow(&Form::Environment, after("deploy")));
+        assert!(grants(&["deploy"]).allow(&Form::Environment, after("deploy")));
     }
 
     #[test]
@@ -420,5 +576,65 @@ mod tests {
         ]);
         given.sort_unstable();
         assert_eq!(given, ["a of the user", "b of all", "file of the project"]);
+    }
+
+    fn injection() -> Injection {
+        let json = serde_json::json!({ "url": "https://registry.example/npm" });
+        serde_json::from_value(json).expect("an injection")
+    }
+
+    #[test]
+    fn what_stays_outside_is_for_agents_too_but_to_write_a_step_must_be_named() {
+        let reads = Form::Door(injection());
+        let methods = list(&["GET", "POST"]);
+        let writes = Form::Door(Injection { methods, ..injection() });
+        let named = Grants { steps: list(&["deploy"]), ..Grants::default() };
+        let starred = Grants { steps: list(&["dep*"]), ..Grants::default() };
+        let cases = [
+            (&reads, Work::Agent, [true, true, true]),
+            (&reads, Work::CommandsAfterAgent, [true, true, true]),
+            (&writes, Work::Commands, [true, true, true]),
+            (&writes, Work::CommandsAfterAgent, [false, true, false]),
+            (&writes, Work::Agent, [false, true, false]),
+            (&Form::Environment, Work::Agent, [false, false, false]),
+        ];
+        for (form, work, expected) in cases {
+            let asking = Asking { work, ..asking("main", "deploy") };
+            let allowed = [&Grants::default(), &named, &starred].map(|g| g.allow(form, asking));
+            assert_eq!(allowed, expected, "{form:?} {work:?}");
+        }
+    }
+
+    #[test]
+    fn a_door_leads_to_one_place_by_one_header() {
+        assert_eq!(check_form(&Form::Door(injection())), Ok(()));
+        let bad: [(&str, Injection); 10] = [
+            ("form.url", Injection { url: "ftp://a.example".to_owned(), ..injection() }),
+            ("form.url", Injection { url: "https://me@a.example".to_owned(), ..injection() }),
+            ("form.url", Injection { url: "https://a.example/?b".to_owned(), ..injection() }),
+            ("form.url", Injection { url: "https:///b".to_owned(), ..injection() }),
+            ("form.header", Injection { header: "Host".to_owned(), ..injection() }),
+            ("form.header", Injection { header: "a b".to_owned(), ..injection() }),
+            ("form.template", Injection { template: "Bearer".to_owned(), ..injection() }),
+            ("form.template", Injection { template: "{}{}".to_owned(), ..injection() }),
+            ("form.user", Injection { user: Some("a:b".to_owned()), ..injection() }),
+            ("form.methods", Injection { methods: list(&["CONNECT"]), ..injection() }),
+        ];
+        for (place, injection) in bad {
+            let refused = check_form(&Form::Door(injection.clone())).expect_err("refused");
+            assert_eq!(refused.place, place, "{injection:?}");
+        }
+    }
+
+    #[test]
+    fn a_door_sends_one_line_of_ascii_and_only_secrets() {
+        let door = Form::Door(injection());
+        assert_eq!(check_in_form(&door, "sk-0123456789", true), Ok(()));
+        let refused =
+            |value, is_secret| check_in_form(&door, value, is_secret).map_err(|e| e.place);
+        assert_eq!(refused("two\nlines", true), Err("value"));
+        assert_eq!(refused("schl\u{fc}ssel", true), Err("value"));
+        assert_eq!(refused("sk-0123456789", false), Err("form"));
+        assert_eq!(check_in_form(&Form::Environment, "two\nlines", true), Ok(()));
     }
 }

@@ -60,6 +60,8 @@ pub(crate) struct Workshop {
     server_git: Git,
     /// Reaches model providers and forges, for the doors.
     upstream: reqwest::Client,
+    /// How the web door checks those that it sends a credential to.
+    tls: Option<Arc<rustls::ClientConfig>>,
     supervisor: Mutex<Option<Client>>,
     serial: AtomicU64,
 }
@@ -78,6 +80,8 @@ impl Workshop {
             })?,
             None => Vec::new(),
         };
+        // Without certificates no credential is sent over TLS; everything else works.
+        let tls = upstream::tls(&bundle).ok();
         let upstream = upstream::Options { certificates: bundle, ..upstream::Options::default() };
         let upstream =
             upstream::client(&upstream).map_err(|error| Error::Refused(error.to_string()))?;
@@ -88,6 +92,7 @@ impl Workshop {
             git: git(options.ca_bundle.clone()),
             server_git: git(server_certificate.or_else(|| options.ca_bundle.clone())),
             upstream,
+            tls,
             supervisor: Mutex::new(None),
             serial: AtomicU64::new(0),
             options,

@@ -28,7 +28,7 @@ use windlass_run::{
     job::{Cancel, Report, State},
 };
 
-use crate::session;
+use crate::{api::secret::SecretDoor, session};
 
 /// The version of this protocol that a runner and a server must share.
 pub const PROTOCOL: u32 = 1;
@@ -156,9 +156,12 @@ pub struct Secret {
     /// The file inside that it becomes; absent: an environment variable of its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<SecretFile>,
+    /// Set if it stays outside, and how the web door sends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub door: Option<SecretDoor>,
     /// The value.
     pub value: String,
-    /// The `run` steps that are given it.
+    /// The steps that are given it.
     pub steps: Vec<StepId>,
 }
 
@@ -176,6 +179,7 @@ impl std::fmt::Debug for Secret {
         f.debug_struct("Secret")
             .field("name", &self.name)
             .field("file", &self.file)
+            .field("door", &self.door)
             .field("steps", &self.steps)
             .finish_non_exhaustive()
     }

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 #[derive(Debug, Subcommand)]
 pub(crate) enum Secret {
     /// Set one. The value is read from standard input, asked for on a terminal, or read from a file.
-    Set(SetSecret),
+    Set(Box<SetSecret>),
     /// List them, without the values of secrets.
     List {
         /// Only this project's.
@@ -52,13 +52,30 @@ pub(crate) struct SetSecret {
     /// The file's permission bits.
     #[arg(long, value_name = "MODE", default_value = "0600", requires = "file")]
     pub(crate) mode: String,
+    /// Never given to a step: the web door adds it to requests for this place, `https://HOST/PATH`.
+    /// The step, an agent's too, has the address `$WINDLASS_DOOR_NAME` instead.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["env", "file"])]
+    pub(crate) door: Option<String>,
+    /// The header that the door adds.
+    #[arg(long, value_name = "NAME", default_value = "authorization", requires = "door")]
+    pub(crate) header: String,
+    /// What the header says, with `{}` for the value.
+    #[arg(long, value_name = "TEXT", default_value = "Bearer {}", requires = "door")]
+    pub(crate) template: String,
+    /// Send it as this user's password, by HTTP's basic authentication.
+    #[arg(long, value_name = "USER", requires = "door", conflicts_with = "template")]
+    pub(crate) basic: Option<String>,
+    /// A method that the door adds it to; repeatable [default: GET and HEAD]. A step that shall write
+    /// must be named with --step.
+    #[arg(long, value_name = "METHOD", requires = "door")]
+    pub(crate) method: Vec<String>,
     /// Only in jobs of this project; repeatable. With --project there is nothing to add.
     #[arg(long = "grant-project", value_name = "PROJECT", conflicts_with = "project")]
     pub(crate) grant_project: Vec<String>,
     /// Only in jobs whose change is meant for such a branch, as `main` or `release/*`; repeatable.
     #[arg(long, value_name = "GLOB")]
     pub(crate) branch: Vec<String>,
-    /// Only in `run` steps of such a name; repeatable. A step after an agent must be named in full.
+    /// Only in steps of such a name; repeatable. A step after an agent must be named in full.
     #[arg(long, value_name = "ID")]
     pub(crate) step: Vec<String>,
     /// Take back the limits by project, branch and step. Without any of them, one that is there

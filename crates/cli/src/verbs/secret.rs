@@ -6,7 +6,10 @@ use std::io::{IsTerminal as _, Read as _};
 use anyhow::{Context as _, Result};
 use windlass_wire::api::{
     Page,
-    secret::{Secret, SecretForm, SecretGrants, SecretKind, SecretScope, SecretValue, SetSecret},
+    secret::{
+        Secret, SecretDoor, SecretForm, SecretGrants, SecretKind, SecretScope, SecretValue,
+        SetSecret,
+    },
 };
 
 use crate::{arguments, client::Client, exit::Exit, settings::Settings, terminal};
@@ -20,7 +23,7 @@ pub(crate) async fn run(
     verb: arguments::Secret,
 ) -> Result<Exit> {
     match verb {
-        arguments::Secret::Set(set) => self::set(settings, kind, set).await,
+        arguments::Secret::Set(set) => self::set(settings, kind, *set).await,
         arguments::Secret::List { project, user } => list(settings, kind, project, user).await,
         arguments::Secret::Rm { name, project, user } => {
             remove(settings, kind, &name, project, user).await
@@ -31,10 +34,20 @@ pub(crate) async fn run(
 async fn set(settings: &Settings, kind: SecretKind, set: arguments::SetSecret) -> Result<Exit> {
     // Before a value is typed in: is there anybody to take it?
     let client = Client::find(settings).await?;
-    let form = match (set.file, set.env) {
-        (Some(path), _) => Some(SecretForm::File { path, mode: set.mode }),
-        (None, true) => Some(SecretForm::Environment),
-        (None, false) => None,
+    let form = match (set.file, set.door, set.env) {
+        (Some(path), ..) => Some(SecretForm::File { path, mode: set.mode }),
+        (None, Some(url), _) => Some(SecretForm::Door(SecretDoor {
+            url,
+            header: set.header,
+            template: set.template,
+            user: set.basic,
+            methods: match set.method.as_slice() {
+                [] => ["GET", "HEAD"].map(str::to_owned).to_vec(),
+                [..] => set.method.iter().map(|method| method.to_ascii_uppercase()).collect(),
+            },
+        })),
+        (None, None, true) => Some(SecretForm::Environment),
+        (None, None, false) => None,
     };
     let has_limits = set.everywhere
         || !(set.grant_project.is_empty() && set.branch.is_empty() && set.step.is_empty());
@@ -200,6 +213,11 @@ fn seen_as(secret: &Secret) -> String {
     match &secret.form {
         SecretForm::Environment => format!("${}", terminal::one_line(&secret.name, 64)),
         SecretForm::File { path, mode } => format!("{} {mode}", terminal::one_line(path, 96)),
+        SecretForm::Door(door) => format!(
+            "door to {} ({})",
+            terminal::one_line(&door.url, 96),
+            terminal::one_line(&door.methods.join(", "), 60)
+        ),
     }
 }
 

@@ -164,6 +164,71 @@ fn a_step_has_a_secret_and_the_agent_after_it_has_not() {
     written_nowhere(&world.path("data"));
 }
 
+/// A server on loopback that answers with the credential it was sent, and keeps it.
+fn service() -> (u16, std::sync::mpsc::Receiver<String>) {
+    use std::io::{BufRead as _, BufReader};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a loopback port");
+    let port = listener.local_addr().expect("an address").port();
+    let (sender, seen) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            let lines = BufReader::new(stream.try_clone().expect("a copy")).lines();
+            let head: Vec<_> = lines.map_while(Result::ok).take_while(|l| !l.is_empty()).collect();
+            let is_sent = |line: &&String| line.to_lowercase().starts_with("authorization:");
+            let sent = head.iter().find(is_sent).cloned().unwrap_or_default();
+            let body = format!("you sent {sent}\n");
+            let length = body.len();
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+            );
+            let _ = stream.write_all(answer.as_bytes());
+            let _ = sender.send(format!("{} {sent}", head[0]));
+        }
+    });
+    (port, seen)
+}
+
+#[test]
+fn a_door_sends_a_secret_that_no_step_and_no_agent_has() {
+    let world = World::new();
+    // An agent can speak on its standard error only.
+    let ask = "test -z \"${TOKEN:-}\" && address=${WINDLASS_DOOR_TOKEN#http://} && \
+        exec 3<> \"/dev/tcp/127.0.0.1/${address:10:5}\" && \
+        printf 'GET /%s/items HTTP/1.0\\r\\n\\r\\n' \"${address#*/}\" >&3 && cat <&3";
+    world.repository("api", &[("ask.sh", &format!("exec 1>&2\n{ask}\nexit 1\n"))]);
+    let (port, seen) = service();
+    let _up = world.up(&["--allow-private", &format!("localhost:{port} in 127.0.0.0/8")]);
+    world.run(&["project", "add", "api"]).says(0, &["api"]);
+    let url = format!("http://localhost:{port}/v1");
+    let said = set(&world, &["TOKEN", "--project", "api", "--door", &url], TOKEN);
+    assert!(said.contains(&format!("door to {url} (GET, HEAD)")), "{said}");
+    let body = json!({
+        "project": "api", "base": "main", "title": "Ask", "pull_request": false,
+        "network": [format!("localhost:{port}")],
+        "steps": [
+            { "id": "build", "action": { "kind": "run", "command": format!("bash -c '{}'", ask.replace('\'', "'\\''")) } },
+            {
+                "id": "agent", "continue_on_error": true, "action": {
+                    "kind": "agent", "prompt": "Ask.", "harness": "custom: bash ask.sh", "attempts": 1,
+                },
+            },
+        ],
+    });
+    let (job_id, job) = run(&world, &body);
+    for step in ["build", "agent"] {
+        let log = log(&world, &job_id, step);
+        assert!(log.contains("you sent authorization: [redacted:TOKEN]"), "{step}: {log} {job}");
+        let expected = format!("GET /v1/items HTTP/1.1 authorization: Bearer {TOKEN}");
+        assert_eq!(seen.recv().expect("a request"), expected);
+    }
+    written_nowhere(&world.path("data"));
+    let (code, said) =
+        with_input(&world, &["variable", "set", "LEVEL", "--door", "https://a.example"], "3\n");
+    assert!(code == Some(3) || code == Some(1), "{code:?} {said}");
+    assert!(said.contains("a door is for secrets"), "{said}");
+}
+
 #[test]
 fn secrets_and_variables_are_listed_and_removed_by_name() {
     let world = World::new();

@@ -153,12 +153,13 @@ fn rewritten(
 
 /// A body whose bytes are counted. The one that goes inside also keeps the recording, which is
 /// therefore sent when the answer is over.
-struct Counted<B> {
-    inner: B,
-    end: End,
+pub(super) struct Counted<B> {
+    pub(super) inner: B,
+    pub(super) end: End,
 }
 
-enum End {
+/// Whose bytes they are.
+pub(super) enum End {
     Up(Arc<Traffic>),
     Down(Recording),
 }

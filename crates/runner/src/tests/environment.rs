@@ -48,6 +48,7 @@ async fn services_that_were_beside_a_step_with_secrets_are_gone_before_the_next(
         value: "hunter2hunter2".to_owned(),
         is_secret: true,
         file: None,
+        door: None,
         steps: vec![StepId::parse("given").expect("a name")],
     };
     stage.world().give(vec![vec![secret]]);

@@ -14,6 +14,7 @@ fn secret(name: &str, value: &str, file: Option<SecretFile>, steps: &[&str]) -> 
         name: name.to_owned(),
         is_secret: true,
         file,
+        door: None,
         value: value.to_owned(),
         steps: steps.iter().map(|id| StepId::parse(id).expect("a step")).collect(),
     }

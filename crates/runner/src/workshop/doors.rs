@@ -3,6 +3,7 @@
 
 use std::{
     collections::VecDeque,
+    ffi::OsString,
     net::TcpListener,
     sync::{
         Arc, Mutex, PoisonError,
@@ -19,10 +20,13 @@ use windlass_gateway::{
     web,
 };
 use windlass_git::receive::{RefPattern, RefRules};
-use windlass_policy::network::{Layer, LayerText, Network};
+use windlass_policy::{
+    network::{Layer, LayerText, Network},
+    secrets::Injection,
+};
 use windlass_run::job::Report;
 use windlass_sandbox::DoorListener;
-use windlass_wire::session::Event;
+use windlass_wire::{runner as wire, session::Event};
 
 use super::Workshop;
 use crate::{
@@ -46,6 +50,9 @@ pub(super) fn web_address() -> String {
 pub(super) struct Doors {
     model: DoorListener,
     serving: Vec<Door>,
+    credentials: web::Credentials,
+    /// Where the present step finds its credentials, as variables.
+    offered: Vec<(OsString, OsString)>,
     refusals: Arc<Mutex<VecDeque<String>>>,
 }
 
@@ -63,11 +70,12 @@ impl Doors {
         };
         let (model, git, web) = (next(NAMES[0].0)?, next(NAMES[1].0)?, next(NAMES[2].0)?);
         let refusals = Arc::new(Mutex::new(VecDeque::new()));
+        let credentials = web::Credentials::default();
         let serving = vec![
-            serve_web(workshop, job, &web.listener, refusals.clone())?,
+            serve_web(workshop, job, &web.listener, refusals.clone(), credentials.clone())?,
             serve_git(workshop, job, &git.listener)?,
         ];
-        Ok(Self { model, serving, refusals })
+        Ok(Self { model, serving, credentials, offered: Vec::new(), refusals })
     }
 
     /// The model door's address inside.
@@ -78,6 +86,35 @@ impl Doors {
     /// A copy of the model door's socket, to be served for one step.
     pub(super) fn model_socket(&self) -> std::io::Result<TcpListener> {
         self.model.listener.try_clone()
+    }
+
+    /// Lets the present step have its credentials, and no other's.
+    pub(super) fn offer(&mut self, given: &[wire::Secret]) -> Result<(), String> {
+        let mut credentials = Vec::new();
+        self.offered.clear();
+        for secret in given {
+            let Some(door) = &secret.door else { continue };
+            let injection = Injection {
+                url: door.url.clone(),
+                header: door.header.clone(),
+                template: door.template.clone(),
+                user: door.user.clone(),
+                methods: door.methods.clone(),
+            };
+            let value = Secret::new(secret.value.clone());
+            let credential = web::Credential::new(&secret.name, &injection, &value)
+                .map_err(|error| format!("{} can't be sent: {error}", secret.name))?;
+            credentials.push(credential);
+            let address = format!("{}{}{}", web_address(), web::credential::PATH, secret.name);
+            self.offered.push((format!("WINDLASS_DOOR_{}", secret.name).into(), address.into()));
+        }
+        self.credentials.replace(credentials);
+        Ok(())
+    }
+
+    /// The variables by which the present step finds its credentials.
+    pub(super) fn offered(&self) -> &[(OsString, OsString)] {
+        &self.offered
     }
 
     /// What the web door refused lately, one line each.
@@ -98,6 +135,7 @@ fn serve_web(
     job: &Arc<Job>,
     listener: &TcpListener,
     refusals: Arc<Mutex<VecDeque<String>>>,
+    credentials: web::Credentials,
 ) -> Result<Door, String> {
     let network = network(&workshop.options.network, job)?;
     let job_id = job.job_id.clone();
@@ -117,8 +155,10 @@ fn serve_web(
     let socket = listener
         .try_clone()
         .map_err(|error| format!("the web door's socket can't be had: {error}"))?;
-    web::serve(socket, web::Options::new(network, Arc::new(records)))
-        .map_err(|error| format!("the web door can't be served: {error}"))
+    let mut options = web::Options::new(network, Arc::new(records));
+    options.credentials = credentials;
+    options.tls.clone_from(&workshop.tls);
+    web::serve(socket, options).map_err(|error| format!("the web door can't be served: {error}"))
 }
 
 /// The operator's rules, and the job's hosts as the list of what it may reach.

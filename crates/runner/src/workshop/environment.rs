@@ -200,6 +200,7 @@ impl Environment {
         let operation = OperationId::parse(&format!("{name}-{n}"))?;
         let mut exec = Exec::capture(operation, argv).in_folder(&self.inside);
         exec.env = self.variables.clone();
+        exec.env.extend_from_slice(self.doors.offered());
         exec.io = windlass_sandbox::Io::Capture { limit_bytes: OUTPUT };
         Ok(exec)
     }

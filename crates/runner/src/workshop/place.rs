@@ -22,7 +22,7 @@ use super::{
 use crate::{
     executor::{Attempted, Unopened, Work},
     held::Writer,
-    job::Job,
+    job::{Job, failed},
 };
 
 /// One job's place.
@@ -86,7 +86,13 @@ impl Place {
                 return Err(end);
             }
         }
-        Ok(self.environment.as_mut().expect("it was made just now"))
+        let environment = self.environment.as_mut().expect("it was made just now");
+        let given = self.secrets.of(&attempt.step_id);
+        environment
+            .doors
+            .offer(given.all())
+            .map_err(|why| Attempted::JobEnded(failed("secrets", format!("{why}."))))?;
+        Ok(environment)
     }
 
     async fn attempt_step(&mut self, action: Action, attempt: Attempt) -> Attempted {
@@ -98,6 +104,9 @@ impl Place {
             Action::Agent(action) => agent::run(self, &action, &attempt).await,
             Action::PullRequest(action) => publish::run(self, &action, &attempt).await,
         };
+        if let Some(environment) = &mut self.environment {
+            let _ = environment.doors.offer(&[]);
+        }
         self.forget_secrets(&attempt).await;
         if let Some(environment) = &self.environment {
             environment.services.detach();

@@ -60,8 +60,8 @@ impl Secrets {
 
 /// Asks for the job's secrets as they are now, and redacts them from everything that follows.
 pub(super) async fn refresh(place: &mut Place, stop: &CancellationToken) -> Result<(), Attempted> {
-    let is_run = |action: &Action| matches!(action, Action::Run { .. });
-    if !place.job.look(|state| state.spec.steps.iter().any(|step| is_run(&step.action))) {
+    let may_ask = |action: &Action| matches!(action, Action::Run { .. } | Action::Agent(_));
+    if !place.job.look(|state| state.spec.steps.iter().any(|step| may_ask(&step.action))) {
         return Ok(());
     }
     let asked = tokio::select! {
@@ -95,9 +95,14 @@ pub(super) async fn refresh(place: &mut Place, stop: &CancellationToken) -> Resu
 pub(super) struct Given(Vec<wire::Secret>);
 
 impl Given {
-    /// Whether any of it is secret.
+    /// Whether the step's own processes see any secret.
     pub(super) fn has_secrets(&self) -> bool {
-        self.0.iter().any(|given| given.is_secret)
+        self.0.iter().any(|given| given.is_secret && given.door.is_none())
+    }
+
+    /// All of it.
+    pub(super) fn all(&self) -> &[wire::Secret] {
+        &self.0
     }
 
     /// Adds the variables to what shall be executed, and makes the files.
@@ -106,7 +111,8 @@ impl Given {
         environment: &mut Environment,
         exec: &mut Exec,
     ) -> Result<(), Broken> {
-        for secret in self.0.iter().filter(|secret| secret.file.is_none()) {
+        for secret in self.0.iter().filter(|secret| secret.file.is_none() && secret.door.is_none())
+        {
             exec.env.retain(|(name, _)| *name != *secret.name);
             exec.env.push((secret.name.clone().into(), secret.value.clone().into()));
         }

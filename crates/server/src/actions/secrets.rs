@@ -3,11 +3,13 @@
 
 use windlass_policy::{
     permission::Action,
-    secrets::{self as rules, Form, Grants},
+    secrets::{self as rules, Form, Grants, Injection},
 };
 use windlass_run::{SecretId, UserId, actor::Actor};
 use windlass_store::secrets::{Kind, Scope, Secret as Row, Stored, Wanted};
-use windlass_wire::api::secret::{Secret, SecretForm, SecretGrants, SecretScope, SetSecret};
+use windlass_wire::api::secret::{
+    Secret, SecretDoor, SecretForm, SecretGrants, SecretScope, SetSecret,
+};
 
 use crate::{
     auth::Principal,
@@ -198,6 +200,8 @@ async fn set_once(
         updated_at: now,
         updated_by: principal.by(),
     };
+    let kept: Form = serde_json::from_value(row.form.clone()).map_err(json)?;
+    rules::check_in_form(&kept, &new.value.0, row.kind == Kind::Secret).map_err(refused)?;
     let value = match row.kind {
         Kind::Secret => {
             let clear = secret::Secret::from(new.value.0.clone());
@@ -220,6 +224,15 @@ fn form(given: &SecretForm) -> Result<Form, Problem> {
                 Problem::new(Code::BadRequest, why).at("form.mode")
             })?;
             Form::File { path: path.clone(), mode }
+        }
+        SecretForm::Door(SecretDoor { url, header, template, user, methods }) => {
+            Form::Door(Injection {
+                url: url.clone(),
+                header: header.clone(),
+                template: template.clone(),
+                user: user.clone(),
+                methods: methods.clone(),
+            })
         }
     };
     rules::check_form(&form).map_err(refused)?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use windlass_policy::{
     permission::Action,
-    secrets::{Asking, Form, Grants, Scope as Rank, most_special},
+    secrets::{Asking, Form, Grants, Injection, Scope as Rank, Work, most_special},
 };
 use windlass_run::{ProjectId, SecretId, StepId, UserId, actor::Actor, spec};
 use windlass_store::{
@@ -15,7 +15,9 @@ use windlass_store::{
 use windlass_wire::{
     api::{
         Page,
-        secret::{Secret, SecretForm, SecretGrants, SecretKind, SecretScope, SecretsQuery},
+        secret::{
+            Secret, SecretDoor, SecretForm, SecretGrants, SecretKind, SecretScope, SecretsQuery,
+        },
     },
     runner,
 };
@@ -148,6 +150,7 @@ pub(crate) async fn shown(
         form: match form {
             Form::Environment => SecretForm::Environment,
             Form::File { path, mode } => SecretForm::File { path, mode: format!("{mode:04o}") },
+            Form::Door(injection) => SecretForm::Door(door(injection)),
         },
         grants: SecretGrants { projects, branches: grants.branches, steps: grants.steps },
         version: row.version,
@@ -197,19 +200,27 @@ pub(crate) async fn of_job(app: &AppState, job: &JobDetail) -> Result<runner::Se
     }
     let mut given: BTreeMap<usize, Vec<StepId>> = BTreeMap::new();
     // A job that continues another begins with what that one's agent left.
-    let mut after_agent = state.spec.continues.is_some();
+    let mut commands = match state.spec.continues {
+        Some(_) => Work::CommandsAfterAgent,
+        None => Work::Commands,
+    };
     for step in &state.spec.steps {
-        after_agent |= matches!(step.action, spec::Action::Agent(_));
-        if !is_run(step) {
-            continue;
-        }
+        let work = match step.action {
+            spec::Action::Agent(_) => {
+                commands = Work::CommandsAfterAgent;
+                Work::Agent
+            }
+            _ if is_run(step) => commands,
+            _ => continue,
+        };
         let asking = Asking {
             project: project_id.as_str(),
             branch: &state.spec.target.base,
             step: step.id.as_str(),
-            after_agent,
+            work,
         };
-        let granted = read.iter().enumerate().filter(|(_, (.., grants))| grants.allow(asking));
+        let granted =
+            read.iter().enumerate().filter(|(_, (.., form, grants))| grants.allow(form, asking));
         let ranked = granted
             .map(|(n, (row, _, form, _))| (rank(row.scope), row.name.clone(), form.clone(), n));
         for n in most_special(ranked.collect()) {
@@ -223,16 +234,25 @@ pub(crate) async fn of_job(app: &AppState, job: &JobDetail) -> Result<runner::Se
             name: row.name.clone(),
             is_secret: row.kind == Kind::Secret,
             file: match form {
-                Form::Environment => None,
+                Form::Environment | Form::Door(_) => None,
                 Form::File { path, mode } => {
                     Some(runner::SecretFile { path: path.clone(), mode: *mode })
                 }
+            },
+            door: match form {
+                Form::Door(injection) => Some(door(injection.clone())),
+                Form::Environment | Form::File { .. } => None,
             },
             value: open(app, row, stored)?,
             steps,
         });
     }
     Ok(runner::Secrets { secrets })
+}
+
+fn door(injection: Injection) -> SecretDoor {
+    let Injection { url, header, template, user, methods } = injection;
+    SecretDoor { url, header, template, user, methods }
 }
 
 fn open(app: &AppState, row: &Row, stored: &Stored) -> Result<String, Problem> {

@@ -96,6 +96,7 @@ async fn a_secret_goes_in_and_comes_out_only_to_the_runner_of_a_job() {
         name: name.to_owned(),
         is_secret,
         file,
+        door: None,
         value: value.to_owned(),
         steps: steps.clone(),
     };

@@ -45,6 +45,41 @@ pub enum SecretForm {
         #[serde(default = "private")]
         mode: String,
     },
+    /// Not at all: it is added to requests on their way out. The step has `WINDLASS_DOOR_<NAME>`, an
+    /// address inside that stands for the place. Also for agents, where the grants allow it.
+    Door(SecretDoor),
+}
+
+/// How the web door sends a secret that no step ever has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretDoor {
+    /// The one place it is sent to: `https://HOST`, with a port and the beginning of a path if wanted.
+    pub url: String,
+    /// The header that carries it.
+    #[serde(default = "authorization")]
+    pub header: String,
+    /// What the header says, with `{}` where the value goes.
+    #[serde(default = "bearer")]
+    pub template: String,
+    /// For HTTP's basic authentication: the user whose password it is, instead of a template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The methods of the requests that it is added to.
+    #[serde(default = "reading")]
+    pub methods: Vec<String>,
+}
+
+fn authorization() -> String {
+    "authorization".to_owned()
+}
+
+fn bearer() -> String {
+    "Bearer {}".to_owned()
+}
+
+fn reading() -> Vec<String> {
+    vec!["GET".to_owned(), "HEAD".to_owned()]
 }
 
 fn private() -> String {
@@ -62,7 +97,8 @@ pub struct SecretGrants {
     /// for anything.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub branches: Vec<String>,
-    /// Only in `run` steps of such names. A step after an agent must be named in full.
+    /// Only in steps of such names. A `run` step after an agent must be named in full, and so must any
+    /// step that shall write through a door.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<String>,
 }
