@@ -19,6 +19,7 @@ mod changes;
 
 mod places;
 mod public;
+mod secrets;
 mod settings;
 
 mod frame;
@@ -50,6 +51,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     endpoints.extend(jobs::endpoints());
     endpoints.extend(changes::endpoints());
     endpoints.extend(places::endpoints());
+    endpoints.extend(secrets::endpoints());
     endpoints.extend(settings::endpoints());
     endpoints.extend(public::endpoints());
     endpoints

@@ -24,6 +24,7 @@ use super::{
         runs::{
             ChangeRow, ChangeRows, Hit, JobRow, Review, Rows, Run, RunRow, Runs, Search, Verdict,
         },
+        secrets::{SecretFields, SecretRow, Secrets},
         session::Session,
         shell::{Choice, Commit, Csrf, Id, May, Who},
         timeline::{self, Timeline},
@@ -88,6 +89,11 @@ pub(crate) fn pages(theme: Theme) -> Vec<Page> {
         ("/runners", rendered(runners(frame(Some(Section::Runners), "Runners"), 3).render())),
         ("/runners/empty", rendered(runners(frame(Some(Section::Runners), "Runners"), 0).render())),
         ("/settings", rendered(settings(frame(Some(Section::Settings), "Settings"), ALL).render())),
+        ("/secrets", rendered(secrets(frame(Some(Section::Settings), "Secrets"), 4).render())),
+        (
+            "/secrets/empty",
+            rendered(secrets(frame(Some(Section::Settings), "Secrets"), 0).render()),
+        ),
         (
             "/settings/viewer",
             rendered(
@@ -924,6 +930,31 @@ fn runners(shell: Shell, n: usize) -> Runners {
         capacity: [4, 16, 2][i % 3],
     });
     Runners { shell, rows: rows.collect(), n_queued: if n == 0 { 2 } else { 0 } }
+}
+
+fn secrets(shell: Shell, n: usize) -> Secrets {
+    let rows = (0..n).map(|i| SecretRow {
+        name: ["DEPLOY_TOKEN", "LEVEL", "KEY", HOSTILE][i % 4].into(),
+        kind: ["secret", "variable"][i % 2],
+        owner: ["organisation", "project teapot", "Ada", HOSTILE][i % 4].into(),
+        seen_as: ["$DEPLOY_TOKEN", "$LEVEL", "/run/secrets/key 0400", HOSTILE][i % 4].into(),
+        limits: (0..i).map(|_| Text::from("branches main, release/*")).collect(),
+        value: (i % 2 == 1).then(|| Text::from("debug")),
+        version: 3,
+        updated: ago(4_000),
+        by: "Ada".into(),
+        remove: (i != 2).then(|| "#".to_owned()),
+    });
+    let problem = FormProblem { code: "bad-request".to_owned(), detail: HOSTILE.into() };
+    let form = SecretFields {
+        name: HOSTILE.into(),
+        scope: "project",
+        scopes: vec!["organisation", "project", "user"],
+        form: "door",
+        problem: (n > 0).then_some(problem),
+        ..SecretFields::default()
+    };
+    Secrets { shell, rows: rows.collect(), next: None, form: Some(form) }
 }
 
 fn settings(shell: Shell, may: May) -> Settings {

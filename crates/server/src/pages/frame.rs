@@ -141,6 +141,8 @@ fn said(word: &str) -> Option<&'static str> {
         "closed" => "The change is closed.",
         "reopened" => "The change is open again.",
         "added" => "The project is added.",
+        "set" => "It is set. The next step that asks is given it.",
+        "removed" => "It is removed.",
         "revoked" => "The token no longer works.",
         _ => return None,
     })

@@ -185,7 +185,8 @@ pub(crate) fn place(row: &Row) -> String {
 pub(crate) async fn of_job(app: &AppState, job: &JobDetail) -> Result<runner::Secrets, Problem> {
     let state = &job.state;
     let is_run = |step: &spec::Step| matches!(step.action, spec::Action::Run { .. });
-    if !state.spec.steps.iter().any(is_run) {
+    let is_agent = |step: &spec::Step| matches!(step.action, spec::Action::Agent(_));
+    if !state.spec.steps.iter().any(|step| is_run(step) || is_agent(step)) {
         return Ok(runner::Secrets::default());
     }
     let started_by = state.by.on_behalf_of.as_ref().unwrap_or(&state.by.actor);

@@ -216,7 +216,7 @@ try {
     viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, storageState: await context.storageState(),
   });
   const small = await newPage(phone, [/status of 404 .*nowhere/]);
-  for (const path of ["/", "/runs", "/review?state=all", "/changes/shop/1", "/projects", "/projects/shop", "/runners", "/settings", "/problems", "/search?q=greet"]) {
+  for (const path of ["/", "/runs", "/review?state=all", "/changes/shop/1", "/projects", "/projects/shop", "/runners", "/settings", "/secrets", "/problems", "/search?q=greet"]) {
     await small.goto(`${base}${path}`);
     await sound(small, `phone${path.replace(/\W+/g, "-")}`);
   }
@@ -236,6 +236,28 @@ try {
   await page.getByLabel("Name").last().fill("grace");
   await page.getByRole("button", { name: "Make a sign-in link" }).click();
   const invitation = await page.locator("#secret").innerText();
+
+  begin("a secret is set, never shown again, and removed");
+  await page.goto(`${base}/secrets`);
+  await page.locator("#set input[name=name]").fill("DEPLOY_TOKEN");
+  await page.locator("#set textarea").fill("short");
+  await page.getByRole("button", { name: "Set", exact: true }).click();
+  await page.getByText("at least 8 bytes").waitFor();
+  assert.equal(await page.locator("#set input[name=name]").inputValue(), "DEPLOY_TOKEN");
+  assert.equal(await page.locator("#set textarea").inputValue(), "");
+  await page.locator("#set textarea").fill("hunter2hunter2");
+  await page.getByLabel("A step sees it as").selectOption("door");
+  await page.locator("#set input[name=place]").fill("https://api.example/v1");
+  await page.locator("#set input[name=branches]").fill("main, release/*");
+  await page.getByRole("button", { name: "Set", exact: true }).click();
+  await page.getByText("It is set.").waitFor();
+  await page.getByText("door to https://api.example/v1 (GET, HEAD)").waitFor();
+  await page.getByText("branches main, release/*").waitFor();
+  assert.ok(!(await page.content()).includes("hunter2"));
+  await sound(page, "secrets");
+  await page.getByLabel("Remove DEPLOY_TOKEN", { exact: true }).click();
+  await page.getByRole("button", { name: "Remove DEPLOY_TOKEN for good" }).click();
+  await page.getByText("It is removed.").waitFor();
 
   begin("without scripts everything but the live parts works");
   const plain = await browser.newContext({ javaScriptEnabled: false, viewport: { width: 1280, height: 800 } });

@@ -42,6 +42,7 @@ async fn every_page_is_there_on_an_empty_server() {
         "/projects",
         "/runners",
         "/settings",
+        "/secrets",
         "/sign-in",
         "/problems",
         "/problems/merge-conflict",
