@@ -38,7 +38,7 @@ async function sound(page, name) {
 try {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, reducedMotion: "reduce" });
   // The console says of a form that was refused that its answer had the status 422: it had.
-  const page = await newPage(context, [/status of 422/]);
+  const page = await newPage(context, [/status of 422/, /status of 400 .*secrets/]);
 
   begin("somebody who is not signed in is sent to sign in, and comes back");
   await page.goto(`${base}/runs?state=failed`);
