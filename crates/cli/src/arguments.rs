@@ -116,12 +116,15 @@ pub(crate) struct Up {
 
 /// A network rule that names addresses, as it was written.
 fn private_rule(text: &str) -> Result<String, String> {
-    use windlass_policy::network::Rule;
-    let rule: Rule = text.parse().map_err(|error| format!("{error}"))?;
-    if rule.addresses.is_empty() {
+    use windlass_policy::network::{Layer, LayerText, Network};
+    if !text.contains(" in ") {
         return Err(format!("it names no address: write `{text} in CIDR`"));
     }
-    Ok(text.to_owned())
+    let layer = LayerText { allow: Some(vec![text.to_owned()]), deny: Vec::new() };
+    match Network::nothing().with_layer(Layer::Operator, &layer) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// What a runner works with, embedded or not.
@@ -131,7 +134,8 @@ pub(crate) struct RunnerOptions {
     #[arg(long, default_value_t = 4, env = "WINDLASS_CAPACITY", value_name = "N")]
     pub(crate) capacity: u32,
     /// Let environments reach a host on a non-global address, such as a package mirror on a private
-    /// network: `mirror.corp.example:8443 in 10.20.0.0/16`; repeatable.
+    /// network: `HOST:PORT in CIDR`, or `@registries in CIDR` for all the usual registries. Repeatable;
+    /// jobs still have to ask for the host.
     #[arg(
         long = "allow-private",
         env = "WINDLASS_ALLOW_PRIVATE",
@@ -454,6 +458,8 @@ pub(crate) enum Project {
         /// Its name or id.
         project: String,
     },
+    /// Find out how ready one is for agents: build it, test it, say what is missing.
+    Check(Check),
     /// Remove one. Its runs stay; its local pull requests go.
     Remove {
         /// Its name or id.
@@ -462,6 +468,31 @@ pub(crate) enum Project {
         #[arg(long)]
         yes: bool,
     },
+}
+
+/// `windlass project check`
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// A project's name, a path on the server's disk, or a git URL.
+    #[arg(default_value = ".", value_name = "PROJECT|PATH|URL")]
+    pub(crate) project: String,
+    /// Propose what would make it better as a pull request.
+    #[arg(long)]
+    pub(crate) pull_request: bool,
+    /// The branch to look at [default: the project's].
+    #[arg(long, value_name = "BRANCH")]
+    pub(crate) base: Option<String>,
+    /// What the environment may reach besides the usual package registries, as `HOST:PORT`; repeatable.
+    #[arg(long = "allow", value_name = "HOST:PORT")]
+    pub(crate) allow: Vec<String>,
+    /// Reach nothing, the package registries neither.
+    #[arg(long, conflicts_with = "allow")]
+    pub(crate) offline: bool,
+    /// How long it may take.
+    #[arg(long, default_value_t = 30, value_name = "MINUTES", value_parser = clap::value_parser!(u32).range(1..=720))]
+    pub(crate) minutes: u32,
+    #[command(flatten)]
+    pub(crate) runner: RunnerOptions,
 }
 
 /// `windlass runner`

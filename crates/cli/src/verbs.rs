@@ -2,6 +2,7 @@
 
 mod agent;
 mod agents;
+mod check;
 mod demo;
 mod doctor;
 mod embedded;

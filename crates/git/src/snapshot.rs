@@ -10,7 +10,7 @@
 //! before it reads it, but a process that swaps a directory for a link between the two could make
 //! it read elsewhere.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::object::Signature;
 use crate::{Error, Oid, RepoPath, Repository, Result};
@@ -147,6 +147,42 @@ impl Repository {
         left_out.sort_by(|a, b| a.path.cmp(&b.path));
         left_out.dedup();
         Ok(Snapshot { tree: id, changed, left_out, nested })
+    }
+
+    /// The tree of a commit with these files put in, in place of what was there. `scratch` is a folder
+    /// of the caller's own, empty, where files and an index lie meanwhile.
+    ///
+    /// # Errors
+    /// A path that git refuses, or one that needs a folder where the commit has a file.
+    pub async fn with_files(
+        &self,
+        base: &Oid,
+        files: &[(RepoPath, Vec<u8>)],
+        scratch: &Path,
+    ) -> Result<Oid> {
+        let place = scratch.join("files");
+        let mut index = index::Index::new(self, &place, &scratch.join("index"));
+        let made = |error| Error::io(format!("make {}", place.display()), error);
+        tokio::fs::create_dir_all(&place).await.map_err(made)?;
+        index.seed(base).await?;
+        for (path, bytes) in files {
+            let is_inside = path.to_os().components().all(|part| matches!(part, Component::Normal(_)));
+            if !is_inside {
+                let why = "it does not lie inside of the repository".to_owned();
+                return Err(Error::Invalid { what: format!("the path `{path}`"), why });
+            }
+            let file = place.join(path.to_os());
+            let folder = file.parent().unwrap_or(&place);
+            let failed = |error| Error::io(format!("write {}", file.display()), error);
+            tokio::fs::create_dir_all(folder).await.map_err(failed)?;
+            tokio::fs::write(&file, bytes).await.map_err(failed)?;
+        }
+        let paths = files.iter().map(|(path, _)| path.clone()).collect();
+        if let Some(refused) = index.add(paths).await?.into_iter().next() {
+            let why = format!("it can't be put in: {:?}", refused.reason);
+            return Err(Error::Invalid { what: format!("the path `{}`", refused.path), why });
+        }
+        index.write_tree().await
     }
 
     /// Makes a commit. The same input gives the same commit.

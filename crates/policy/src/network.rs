@@ -9,6 +9,7 @@
 mod address;
 mod destination;
 mod rule;
+mod sets;
 
 use std::{fmt, net::IpAddr};
 
@@ -274,18 +275,20 @@ impl Network {
 }
 
 fn parse_all(layer: Layer, list: &[String]) -> Result<Vec<Rule>, LayerError> {
+    let invalid = |text: &str, source| LayerError::Rule { layer, text: text.to_owned(), source };
     let parse = |text: &String| {
-        let rule = text.parse::<Rule>().map_err(|source| LayerError::Rule {
-            layer,
-            text: text.clone(),
-            source,
-        })?;
+        let rule = text.parse::<Rule>().map_err(|source| invalid(text, source))?;
         if !rule.addresses.is_empty() && layer != Layer::Operator {
             return Err(LayerError::AddressesBelowOperator { layer, text: text.clone() });
         }
         Ok(rule)
     };
-    list.iter().map(parse).collect()
+    let mut rules = Vec::with_capacity(list.len());
+    for text in list {
+        let texts = sets::expand(text).map_err(|source| invalid(text, source))?;
+        rules.extend(texts.iter().map(parse).collect::<Result<Vec<_>, _>>()?);
+    }
+    Ok(rules)
 }
 
 #[cfg(test)]

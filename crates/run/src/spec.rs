@@ -71,6 +71,18 @@ pub enum Action {
     Agent(AgentAction),
     /// Publishes the work tree's changes as a branch and a pull request.
     PullRequest(PullRequestAction),
+    /// Finds out how ready the repository is for agents: builds and tests it, and reports.
+    Readiness(ReadinessAction),
+}
+
+/// What a `readiness` step does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadinessAction {
+    /// Whether the files that it proposes become the work tree's change, for a `pull_request` step
+    /// after it.
+    #[serde(default)]
+    pub propose: bool,
 }
 
 /// What an `agent` step does.
@@ -248,7 +260,10 @@ impl Spec {
                         "a job's branches begin with `windlass/`",
                     );
                 }
-                Action::Run { .. } | Action::Agent(_) | Action::PullRequest(_) => {}
+                Action::Run { .. }
+                | Action::Agent(_)
+                | Action::PullRequest(_)
+                | Action::Readiness(_) => {}
             }
         }
         Ok(())

@@ -133,6 +133,18 @@ impl Client {
         self.put(&path, "text/x-patch", patch).await
     }
 
+    /// Uploads the report of a `readiness` step.
+    pub(crate) async fn put_readiness(
+        &self,
+        job_id: &JobId,
+        step_id: &StepId,
+        epoch: u64,
+        report: tokio::fs::File,
+    ) -> Result<(), Error> {
+        let path = format!("jobs/{job_id}/readiness/{step_id}?epoch={epoch}");
+        self.put(&path, "application/json", report).await
+    }
+
     /// Downloads the bundle of a checkpoint into a file, at most `limit` bytes.
     pub(crate) async fn get_checkpoint(
         &self,

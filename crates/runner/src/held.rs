@@ -214,7 +214,10 @@ impl Held {
                 {
                     reports.push(report.clone());
                 }
-                Item::Report { .. } | Item::Checkpoint { .. } | Item::Diff { .. } => break,
+                Item::Report { .. }
+                | Item::Checkpoint { .. }
+                | Item::Diff { .. }
+                | Item::Readiness { .. } => break,
             }
         }
         let whole = reports.len() == queue.items.len() && !behind;
@@ -262,7 +265,7 @@ impl Held {
             self.streams().iter().for_each(|stream| stream.give_up());
         } else {
             // What belongs to an ended job's history is still wanted; reports are not.
-            queue.items.retain(|item| matches!(item, Item::Diff { .. }));
+            queue.items.retain(|item| matches!(item, Item::Diff { .. } | Item::Readiness { .. }));
         }
     }
 
@@ -270,12 +273,20 @@ impl Held {
     pub(crate) fn begin_upload(&self) -> Option<Item> {
         let queue = self.queue();
         match queue.items.front() {
-            Some(item @ (Item::Checkpoint { .. } | Item::Diff { .. }))
+            Some(
+                item @ (Item::Checkpoint { .. } | Item::Diff { .. } | Item::Readiness { .. }),
+            )
                 if !self.uploading.swap(true, Ordering::AcqRel) =>
             {
                 Some(item.clone())
             }
-            Some(Item::Report { .. } | Item::Checkpoint { .. } | Item::Diff { .. }) | None => None,
+            Some(
+                Item::Report { .. }
+                | Item::Checkpoint { .. }
+                | Item::Diff { .. }
+                | Item::Readiness { .. },
+            )
+            | None => None,
         }
     }
 
@@ -339,7 +350,7 @@ impl Writer {
 fn seq(item: &Item) -> Option<u64> {
     match item {
         Item::Report { report, .. } => Some(report.seq),
-        Item::Checkpoint { .. } | Item::Diff { .. } => None,
+        Item::Checkpoint { .. } | Item::Diff { .. } | Item::Readiness { .. } => None,
     }
 }
 

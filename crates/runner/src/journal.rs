@@ -51,6 +51,8 @@ pub(crate) enum Item {
     Checkpoint { step_id: StepId, commit: String, file: PathBuf },
     /// The file of the work so far as a patch.
     Diff { step_id: StepId, file: PathBuf },
+    /// The file with the report of a `readiness` step.
+    Readiness { step_id: StepId, file: PathBuf },
 }
 
 /// One line of the file.

@@ -359,7 +359,11 @@ async fn upload(link: Arc<Link>, held: Arc<Held>, item: Item) {
             }
         }
     }
-    let (Item::Checkpoint { file, .. } | Item::Diff { file, .. }) = &item else { return };
+    let (Item::Checkpoint { file, .. } | Item::Diff { file, .. } | Item::Readiness { file, .. }) =
+        &item
+    else {
+        return;
+    };
     let _ = tokio::fs::remove_file(file).await;
     held.end_upload();
 }
@@ -376,6 +380,9 @@ async fn send(link: &Link, held: &Held, item: &Item) -> Result<(), Error> {
         }
         Item::Diff { step_id, file } => {
             link.client.put_diff(job_id, step_id, epoch, open(file).await?).await
+        }
+        Item::Readiness { step_id, file } => {
+            link.client.put_readiness(job_id, step_id, epoch, open(file).await?).await
         }
         Item::Report { .. } => Ok(()),
     }

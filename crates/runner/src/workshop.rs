@@ -19,6 +19,7 @@ mod environment;
 mod facts;
 mod place;
 mod publish;
+mod readiness;
 mod repository;
 mod secrets;
 mod services;

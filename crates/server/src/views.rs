@@ -6,6 +6,7 @@ pub mod feed;
 pub mod jobs;
 pub mod projects;
 pub mod pull_requests;
+pub mod readiness;
 pub mod runners;
 pub mod runs;
 pub mod search;

@@ -43,6 +43,7 @@ pub mod identity;
 pub mod intake;
 pub mod projects;
 pub mod pulls;
+pub mod readiness;
 pub mod secrets;
 
 pub use error::Error;

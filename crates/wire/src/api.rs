@@ -11,6 +11,7 @@ pub mod job;
 pub mod problem;
 pub mod project;
 pub mod pull_request;
+pub mod readiness;
 pub mod run;
 pub mod runner;
 pub mod search;

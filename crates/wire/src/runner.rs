@@ -13,6 +13,7 @@
 //! | `GET /api/v1/runner/jobs/{job}/checkpoints/{step}?epoch=` | the bundle again, for a later lease |
 //! | `GET /api/v1/runner/jobs/{job}/secrets?runner_id=&epoch=` | what the job's steps may be given, as it is now: [`Secrets`] |
 //! | `PUT /api/v1/runner/jobs/{job}/diffs/{step}?epoch=` | the work so far as a git patch, as the body |
+//! | `PUT /api/v1/runner/jobs/{job}/readiness/{step}?epoch=` | the report of a `readiness` step as JSON, as the body |
 //!
 //! A runner authenticates with a service token of the role `runner` (`Authorization: Bearer`). What
 //! concerns a job carries its lease's epoch; a stale epoch is answered with [`JobStatus::Lost`] and

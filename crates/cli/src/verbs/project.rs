@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use windlass_wire::api::{
     Page,
     project::{NewProject, Project, Source},
+    readiness::Readiness,
 };
 
 use crate::{
@@ -17,8 +18,14 @@ use crate::{
 };
 
 pub(crate) async fn run(settings: &Settings, verb: arguments::Project) -> Result<Exit> {
+    let verb = match verb {
+        // This one starts a server if there is none.
+        arguments::Project::Check(check) => return super::check::run(settings, check).await,
+        other => other,
+    };
     let client = Client::find(settings).await?;
     match verb {
+        arguments::Project::Check(_) => {}
         arguments::Project::Add {
             source,
             name,
@@ -54,7 +61,17 @@ pub(crate) async fn run(settings: &Settings, verb: arguments::Project) -> Result
         }
         arguments::Project::Show { project } => {
             let project: Project = client.get(&format!("/api/v1/projects/{project}")).await?;
-            show(settings, &project)?;
+            let latest = [("limit", "10")];
+            let path = format!("/api/v1/projects/{}/readiness", project.id);
+            let readiness: Page<Readiness> = client.query(&path, &latest).await?;
+            if settings.json {
+                let mut value = serde_json::to_value(&project)?;
+                value["readiness"] = super::check::scores(&readiness.items);
+                super::print_json(&value)?;
+            } else {
+                show(settings, &project)?;
+                super::check::print_scores(&readiness.items);
+            }
         }
         arguments::Project::Remove { project, yes } => {
             if !yes && !confirmed(&format!("Remove {project} and its local pull requests?"))? {

@@ -15,7 +15,7 @@ use super::{
     follow, project,
 };
 use crate::{
-    arguments::{self, Run},
+    arguments::{self, Run, RunnerOptions},
     client::Client,
     exit::Exit,
     settings::Settings,
@@ -23,18 +23,23 @@ use crate::{
 };
 
 pub(crate) async fn run(settings: &Settings, verb: Run) -> Result<Exit> {
-    match Client::find(settings).await {
-        Ok(client) => start_and_follow(settings, &client, &verb).await,
-        Err(e) if settings.server.is_none() && Exit::of(&e) == Exit::NoServer => {
-            alone(settings, &verb).await
-        }
-        Err(e) => Err(e),
-    }
+    let task = async |client: &Client| start_and_follow(settings, client, &verb).await;
+    with_server(settings, &verb.runner, verb.detach, task).await
 }
 
-/// Without a server, one is started for as long as the task takes.
-async fn alone(settings: &Settings, verb: &Run) -> Result<Exit> {
-    if verb.detach {
+/// Does something with the server that there is. Without one, one is started for as long as it takes.
+pub(super) async fn with_server(
+    settings: &Settings,
+    runner: &RunnerOptions,
+    detach: bool,
+    work: impl AsyncFnOnce(&Client) -> Result<Exit>,
+) -> Result<Exit> {
+    match Client::find(settings).await {
+        Ok(client) => return work(&client).await,
+        Err(e) if settings.server.is_none() && Exit::of(&e) == Exit::NoServer => {}
+        Err(e) => return Err(e),
+    }
+    if detach {
         bail!(
             Exit::NoServer.error("--detach needs a server that stays: start `windlass up` first")
         );
@@ -46,13 +51,13 @@ async fn alone(settings: &Settings, verb: &Run) -> Result<Exit> {
         tls: false,
         lease_seconds: None,
         stats_file: None,
-        runner: Some(verb.runner.clone()),
+        runner: Some(runner.clone()),
         agents_dir: None,
     };
     let embedded = Embedded::start(settings, options).await?;
     let client = embedded.client()?;
     let done = tokio::select! {
-        done = start_and_follow(settings, &client, verb) => done,
+        done = work(&client) => done,
         interrupted = embedded.until_interrupted() => interrupted.map(|()| Exit::Cancelled),
     };
     embedded.stop().await?;
@@ -116,7 +121,7 @@ fn agent(verb: &Run) -> AgentOptions {
 }
 
 /// The project that `named` means: a name that the server knows, or a source that it may learn.
-async fn find_or_add(client: &Client, named: &str) -> Result<Project> {
+pub(super) async fn find_or_add(client: &Client, named: &str) -> Result<Project> {
     let is_name = !named.contains(['/', ':']) && named != "." && !Path::new(named).exists();
     if is_name {
         return client.get(&format!("/api/v1/projects/{named}")).await;

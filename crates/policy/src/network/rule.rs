@@ -41,6 +41,9 @@ pub enum RuleError {
     /// It looks like a URL.
     #[error("it is a URL or has a path; write only host:port, such as registry.npmjs.org:443")]
     Url,
+    /// A set of rules that there is not.
+    #[error("there is no set of rules `{0}`; the sets are: @registries")]
+    UnknownSet(String),
     /// A `*` elsewhere than as the whole first label.
     #[error("`*` may stand only for the whole host or as `*.` before a name with a dot in it")]
     Wildcard,

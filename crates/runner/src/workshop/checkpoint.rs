@@ -47,6 +47,22 @@ pub(super) async fn take(place: &mut Place, attempt: &Attempt) -> Result<Option<
     Ok(Some(tip))
 }
 
+/// Takes a tree that the platform itself made as the step's checkpoint; `None` if it is as the last one.
+pub(super) async fn take_tree(
+    place: &mut Place,
+    attempt: &Attempt,
+    tree: Oid,
+) -> Result<Option<Oid>, Attempted> {
+    let same = place.work.repository.tree_of(&place.work.tip).await;
+    if same.map_err(|error| of_git(&error))? == tree {
+        return Ok(None);
+    }
+    let tip = keep(place, attempt, tree).await.map_err(|error| of_git(&error))?;
+    let previous = std::mem::replace(&mut place.work.tip, tip.clone());
+    send(place, attempt, &previous, &tip).await?;
+    Ok(Some(tip))
+}
+
 /// Who the platform's commits are by. The time is the job's: the same work gives the same commit, in
 /// whichever lease it is made.
 pub(super) fn platform(job: &Job) -> Signature {
@@ -88,9 +104,15 @@ async fn commit(place: &mut Place, attempt: &Attempt) -> windlass_git::Result<Op
     if snapshot.tree == repository.tree_of(tip).await? {
         return Ok(None);
     }
+    keep(place, attempt, snapshot.tree).await.map(Some)
+}
+
+/// Makes the checkpoint's commit and its hidden reference.
+async fn keep(place: &Place, attempt: &Attempt, tree: Oid) -> windlass_git::Result<Oid> {
+    let (repository, tip) = (&place.work.repository, &place.work.tip);
     let who = platform(&place.job);
     let commit = NewCommit {
-        tree: snapshot.tree,
+        tree,
         parents: vec![tip.clone()],
         author: who.clone(),
         committer: who,
@@ -99,7 +121,7 @@ async fn commit(place: &mut Place, attempt: &Attempt) -> windlass_git::Result<Op
     let made = repository.commit(&commit).await?;
     let reference = RefName::checkpoint(place.job.job_id.as_str(), attempt.step_id.as_str())?;
     repository.update_reference(&reference, &made, Expected::Anything).await?;
-    Ok(Some(made))
+    Ok(made)
 }
 
 /// Queues bundle and patch for the server; both are files until it has them.

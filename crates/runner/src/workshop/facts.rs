@@ -14,6 +14,8 @@ pub(super) struct Facts {
     pub(super) notes: Vec<String>,
     /// What of the environment is otherwise than the repository says.
     pub(super) environment: Vec<String>,
+    /// The report of a `readiness` step, as markdown.
+    pub(super) readiness: Option<String>,
 }
 
 /// A command that was run.
@@ -58,6 +60,7 @@ impl Facts {
             agent: None,
             notes: Vec::new(),
             environment: Vec::new(),
+            readiness: None,
         }
     }
 
@@ -96,6 +99,9 @@ impl Facts {
         }
         for note in &self.notes {
             body.push_str(&format!("- {}\n", note.replace('\n', " ")));
+        }
+        if let Some(readiness) = &self.readiness {
+            body.push_str(&format!("\n{readiness}"));
         }
         if let Some(agent) = &self.agent {
             body.push_str(&format!("\n### What the agent says ({})\n\n", agent.name));

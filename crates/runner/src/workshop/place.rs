@@ -14,7 +14,7 @@ use super::{
     doors::JobMeter,
     environment::Environment,
     facts::Facts,
-    publish,
+    publish, readiness,
     repository::{self, JobRepository},
     secrets::{self, Secrets},
     setup,
@@ -103,6 +103,7 @@ impl Place {
             Action::Run { command } => command::run(self, &command, &attempt).await,
             Action::Agent(action) => agent::run(self, &action, &attempt).await,
             Action::PullRequest(action) => publish::run(self, &action, &attempt).await,
+            Action::Readiness(action) => readiness::run(self, action, &attempt).await,
         };
         if let Some(environment) = &mut self.environment {
             let _ = environment.doors.offer(&[]);

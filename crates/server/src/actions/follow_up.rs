@@ -109,7 +109,7 @@ fn spec(
     let mut steps: Vec<Step> = Vec::new();
     let agent = earlier.spec.steps.iter().find_map(|step| match &step.action {
         Action::Agent(agent) => Some((step, agent)),
-        Action::Run { .. } | Action::PullRequest(_) => None,
+        Action::Run { .. } | Action::PullRequest(_) | Action::Readiness(_) => None,
     });
     match agent {
         Some((step, agent)) => {
@@ -165,7 +165,7 @@ async fn prompt(
     );
     let task = earlier.spec.steps.iter().find_map(|step| match &step.action {
         Action::Agent(agent) => Some(agent.prompt.as_str()),
-        Action::Run { .. } | Action::PullRequest(_) => None,
+        Action::Run { .. } | Action::PullRequest(_) | Action::Readiness(_) => None,
     });
     if let Some(task) = task {
         text.push_str("\nThe task was:\n");

@@ -3,10 +3,17 @@
 mod add;
 mod get;
 mod list;
+mod readiness;
 mod remove;
 
 use crate::endpoint::Endpoint;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    vec![add::endpoint(), list::endpoint(), get::endpoint(), remove::endpoint()]
+    vec![
+        add::endpoint(),
+        list::endpoint(),
+        get::endpoint(),
+        readiness::endpoint(),
+        remove::endpoint(),
+    ]
 }

@@ -902,6 +902,15 @@ fn projects(shell: Shell, n: usize) -> Projects {
 
 fn project(shell: Shell) -> Project {
     Project {
+        readiness: [(85, "12 tests passed, 0 failed"), (40, "no test was seen to run")]
+            .map(|(score, tests)| ReadinessRow {
+                score,
+                href: "/jobs/job_1".to_owned(),
+                at: moment(),
+                tests: Text::from(tests),
+                raise: vec![Text::from("+5: add AGENTS.md; one is proposed where tests start")],
+            })
+            .into(),
         shell,
         row: ProjectRow {
             notes: vec![

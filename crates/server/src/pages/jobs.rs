@@ -157,7 +157,7 @@ impl Known {
         let steps = self.spec.iter().flat_map(|spec| &spec.steps);
         steps.into_iter().any(|step| match &step.action {
             StepAction::Agent(agent) => agent.replay.is_some(),
-            StepAction::Run { .. } | StepAction::PullRequest(_) => false,
+            StepAction::Run { .. } | StepAction::PullRequest(_) | StepAction::Readiness(_) => false,
         })
     }
 

@@ -11,6 +11,7 @@ use windlass_wire::api::{
     PageQuery,
     project::{NewProject, Project as ApiProject, Source},
     pull_request::PullRequestsQuery,
+    readiness::{Readiness, ReadinessQuery},
 };
 
 use super::{
@@ -20,7 +21,9 @@ use super::{
     view::{
         Crumb, Section,
         diff::percent_encoded,
-        places::{Project, ProjectForm, ProjectRow, Projects, RunnerRow, Runners},
+        places::{
+            Project, ProjectForm, ProjectRow, Projects, ReadinessRow, RunnerRow, Runners,
+        },
         shell::Id,
     },
 };
@@ -173,6 +176,8 @@ async fn one(
         ..views::jobs::Wanted::default()
     };
     let jobs = views::jobs::list(&app, &principal, wanted).await?;
+    let latest = ReadinessQuery { limit: Some(12), ..ReadinessQuery::default() };
+    let readiness = views::readiness::list(&app, &principal, &project.name, latest).await?;
     let crumbs = vec![Crumb::to("Projects", "/projects"), Crumb::here(project.name.as_str())];
     let start = format!("/?project={}#new", percent_encoded(&project.name));
     page(&Project {
@@ -183,9 +188,29 @@ async fn one(
         created: frame.moment(project.created_at),
         changes: open.items.iter().map(|change| change_row(&frame, change)).collect(),
         jobs: jobs.items.iter().map(|job| job_row(&app, &frame, job)).collect(),
+        readiness: readiness.items.iter().map(|found| readiness_row(&frame, found)).collect(),
         start: frame.may().start.then_some(start),
         refresh: None,
     })
+}
+
+fn readiness_row(frame: &Frame, found: &Readiness) -> ReadinessRow {
+    let tests = match found.report.tests.as_ref().filter(|_| found.report.tests_started) {
+        Some(tests) => format!("{} tests passed, {} failed", tests.passed, tests.failed),
+        None => "no test was seen to run".to_owned(),
+    };
+    let parts = found.report.score.parts.iter();
+    let mut raise: Vec<_> =
+        parts.filter_map(|part| Some((part.of.checked_sub(part.points)?, part.raise.as_ref()?))).collect();
+    raise.sort_by_key(|(points, _)| std::cmp::Reverse(*points));
+    let words = |(points, raise): &(u32, &String)| Text::from(format!("+{points}: {raise}"));
+    ReadinessRow {
+        score: found.report.score.points,
+        href: links::job(&found.job_id),
+        at: frame.moment(found.at),
+        tests: Text::from(tests),
+        raise: raise.iter().take(4).map(words).collect(),
+    }
 }
 
 async fn runners(

@@ -1,5 +1,6 @@
-//! `PUT` and `GET /api/v1/runner/jobs/{job}/checkpoints/{step}`, `PUT .../diffs/{step}`: what a runner
-//! keeps on the server, so that another can go on where it stopped.
+//! `PUT` and `GET /api/v1/runner/jobs/{job}/checkpoints/{step}`, `PUT .../diffs/{step}`,
+//! `PUT .../readiness/{step}`: what a runner keeps on the server, so that another can go on where it
+//! stopped, and so that people can see it.
 
 use axum::{
     extract::State,
@@ -9,7 +10,11 @@ use axum::{
 use serde::Deserialize;
 use windlass_policy::permission::Action;
 use windlass_run::{JobId, StepId};
-use windlass_store::artifacts::{Kind, NewArtifact};
+use windlass_store::{
+    artifacts::{Kind, NewArtifact},
+    readiness::NewReadiness,
+};
+use windlass_wire::api::readiness::Report;
 
 use super::{holder, lost};
 use crate::{
@@ -26,8 +31,12 @@ const BUNDLE: usize = 256 << 20;
 /// The largest patch, in bytes.
 const PATCH: usize = 64 << 20;
 
+/// The largest report on a project's readiness, in bytes.
+const REPORT: usize = 4 << 20;
+
 const CHECKPOINT: &str = "/api/v1/runner/jobs/{job}/checkpoints/{step}";
 const DIFF: &str = "/api/v1/runner/jobs/{job}/diffs/{step}";
+const READINESS: &str = "/api/v1/runner/jobs/{job}/readiness/{step}";
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let access = Access::Allows(Action::ReportJob);
@@ -35,6 +44,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::new(Method::PUT, CHECKPOINT, access, keep_checkpoint).body_limit(BUNDLE),
         Endpoint::new(Method::GET, CHECKPOINT, access, checkpoint),
         Endpoint::new(Method::PUT, DIFF, access, keep_diff).body_limit(PATCH),
+        Endpoint::new(Method::PUT, READINESS, access, keep_readiness).body_limit(REPORT),
     ]
 }
 
@@ -82,6 +92,31 @@ async fn keep_diff(
         bytes: bytes.to_vec(),
     };
     keep(&app, &principal, query.epoch, artifact).await
+}
+
+async fn keep_readiness(
+    State(app): State<AppState>,
+    principal: Principal,
+    Place((job_id, step_id)): Place<(JobId, StepId)>,
+    Keys(query): Keys<Query>,
+    Bytes(bytes): Bytes,
+) -> Result<StatusCode, Problem> {
+    let report: Report = serde_json::from_slice(&bytes).map_err(|error| {
+        Problem::new(Code::BadRequest, format!("this is no report on readiness: {error}"))
+    })?;
+    let runner_id = holder(&app, &principal, &job_id, query.epoch).await?;
+    let report_text = serde_json::to_string(&report)
+        .map_err(|error| Problem::internal("keep a report", error))?;
+    let new = NewReadiness {
+        job_id,
+        step_id,
+        score: report.score.points.min(100),
+        report: report_text,
+    };
+    match app.store().keep_readiness(runner_id, query.epoch, new, app.now()).await? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(lost(query.epoch)),
+    }
 }
 
 async fn keep(

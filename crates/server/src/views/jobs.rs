@@ -146,6 +146,7 @@ fn steps(state: &job::State, times: &[StepTimes]) -> Vec<Step> {
             Action::PullRequest(pull) => {
                 ("pull_request", pull.title.clone().unwrap_or_default(), None)
             }
+            Action::Readiness(_) => ("readiness", String::new(), None),
         };
         let (phase, reason) = match &step.phase {
             StepPhase::Pending => ("pending", None),

@@ -11,7 +11,8 @@ use super::Finding;
 const EDGES: &[(&str, &[&str])] = &[
     ("policy", &[]),
     ("run", &["policy"]),
-    ("wire", &["run"]),
+    ("readiness", &[]),
+    ("wire", &["run", "readiness"]),
     ("store", &["run"]),
     ("git", &[]),
     ("devcontainer", &[]),
@@ -23,7 +24,18 @@ const EDGES: &[(&str, &[&str])] = &[
     ("server", &["store", "run", "policy", "wire", "forge", "git"]),
     (
         "runner",
-        &["wire", "sandbox", "devcontainer", "gateway", "agent", "forge", "git", "policy", "run"],
+        &[
+            "wire",
+            "sandbox",
+            "devcontainer",
+            "gateway",
+            "agent",
+            "forge",
+            "git",
+            "policy",
+            "readiness",
+            "run",
+        ],
     ),
     (
         "cli",

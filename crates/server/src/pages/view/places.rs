@@ -55,10 +55,42 @@ pub(crate) struct Project {
     pub(crate) created: Moment,
     pub(crate) changes: Vec<ChangeRow>,
     pub(crate) jobs: Vec<JobRow>,
+    /// How ready it was found to be, newest first.
+    pub(crate) readiness: Vec<ReadinessRow>,
     /// Where a task for it is begun, if this person may.
     pub(crate) start: Option<String>,
     /// Where its source is read again, if this person may.
     pub(crate) refresh: Option<String>,
+}
+
+/// How ready a project was found to be, once.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ReadinessRow {
+    /// From 0 to 100.
+    pub(crate) score: u32,
+    /// The job that found it.
+    pub(crate) href: String,
+    pub(crate) at: Moment,
+    /// What its tests came to, in a few words.
+    pub(crate) tests: Text,
+    /// What would raise the score most.
+    pub(crate) raise: Vec<Text>,
+}
+
+impl Project {
+    /// The scores over time as the points of a line, oldest first, in a picture of 120 by 24; empty for
+    /// fewer than two.
+    pub(crate) fn trend(&self) -> String {
+        let n = self.readiness.len();
+        if n < 2 {
+            return String::new();
+        }
+        let oldest_first = self.readiness.iter().rev().enumerate();
+        let point = |(i, row): (usize, &ReadinessRow)| {
+            format!("{},{}", i * 120 / (n - 1), 24 - (row.score.min(100) * 24).div_ceil(100))
+        };
+        oldest_first.map(point).collect::<Vec<_>>().join(" ")
+    }
 }
 
 /// The list of runners.
