@@ -16,6 +16,8 @@ mod bad_input;
 mod demo;
 #[path = "whole/environment.rs"]
 mod environment;
+#[path = "whole/readiness.rs"]
+mod readiness;
 #[path = "whole/real_agents.rs"]
 mod real_agents;
 #[path = "whole/secrets.rs"]

@@ -166,7 +166,8 @@ impl Repository {
         tokio::fs::create_dir_all(&place).await.map_err(made)?;
         index.seed(base).await?;
         for (path, bytes) in files {
-            let is_inside = path.to_os().components().all(|part| matches!(part, Component::Normal(_)));
+            let is_inside =
+                path.to_os().components().all(|part| matches!(part, Component::Normal(_)));
             if !is_inside {
                 let why = "it does not lie inside of the repository".to_owned();
                 return Err(Error::Invalid { what: format!("the path `{path}`"), why });

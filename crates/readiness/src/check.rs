@@ -85,7 +85,8 @@ impl Check {
     /// Begins: reads what the files at this commit say. What it does not know of them it learns by trying.
     pub fn new(commit: String, tree: &Tree) -> Self {
         let has_definition = |path: &str| {
-            path == ".devcontainer.json" || (path.starts_with(".devcontainer/") && path.ends_with("/devcontainer.json"))
+            path == ".devcontainer.json"
+                || (path.starts_with(".devcontainer/") && path.ends_with("/devcontainer.json"))
         };
         let present = Present {
             devcontainer: tree.paths().any(has_definition),
@@ -115,11 +116,21 @@ impl Check {
                     continue;
                 }
                 Stage::Probe => return Some(self.probe()),
-                Stage::Install(unit, way) => (*unit, Phase::Install, self.way(&self.plan.units[*unit].install, *way)),
-                Stage::Build(unit, way) => (*unit, Phase::Build, self.way(&self.plan.units[*unit].build, *way)),
-                Stage::Test { unit, way, .. } => (*unit, Phase::Test, self.way(&self.plan.units[*unit].test, *way)),
-                Stage::Repair { unit, command, .. } => (*unit, Phase::Repair, Some(command.clone())),
-                Stage::Again { unit, way, .. } => (*unit, Phase::Again, self.way(&self.plan.units[*unit].test, *way)),
+                Stage::Install(unit, way) => {
+                    (*unit, Phase::Install, self.way(&self.plan.units[*unit].install, *way))
+                }
+                Stage::Build(unit, way) => {
+                    (*unit, Phase::Build, self.way(&self.plan.units[*unit].build, *way))
+                }
+                Stage::Test { unit, way, .. } => {
+                    (*unit, Phase::Test, self.way(&self.plan.units[*unit].test, *way))
+                }
+                Stage::Repair { unit, command, .. } => {
+                    (*unit, Phase::Repair, Some(command.clone()))
+                }
+                Stage::Again { unit, way, .. } => {
+                    (*unit, Phase::Again, self.way(&self.plan.units[*unit].test, *way))
+                }
             };
             let Some(command) = command else {
                 self.place = match self.place {
@@ -142,7 +153,8 @@ impl Check {
             self.place = Stage::Install(0, 0);
             return;
         }
-        let tests = matches!(todo.phase, Phase::Test | Phase::Again).then(|| observe::tests(&ended.output));
+        let tests =
+            matches!(todo.phase, Phase::Test | Phase::Again).then(|| observe::tests(&ended.output));
         self.record(&todo, ended, tests.clone().filter(|tests| tests.total() > 0));
         let well = ended.how == How::Exited(0);
         self.place = match self.place.clone() {
@@ -152,7 +164,9 @@ impl Check {
             Stage::Build(unit, way) => Stage::Build(unit, way + 1),
             Stage::Repair { unit, way, repairs, .. } if well => Stage::Test { unit, way, repairs },
             Stage::Repair { unit, way, .. } => Stage::Test { unit, way: way + 1, repairs: REPAIRS },
-            Stage::Test { unit, way, repairs } => self.tested(unit, way, repairs, tests.unwrap_or_default(), ended),
+            Stage::Test { unit, way, repairs } => {
+                self.tested(unit, way, repairs, tests.unwrap_or_default(), ended)
+            }
             Stage::Again { unit, first, .. } => {
                 self.compare(&first, &tests.unwrap_or_default());
                 self.after(unit)
@@ -216,7 +230,14 @@ impl Check {
         }
     }
 
-    fn tested(&mut self, unit: usize, way: usize, repairs: u32, tests: Tests, ended: &Ended) -> Stage {
+    fn tested(
+        &mut self,
+        unit: usize,
+        way: usize,
+        repairs: u32,
+        tests: Tests,
+        ended: &Ended,
+    ) -> Stage {
         if tests.have_started() {
             self.tests.push(tests.clone());
             return match ended.how {
@@ -226,7 +247,9 @@ impl Check {
             };
         }
         match diagnose::repair(&self.plan.units[unit], &ended.output) {
-            Some(command) if repairs < REPAIRS => Stage::Repair { unit, way, repairs: repairs + 1, command },
+            Some(command) if repairs < REPAIRS => {
+                Stage::Repair { unit, way, repairs: repairs + 1, command }
+            }
             _ => Stage::Test { unit, way: way + 1, repairs },
         }
     }
@@ -251,8 +274,13 @@ impl Check {
             How::Otherwise(how) => (None, how.clone()),
         };
         let unit = self.plan.units.iter().find(|unit| unit.folder == todo.folder);
-        let ways = unit.into_iter().flat_map(|unit| unit.install.iter().chain(&unit.build).chain(&unit.test));
-        let place = ways.clone().find(|command| command.line == todo.line).map(|command| command.place.clone());
+        let ways = unit
+            .into_iter()
+            .flat_map(|unit| unit.install.iter().chain(&unit.build).chain(&unit.test));
+        let place = ways
+            .clone()
+            .find(|command| command.line == todo.line)
+            .map(|command| command.place.clone());
         self.commands.push(CommandRun {
             phase: todo.phase,
             folder: todo.folder.clone(),
@@ -268,7 +296,11 @@ impl Check {
 
     fn tell_missing(&mut self, output: &str) {
         for missing in diagnose::missing(output) {
-            if self.missing.iter().all(|known| (&known.kind, &known.name) != (&missing.kind, &missing.name)) {
+            if self
+                .missing
+                .iter()
+                .all(|known| (&known.kind, &known.name) != (&missing.kind, &missing.name))
+            {
                 self.missing.push(missing);
             }
         }
@@ -285,7 +317,12 @@ impl Check {
              printf '{MARK} %s %s\\n' \"$tool\" \"$said\"; fi; done",
             names.join(" ")
         );
-        Todo { phase: Phase::Probe, folder: String::new(), line, reason: "which tools there are".to_owned() }
+        Todo {
+            phase: Phase::Probe,
+            folder: String::new(),
+            line,
+            reason: "which tools there are".to_owned(),
+        }
     }
 }
 
@@ -297,7 +334,8 @@ fn is_plain(name: &str) -> bool {
 fn wanted(plan: &Plan) -> Vec<&str> {
     let mut names: Vec<&str> = Vec::new();
     for unit in &plan.units {
-        let needs = unit.install.iter().chain(&unit.build).chain(&unit.test).flat_map(|it| &it.needs);
+        let needs =
+            unit.install.iter().chain(&unit.build).chain(&unit.test).flat_map(|it| &it.needs);
         for name in unit.tools.iter().map(|tool| &tool.name).chain(needs) {
             if !names.contains(&name.as_str()) {
                 names.push(name);
@@ -326,7 +364,9 @@ fn tools(plan: &Plan, found: &BTreeMap<String, String>) -> Vec<ToolFound> {
         }
         let said = found.get(&tool.name).cloned();
         let (wanted, place) = tool.wanted.clone().unzip();
-        let fits = said.as_ref().is_some_and(|said| wanted.as_ref().is_none_or(|it| diagnose::fits(it, said)));
+        let fits = said
+            .as_ref()
+            .is_some_and(|said| wanted.as_ref().is_none_or(|it| diagnose::fits(it, said)));
         tools.push(ToolFound { name: tool.name.clone(), wanted, place, found: said, fits });
     }
     tools

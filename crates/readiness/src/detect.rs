@@ -54,8 +54,18 @@ const MARKERS: &[Marker] = &[
 /// How deep a unit may lie.
 const DEPTH: usize = 2;
 /// Folders whose contents are other people's, or examples.
-const NOT_OURS: &[&str] =
-    &["vendor", "node_modules", "third_party", "examples", "example", "fixtures", "testdata", "tests", "test", "docs"];
+const NOT_OURS: &[&str] = &[
+    "vendor",
+    "node_modules",
+    "third_party",
+    "examples",
+    "example",
+    "fixtures",
+    "testdata",
+    "tests",
+    "test",
+    "docs",
+];
 
 /// The units of a repository. Where the root is one, those below it that are of the same ecosystem belong
 /// to it.
@@ -100,9 +110,17 @@ fn same(unit: &Unit, marker: &Marker, tree: &Tree, path: &str) -> bool {
 fn is_wrapped(unit: &Unit, marker: &Marker) -> bool {
     let wraps = matches!(
         marker.name,
-        "Makefile" | "makefile" | "GNUmakefile" | "configure" | "configure.ac" | "CMakeLists.txt" | "meson.build"
+        "Makefile"
+            | "makefile"
+            | "GNUmakefile"
+            | "configure"
+            | "configure.ac"
+            | "CMakeLists.txt"
+            | "meson.build"
     );
-    wraps || unit.ecosystem == "perl" || (unit.ecosystem == "python" && marker.name == "package.json")
+    wraps
+        || unit.ecosystem == "perl"
+        || (unit.ecosystem == "python" && marker.name == "package.json")
 }
 
 fn is_ours(path: &str) -> bool {

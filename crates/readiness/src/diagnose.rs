@@ -32,23 +32,63 @@ macro_rules! sign {
 }
 
 static SIGNS: [Sign; 17] = [
-    sign!("tool", r"(?:line \d+: |sh: \d+: |^)([\w.+-]+): (?:command )?not found$", "install the program {} in the environment"),
-    sign!("tool", r"make(?:\[\d+\])?: ([\w.+-]+): No such file or directory$", "install the program {} in the environment"),
+    sign!(
+        "tool",
+        r"(?:line \d+: |sh: \d+: |^)([\w.+-]+): (?:command )?not found$",
+        "install the program {} in the environment"
+    ),
+    sign!(
+        "tool",
+        r"make(?:\[\d+\])?: ([\w.+-]+): No such file or directory$",
+        "install the program {} in the environment"
+    ),
     sign!("tool", r"error: no such command: `([\w-]+)`", "install cargo-{} in the environment"),
-    sign!("library", r"fatal error: ([\w./+-]+\.h(?:pp)?): No such file or directory", "install the package with the header {}"),
+    sign!(
+        "library",
+        r"fatal error: ([\w./+-]+\.h(?:pp)?): No such file or directory",
+        "install the package with the header {}"
+    ),
     sign!("library", r"cannot find -l(\w+)", "install the library {} with its development files"),
-    sign!("library", r"Package '?([\w.+-]+)'?, required by .*, not found", "install the development package of {}"),
+    sign!(
+        "library",
+        r"Package '?([\w.+-]+)'?, required by .*, not found",
+        "install the development package of {}"
+    ),
     sign!("library", r"No package '([\w.+-]+)' found", "install the development package of {}"),
     sign!("module", r"No module named '?([\w.]+)", "name {} among the dependencies for tests"),
-    sign!("module", r"Cannot find (?:module|package) '([^'./][^']*)'", "name {} among the dependencies"),
+    sign!(
+        "module",
+        r"Cannot find (?:module|package) '([^'./][^']*)'",
+        "name {} among the dependencies"
+    ),
     sign!("module", r"Can't locate ([\w/]+)\.pm in @INC", "install the Perl module {}"),
     sign!("module", r"cannot load such file -- ([\w/-]+)", "name the gem with {} in the Gemfile"),
-    sign!("version", r"requires a different Python: .* not in '([^']+)'", "give the environment a Python {}"),
+    sign!(
+        "version",
+        r"requires a different Python: .* not in '([^']+)'",
+        "give the environment a Python {}"
+    ),
     sign!("version", r"requires rustc ([\d.]+) or newer", "give the environment Rust {} or newer"),
-    sign!("version", r"Unsupported engine.*required: \{[^}]*node: '([^']+)'", "give the environment Node {}"),
-    sign!("service", r"(?:ECONNREFUSED|[Cc]onnection refused)\D{0,40}((?:127\.0\.0\.1|localhost|::1)\D{1,12}\d{2,5})", "start the service at {} (`.windlass/environment.yaml`)"),
-    sign!("variable", r"KeyError: '([A-Z][A-Z0-9]*_[A-Z0-9_]+)'", "give the step the variable {} (`windlass secret set`)"),
-    sign!("host", r"[Cc]ould(?: not|n't) resolve host:? '?([\w.-]+)", "allow the host {} (`--allow {}:443`)"),
+    sign!(
+        "version",
+        r"Unsupported engine.*required: \{[^}]*node: '([^']+)'",
+        "give the environment Node {}"
+    ),
+    sign!(
+        "service",
+        r"(?:ECONNREFUSED|[Cc]onnection refused)\D{0,40}((?:127\.0\.0\.1|localhost|::1)\D{1,12}\d{2,5})",
+        "start the service at {} (`.windlass/environment.yaml`)"
+    ),
+    sign!(
+        "variable",
+        r"KeyError: '([A-Z][A-Z0-9]*_[A-Z0-9_]+)'",
+        "give the step the variable {} (`windlass secret set`)"
+    ),
+    sign!(
+        "host",
+        r"[Cc]ould(?: not|n't) resolve host:? '?([\w.-]+)",
+        "allow the host {} (`--allow {}:443`)"
+    ),
 ];
 
 /// What an output shows to be missing.
@@ -110,8 +150,11 @@ pub fn repair(unit: &Unit, output: &str) -> Option<Command> {
     if unit.ecosystem != "python" {
         return None;
     }
-    let packages: Vec<&str> =
-        PYTHON.iter().filter(|(words, _)| output.contains(words)).map(|(_, package)| *package).collect();
+    let packages: Vec<&str> = PYTHON
+        .iter()
+        .filter(|(words, _)| output.contains(words))
+        .map(|(_, package)| *package)
+        .collect();
     if packages.is_empty() {
         return None;
     }
@@ -128,7 +171,9 @@ pub fn fits(wanted: &str, found: &str) -> bool {
         let mut words = range.split_whitespace().peekable();
         let mut all = true;
         while let Some(word) = words.next() {
-            let end = word.find(|it: char| it.is_ascii_digit() || it == '*' || it == 'v').unwrap_or(word.len());
+            let end = word
+                .find(|it: char| it.is_ascii_digit() || it == '*' || it == 'v')
+                .unwrap_or(word.len());
             let (operator, version) = word.split_at(end);
             let version = match version.is_empty() {
                 true => words.next().unwrap_or_default(),
@@ -172,7 +217,19 @@ mod tests {
 
     #[test]
     fn versions_are_judged_in_the_notations_of_npm_pip_and_cargo() {
-        for wanted in [">=3.8", ">=3.8,<4", ">= 3.8", "^3.9", "~=3.10", "3", "3.x", "=3.12", "<3 || >=3.11", "*", "!=3.9.*"] {
+        for wanted in [
+            ">=3.8",
+            ">=3.8,<4",
+            ">= 3.8",
+            "^3.9",
+            "~=3.10",
+            "3",
+            "3.x",
+            "=3.12",
+            "<3 || >=3.11",
+            "*",
+            "!=3.9.*",
+        ] {
             assert!(fits(wanted, "Python 3.12.4"), "{wanted}");
         }
         for wanted in [">=3.13", "<3.12", "^4", "2", "=3.11", ">=2 <3", "!=3.12.*"] {
@@ -186,7 +243,8 @@ mod tests {
         let output = "bash: line 1: cmake: command not found\na.c:1:10: fatal error: zlib.h: No such file or directory\n\
                       ModuleNotFoundError: No module named 'hypothesis'\nCan't locate Foo/Bar.pm in @INC\n\
                       Error: connect ECONNREFUSED 127.0.0.1:5432\n";
-        let found: Vec<(String, String)> = missing(output).into_iter().map(|it| (it.kind, it.name)).collect();
+        let found: Vec<(String, String)> =
+            missing(output).into_iter().map(|it| (it.kind, it.name)).collect();
         let expected = [
             ("tool", "cmake"),
             ("library", "zlib.h"),

@@ -14,15 +14,39 @@ use crate::{
 
 /// The beginnings of commands that test something.
 const TESTING: &[&str] = &[
-    "make test", "make check", "./test", "./run-tests", "./runtests", "./run_tests", "bats ", "prove ", "busted",
-    "mix test", "stack test", "cabal test", "deno test", "bun test", "dart test", "swift test", "rake test", "ctest",
-    "sh test", "bash test", "go test", "cargo test", "npm test", "pytest", "tox", "just test",
+    "make test",
+    "make check",
+    "./test",
+    "./run-tests",
+    "./runtests",
+    "./run_tests",
+    "bats ",
+    "prove ",
+    "busted",
+    "mix test",
+    "stack test",
+    "cabal test",
+    "deno test",
+    "bun test",
+    "dart test",
+    "swift test",
+    "rake test",
+    "ctest",
+    "sh test",
+    "bash test",
+    "go test",
+    "cargo test",
+    "npm test",
+    "pytest",
+    "tox",
+    "just test",
 ];
 
 /// Names that the platforms of CI give by themselves.
 const NOT_SECRET: &[&str] = &["GITHUB_TOKEN", "CI_JOB_TOKEN"];
 
-static SECRET: LazyLock<Regex> = LazyLock::new(|| regex(r"\$\{\{\s*secrets\.([A-Za-z_][A-Za-z0-9_]*)\s*\}\}"));
+static SECRET: LazyLock<Regex> =
+    LazyLock::new(|| regex(r"\$\{\{\s*secrets\.([A-Za-z_][A-Za-z0-9_]*)\s*\}\}"));
 static READ: LazyLock<Regex> = LazyLock::new(|| {
     regex(r#"(?:process\.env\.|os\.environ\[['"]|os\.getenv\(['"]|ENV\[['"])([A-Z][A-Z0-9_]*)"#)
 });
@@ -47,7 +71,8 @@ pub fn add_tests(tree: &Tree, unit: &mut Unit) {
 pub fn unit(tree: &Tree) -> Option<Unit> {
     let test = commands(tree);
     let place = test.first()?.place.clone();
-    let tools = test.iter().flat_map(|command| &command.needs).map(|name| crate::plan::Tool::any(name));
+    let tools =
+        test.iter().flat_map(|command| &command.needs).map(|name| crate::plan::Tool::any(name));
     Some(Unit {
         ecosystem: "other",
         folder: String::new(),
@@ -74,11 +99,18 @@ fn commands(tree: &Tree) -> Vec<Command> {
         let Ok(workflow) = serde_saphyr::from_str::<Value>(text) else { continue };
         for job in workflow["jobs"].as_object().into_iter().flat_map(|jobs| jobs.values()) {
             for step in job["steps"].as_array().into_iter().flatten() {
-                step["run"].as_str().unwrap_or_default().lines().for_each(|line| add(line, place, "CI runs it"));
+                step["run"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .lines()
+                    .for_each(|line| add(line, place, "CI runs it"));
             }
         }
     }
-    for (place, text) in tree.texts().filter(|(path, _)| name_of(path).starts_with("README") && folder_of(path).is_empty()) {
+    for (place, text) in tree
+        .texts()
+        .filter(|(path, _)| name_of(path).starts_with("README") && folder_of(path).is_empty())
+    {
         text.lines().for_each(|line| add(line, place, "the README names it"));
     }
     found
@@ -89,7 +121,11 @@ pub fn services(tree: &Tree) -> Vec<Need> {
     let mut needs: Vec<Need> = Vec::new();
     let mut add = |name: &str, image: &str, place: &str| {
         if needs.iter().all(|need| need.name != name) {
-            let evidence = if image.is_empty() { "a service".to_owned() } else { format!("a service of the image {image}") };
+            let evidence = if image.is_empty() {
+                "a service".to_owned()
+            } else {
+                format!("a service of the image {image}")
+            };
             needs.push(Need { name: name.to_owned(), evidence, place: place.to_owned() });
         }
     };
@@ -127,9 +163,14 @@ pub fn secrets(tree: &Tree) -> Vec<Need> {
         };
         for found in expression.captures_iter(text) {
             let name = &found[1];
-            let is_secret = is_workflow || ["KEY", "TOKEN", "SECRET", "PASSWORD"].iter().any(|word| name.contains(word));
+            let is_secret = is_workflow
+                || ["KEY", "TOKEN", "SECRET", "PASSWORD"].iter().any(|word| name.contains(word));
             if is_secret && !NOT_SECRET.contains(&name) && seen.insert(name.to_owned()) {
-                needs.push(Need { name: name.to_owned(), evidence: how.to_owned(), place: place.to_owned() });
+                needs.push(Need {
+                    name: name.to_owned(),
+                    evidence: how.to_owned(),
+                    place: place.to_owned(),
+                });
             }
         }
     }
@@ -164,7 +205,11 @@ mod tests {
         let tree = tree(".github/workflows/ci.yml", text);
         let place = ".github/workflows/ci.yml".to_owned();
         assert_eq!(commands(&tree), [Command::new("make check", "CI runs it", &place)]);
-        let service = Need { name: "db".into(), evidence: "a service of the image postgres:16".into(), place: place.clone() };
+        let service = Need {
+            name: "db".into(),
+            evidence: "a service of the image postgres:16".into(),
+            place: place.clone(),
+        };
         assert_eq!(services(&tree), [service]);
         let secret = Need { name: "API_KEY".into(), evidence: "CI is given it".into(), place };
         assert_eq!(secrets(&tree), [secret]);
@@ -173,7 +218,8 @@ mod tests {
     #[test]
     fn commands_that_a_shell_would_make_more_of_are_not_taken_from_files() {
         let text = "$ make test\n$ make check && rm -rf /\n./test.sh $(curl x)\npytest | tee\n";
-        let lines: Vec<String> = commands(&tree("README.md", text)).into_iter().map(|it| it.line).collect();
+        let lines: Vec<String> =
+            commands(&tree("README.md", text)).into_iter().map(|it| it.line).collect();
         assert_eq!(lines, ["make test"]);
     }
 

@@ -10,13 +10,27 @@ use crate::{
 const LINES: usize = 15;
 
 pub(crate) fn of(report: &Report) -> String {
-    let mut text = format!("### Readiness: {} of 100\n\n| | points | why |\n|---|---|---|\n", report.score.points);
+    let mut text = format!(
+        "### Readiness: {} of 100\n\n| | points | why |\n|---|---|---|\n",
+        report.score.points
+    );
     for part in &report.score.parts {
-        let raise = part.raise.as_ref().map_or(String::new(), |raise| format!(" To raise it: {}.", cell(raise)));
-        text.push_str(&format!("| {} | {} of {} | {}.{raise} |\n", part.name, part.points, part.of, cell(&part.why)));
+        let raise = part
+            .raise
+            .as_ref()
+            .map_or(String::new(), |raise| format!(" To raise it: {}.", cell(raise)));
+        text.push_str(&format!(
+            "| {} | {} of {} | {}.{raise} |\n",
+            part.name,
+            part.points,
+            part.of,
+            cell(&part.why)
+        ));
     }
     if !report.commands.is_empty() {
-        text.push_str("\n### What was run\n\n| | command | ended | took | tests |\n|---|---|---|---|---|\n");
+        text.push_str(
+            "\n### What was run\n\n| | command | ended | took | tests |\n|---|---|---|---|---|\n",
+        );
     }
     for ran in report.commands.iter().filter(|ran| ran.phase != Phase::Probe).take(LINES) {
         let tests = ran.tests.as_ref().map_or(String::new(), |tests| {
@@ -33,13 +47,23 @@ pub(crate) fn of(report: &Report) -> String {
     if let Steady::No { names } = &report.steady {
         text.push_str("\nThe two runs of the tests differ");
         let names: Vec<String> = names.iter().map(|name| format!("`{}`", plain(name))).collect();
-        text.push_str(&if names.is_empty() { ".\n".to_owned() } else { format!(": {}.\n", names.join(", ")) });
+        text.push_str(&if names.is_empty() {
+            ".\n".to_owned()
+        } else {
+            format!(": {}.\n", names.join(", "))
+        });
     }
     if !report.missing.is_empty() {
         text.push_str("\n### What is missing\n\n");
     }
     for missing in report.missing.iter().take(LINES) {
-        text.push_str(&format!("- {} `{}`: {} (`{}`)\n", missing.kind, plain(&missing.name), plain(&missing.fix), plain(&missing.evidence)));
+        text.push_str(&format!(
+            "- {} `{}`: {} (`{}`)\n",
+            missing.kind,
+            plain(&missing.name),
+            plain(&missing.fix),
+            plain(&missing.evidence)
+        ));
     }
     text
 }

@@ -60,47 +60,142 @@ macro_rules! summary {
 }
 
 static SUMMARIES: [Summary; 16] = [
-    summary!("cargo test", true, r"^test result: \w+\. (?P<p>\d+) passed; (?P<f>\d+) failed; (?P<s>\d+) ignored"),
-    summary!("jest", true, r"^Tests: +(?:(?P<f>\d+) failed, )?(?:(?P<s>\d+) (?:skipped|todo), )?(?:\d+ todo, )?(?:(?P<p>\d+) passed, )?(?P<n>\d+) total"),
-    summary!("vitest", true, r"^ +Tests +(?:(?P<f>\d+) failed(?: \| )?)?(?:(?P<p>\d+) passed)?(?: \| (?P<s>\d+) skipped)?(?: \| \d+ todo)? \((?P<n>\d+)\)"),
+    summary!(
+        "cargo test",
+        true,
+        r"^test result: \w+\. (?P<p>\d+) passed; (?P<f>\d+) failed; (?P<s>\d+) ignored"
+    ),
+    summary!(
+        "jest",
+        true,
+        r"^Tests: +(?:(?P<f>\d+) failed, )?(?:(?P<s>\d+) (?:skipped|todo), )?(?:\d+ todo, )?(?:(?P<p>\d+) passed, )?(?P<n>\d+) total"
+    ),
+    summary!(
+        "vitest",
+        true,
+        r"^ +Tests +(?:(?P<f>\d+) failed(?: \| )?)?(?:(?P<p>\d+) passed)?(?: \| (?P<s>\d+) skipped)?(?: \| \d+ todo)? \((?P<n>\d+)\)"
+    ),
     summary!("ctest", true, r"^\d+% tests passed, (?P<f>\d+) tests? failed out of (?P<n>\d+)"),
-    summary!("automake", true, r"^# TOTAL: +(?P<n>\d+)\n# PASS: +(?P<p>\d+)\n# SKIP: +(?P<s>\d+)\n# XFAIL: +\d+\n# FAIL: +(?P<f>\d+)\n# XPASS: +\d+\n# ERROR: +(?P<e>\d+)"),
+    summary!(
+        "automake",
+        true,
+        r"^# TOTAL: +(?P<n>\d+)\n# PASS: +(?P<p>\d+)\n# SKIP: +(?P<s>\d+)\n# XFAIL: +\d+\n# FAIL: +(?P<f>\d+)\n# XPASS: +\d+\n# ERROR: +(?P<e>\d+)"
+    ),
     summary!("meson", true, r"^Ok: +(?P<p>\d+) *\n(?:Expected Fail: +\d+ *\n)?Fail: +(?P<f>\d+)"),
-    summary!("surefire", false, r"^(?:\[\w+\] )?Tests run: (?P<n>\d+), Failures: (?P<f>\d+), Errors: (?P<e>\d+), Skipped: (?P<s>\d+) *$"),
-    summary!("rspec", true, r"^(?P<n>\d+) examples?, (?P<f>\d+) failures?(?:, (?P<s>\d+) pending)?"),
-    summary!("minitest", true, r"^(?P<n>\d+) (?:runs|tests), \d+ assertions, (?P<f>\d+) failures, (?P<e>\d+) errors(?:, \d+ pendings, \d+ omissions, \d+ notifications)?(?:, (?P<s>\d+) skips)?"),
+    summary!(
+        "surefire",
+        false,
+        r"^(?:\[\w+\] )?Tests run: (?P<n>\d+), Failures: (?P<f>\d+), Errors: (?P<e>\d+), Skipped: (?P<s>\d+) *$"
+    ),
+    summary!(
+        "rspec",
+        true,
+        r"^(?P<n>\d+) examples?, (?P<f>\d+) failures?(?:, (?P<s>\d+) pending)?"
+    ),
+    summary!(
+        "minitest",
+        true,
+        r"^(?P<n>\d+) (?:runs|tests), \d+ assertions, (?P<f>\d+) failures, (?P<e>\d+) errors(?:, \d+ pendings, \d+ omissions, \d+ notifications)?(?:, (?P<s>\d+) skips)?"
+    ),
     summary!("phpunit", true, r"^OK \((?P<n>\d+) tests?, "),
-    summary!("phpunit", true, r"^Tests: (?P<n>\d+), Assertions: \d+(?:, Errors: (?P<e>\d+))?(?:, Failures: (?P<f>\d+))?"),
-    summary!("dotnet test", true, r"^\w+! +- Failed: +(?P<f>\d+), Passed: +(?P<p>\d+), Skipped: +(?P<s>\d+)"),
+    summary!(
+        "phpunit",
+        true,
+        r"^Tests: (?P<n>\d+), Assertions: \d+(?:, Errors: (?P<e>\d+))?(?:, Failures: (?P<f>\d+))?"
+    ),
+    summary!(
+        "dotnet test",
+        true,
+        r"^\w+! +- Failed: +(?P<f>\d+), Passed: +(?P<p>\d+), Skipped: +(?P<s>\d+)"
+    ),
     summary!("prove", true, r"^Files=\d+, Tests=(?P<n>\d+),"),
     summary!("jasmine", true, r"^(?P<n>\d+) specs?, (?P<f>\d+) failures?(?:, (?P<s>\d+) pending)?"),
-    summary!("gradle", true, r"^(?P<n>\d+) tests? completed(?:, (?P<f>\d+) failed)?(?:, (?P<s>\d+) skipped)?"),
-    summary!("busted", true, r"^(?P<p>\d+) successes / (?P<f>\d+) failures / (?P<e>\d+) errors / (?P<s>\d+) pending"),
+    summary!(
+        "gradle",
+        true,
+        r"^(?P<n>\d+) tests? completed(?:, (?P<f>\d+) failed)?(?:, (?P<s>\d+) skipped)?"
+    ),
+    summary!(
+        "busted",
+        true,
+        r"^(?P<p>\d+) successes / (?P<f>\d+) failures / (?P<e>\d+) errors / (?P<s>\d+) pending"
+    ),
 ];
 
 /// Lines that tell of one test each: group `name`, and which way it went by the group that is there.
 static LINES: [(&str, LazyLock<Regex>); 7] = [
-    ("cargo test", LazyLock::new(|| line(r"^test (?P<name>.+?)(?: - should panic)? \.\.\. (?:(?P<p>ok)|(?P<f>FAILED)|(?P<s>ignored))"))),
-    ("go test", LazyLock::new(|| line(r"^ *--- (?:(?P<p>PASS)|(?P<f>FAIL)|(?P<s>SKIP)): (?P<name>\S+)"))),
-    ("TAP", LazyLock::new(|| line(r"^(?:(?P<s>ok \d+[^#\n]*# (?i:skip|todo))|(?P<p>ok \d+)|(?P<f>not ok \d+))(?: -? ?(?P<name>[^#\n]*))?"))),
-    ("automake", LazyLock::new(|| line(r"^(?:(?P<p>PASS|XFAIL)|(?P<f>FAIL|XPASS|ERROR)|(?P<s>SKIP)): (?P<name>\S+)"))),
-    ("ctest", LazyLock::new(|| line(r"^ *\d+/\d+ +Test +#\d+: (?P<name>\S+) \.*(?: +(?P<p>Passed)|\*\*\*(?P<s>Skipped|Not Run)|(?P<f>\*\*\*\w+))"))),
-    ("unittest", LazyLock::new(|| line(r"^(?P<name>\w+ \([\w.]+\))(?:\n[^\n]*)? \.\.\. (?:(?P<p>ok)|(?P<f>FAIL|ERROR)|(?P<s>skipped))"))),
-    ("gradle", LazyLock::new(|| line(r"^(?P<name>\w+ > \S.*) (?:(?P<p>PASSED)|(?P<f>FAILED)|(?P<s>SKIPPED))$"))),
+    (
+        "cargo test",
+        LazyLock::new(|| {
+            line(
+                r"^test (?P<name>.+?)(?: - should panic)? \.\.\. (?:(?P<p>ok)|(?P<f>FAILED)|(?P<s>ignored))",
+            )
+        }),
+    ),
+    (
+        "go test",
+        LazyLock::new(|| line(r"^ *--- (?:(?P<p>PASS)|(?P<f>FAIL)|(?P<s>SKIP)): (?P<name>\S+)")),
+    ),
+    (
+        "TAP",
+        LazyLock::new(|| {
+            line(
+                r"^(?:(?P<s>ok \d+[^#\n]*# (?i:skip|todo))|(?P<p>ok \d+)|(?P<f>not ok \d+))(?: -? ?(?P<name>[^#\n]*))?",
+            )
+        }),
+    ),
+    (
+        "automake",
+        LazyLock::new(|| {
+            line(r"^(?:(?P<p>PASS|XFAIL)|(?P<f>FAIL|XPASS|ERROR)|(?P<s>SKIP)): (?P<name>\S+)")
+        }),
+    ),
+    (
+        "ctest",
+        LazyLock::new(|| {
+            line(
+                r"^ *\d+/\d+ +Test +#\d+: (?P<name>\S+) \.*(?: +(?P<p>Passed)|\*\*\*(?P<s>Skipped|Not Run)|(?P<f>\*\*\*\w+))",
+            )
+        }),
+    ),
+    (
+        "unittest",
+        LazyLock::new(|| {
+            line(
+                r"^(?P<name>\w+ \([\w.]+\))(?:\n[^\n]*)? \.\.\. (?:(?P<p>ok)|(?P<f>FAIL|ERROR)|(?P<s>skipped))",
+            )
+        }),
+    ),
+    (
+        "gradle",
+        LazyLock::new(|| {
+            line(r"^(?P<name>\w+ > \S.*) (?:(?P<p>PASSED)|(?P<f>FAILED)|(?P<s>SKIPPED))$")
+        }),
+    ),
 ];
 
-static PYTEST: LazyLock<Regex> =
-    LazyLock::new(|| line(r"^(?:=+ )?((?:\d+ [a-z]+(?:, )?)+) in [\d.]+s(?: \([\d:]+\))?(?: =+)?$"));
+static PYTEST: LazyLock<Regex> = LazyLock::new(|| {
+    line(r"^(?:=+ )?((?:\d+ [a-z]+(?:, )?)+) in [\d.]+s(?: \([\d:]+\))?(?: =+)?$")
+});
 static COUNTED: LazyLock<Regex> = LazyLock::new(|| line(r"(\d+) ([a-z]+)"));
-static UNITTEST: LazyLock<Regex> =
-    LazyLock::new(|| line(r"^Ran (\d+) tests? in [\d.]+s\n\n(?:(?:OK|FAILED|NO TESTS RAN)(?: \(([^)]*)\))?)?"));
-static KEYED: LazyLock<Regex> = LazyLock::new(|| line(r"(failures|errors|skipped|unexpected successes)=(\d+)"));
-static MOCHA: LazyLock<Regex> = LazyLock::new(|| line(r"^ *[✔✓]? ?(\d+) (passing|failing|pending)\b"));
-static NODE: LazyLock<Regex> = LazyLock::new(|| line(r"^(?:#|ℹ) (pass|fail|skipped|todo|cancelled) +(\d+)$"));
-static AVA: LazyLock<Regex> = LazyLock::new(|| line(r"^ +(\d+) (?:tests? )?(passed|failed|skipped|uncaught exceptions?)$"));
-static FAILED: LazyLock<Regex> =
-    LazyLock::new(|| line(r"^(?:(?:FAILED|ERROR) (?P<pytest>\S+::\S+)|(?:FAIL|ERROR): (?P<unittest>\w+ \([\w.]+\))|not ok \d+ -? ?(?P<tap>[^#\n]+))"));
-static ESCAPES: LazyLock<Regex> = LazyLock::new(|| line(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07|\r"));
+static UNITTEST: LazyLock<Regex> = LazyLock::new(|| {
+    line(r"^Ran (\d+) tests? in [\d.]+s\n\n(?:(?:OK|FAILED|NO TESTS RAN)(?: \(([^)]*)\))?)?")
+});
+static KEYED: LazyLock<Regex> =
+    LazyLock::new(|| line(r"(failures|errors|skipped|unexpected successes)=(\d+)"));
+static MOCHA: LazyLock<Regex> =
+    LazyLock::new(|| line(r"^ *[✔✓]? ?(\d+) (passing|failing|pending)\b"));
+static NODE: LazyLock<Regex> =
+    LazyLock::new(|| line(r"^(?:#|ℹ) (pass|fail|skipped|todo|cancelled) +(\d+)$"));
+static AVA: LazyLock<Regex> =
+    LazyLock::new(|| line(r"^ +(\d+) (?:tests? )?(passed|failed|skipped|uncaught exceptions?)$"));
+static FAILED: LazyLock<Regex> = LazyLock::new(|| {
+    line(
+        r"^(?:(?:FAILED|ERROR) (?P<pytest>\S+::\S+)|(?:FAIL|ERROR): (?P<unittest>\w+ \([\w.]+\))|not ok \d+ -? ?(?P<tap>[^#\n]+))",
+    )
+});
+static ESCAPES: LazyLock<Regex> =
+    LazyLock::new(|| line(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07|\r"));
 
 fn line(text: &'static str) -> Regex {
     Regex::new(&format!("(?m){text}")).expect("an expression written here is well formed")
@@ -132,7 +227,8 @@ impl Summary {
     fn read(&self, output: &str) -> Tests {
         let mut tests = Tests { runner: self.runner.to_owned(), ..Tests::default() };
         for found in self.line.captures_iter(output) {
-            let count = |name: &str| found.name(name).and_then(|it| it.as_str().parse::<u64>().ok());
+            let count =
+                |name: &str| found.name(name).and_then(|it| it.as_str().parse::<u64>().ok());
             let failed = count("f").unwrap_or(0).saturating_add(count("e").unwrap_or(0));
             let skipped = count("s").unwrap_or(0);
             let rest = count("n").unwrap_or(0).saturating_sub(failed).saturating_sub(skipped);
@@ -182,7 +278,8 @@ fn unittest(output: &str) -> Tests {
         }
         tests.failed = tests.failed.saturating_add(failed);
         tests.skipped = tests.skipped.saturating_add(skipped);
-        tests.passed = tests.passed.saturating_add(all.saturating_sub(failed).saturating_sub(skipped));
+        tests.passed =
+            tests.passed.saturating_add(all.saturating_sub(failed).saturating_sub(skipped));
     }
     tests
 }

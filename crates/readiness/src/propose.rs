@@ -17,14 +17,38 @@ pub const INSTRUCTIONS: &str = "AGENTS.md";
 
 /// Images and Features of the Dev Containers project, by ecosystem.
 const KNOWN: &[(&str, &str, Option<&str>)] = &[
-    ("rust", "mcr.microsoft.com/devcontainers/rust:1", Some("ghcr.io/devcontainers/features/rust:1")),
-    ("node", "mcr.microsoft.com/devcontainers/javascript-node:22", Some("ghcr.io/devcontainers/features/node:1")),
-    ("python", "mcr.microsoft.com/devcontainers/python:3", Some("ghcr.io/devcontainers/features/python:1")),
+    (
+        "rust",
+        "mcr.microsoft.com/devcontainers/rust:1",
+        Some("ghcr.io/devcontainers/features/rust:1"),
+    ),
+    (
+        "node",
+        "mcr.microsoft.com/devcontainers/javascript-node:22",
+        Some("ghcr.io/devcontainers/features/node:1"),
+    ),
+    (
+        "python",
+        "mcr.microsoft.com/devcontainers/python:3",
+        Some("ghcr.io/devcontainers/features/python:1"),
+    ),
     ("go", "mcr.microsoft.com/devcontainers/go:1", Some("ghcr.io/devcontainers/features/go:1")),
-    ("java", "mcr.microsoft.com/devcontainers/java:21", Some("ghcr.io/devcontainers/features/java:1")),
-    ("ruby", "mcr.microsoft.com/devcontainers/ruby:3", Some("ghcr.io/devcontainers/features/ruby:1")),
+    (
+        "java",
+        "mcr.microsoft.com/devcontainers/java:21",
+        Some("ghcr.io/devcontainers/features/java:1"),
+    ),
+    (
+        "ruby",
+        "mcr.microsoft.com/devcontainers/ruby:3",
+        Some("ghcr.io/devcontainers/features/ruby:1"),
+    ),
     ("php", "mcr.microsoft.com/devcontainers/php:8", Some("ghcr.io/devcontainers/features/php:1")),
-    ("dotnet", "mcr.microsoft.com/devcontainers/dotnet:9.0", Some("ghcr.io/devcontainers/features/dotnet:2")),
+    (
+        "dotnet",
+        "mcr.microsoft.com/devcontainers/dotnet:9.0",
+        Some("ghcr.io/devcontainers/features/dotnet:2"),
+    ),
     ("native", "mcr.microsoft.com/devcontainers/cpp:debian", None),
 ];
 const BASE: &str = "mcr.microsoft.com/devcontainers/base:debian";
@@ -48,14 +72,17 @@ fn devcontainer(report: &Report) -> String {
     let known = |ecosystem: &str| KNOWN.iter().find(|(name, ..)| *name == ecosystem);
     let mut units = report.units.iter().map(|unit| unit.ecosystem.as_str());
     let image = units.next().and_then(known).map_or(BASE, |(_, image, _)| image);
-    let features: Map<String, Value> =
-        units.filter_map(known).filter_map(|(.., feature)| Some(((*feature)?.to_owned(), json!({})))).collect();
+    let features: Map<String, Value> = units
+        .filter_map(known)
+        .filter_map(|(.., feature)| Some(((*feature)?.to_owned(), json!({}))))
+        .collect();
     let mut definition = Map::new();
     definition.insert("image".to_owned(), json!(image));
     if !features.is_empty() {
         definition.insert("features".to_owned(), Value::Object(features));
     }
-    let commands: Vec<String> = worked(report, &[Phase::Install, Phase::Repair]).map(in_folder).collect();
+    let commands: Vec<String> =
+        worked(report, &[Phase::Install, Phase::Repair]).map(in_folder).collect();
     if !commands.is_empty() {
         definition.insert("postCreateCommand".to_owned(), json!(commands.join(" && ")));
     }
@@ -65,10 +92,13 @@ fn devcontainer(report: &Report) -> String {
 }
 
 fn instructions(report: &Report) -> String {
-    let mut text = String::from("# Working in this repository\n\nWhat follows was run and seen to work.\n");
-    for (title, phases) in
-        [("Set up", &[Phase::Install, Phase::Repair][..]), ("Build", &[Phase::Build]), ("Test", &[Phase::Test])]
-    {
+    let mut text =
+        String::from("# Working in this repository\n\nWhat follows was run and seen to work.\n");
+    for (title, phases) in [
+        ("Set up", &[Phase::Install, Phase::Repair][..]),
+        ("Build", &[Phase::Build]),
+        ("Test", &[Phase::Test]),
+    ] {
         let commands: Vec<&CommandRun> = match title {
             "Test" => started(report).collect(),
             _ => worked(report, phases).collect(),
@@ -95,10 +125,20 @@ fn instructions(report: &Report) -> String {
     if !report.services.is_empty() || !report.secrets.is_empty() {
         text.push_str("\n## What it may need besides\n\n");
         for need in &report.services {
-            text.push_str(&format!("- The service `{}` ({}, `{}`)\n", plain(&need.name), plain(&need.evidence), plain(&need.place)));
+            text.push_str(&format!(
+                "- The service `{}` ({}, `{}`)\n",
+                plain(&need.name),
+                plain(&need.evidence),
+                plain(&need.place)
+            ));
         }
         for need in &report.secrets {
-            text.push_str(&format!("- The secret `{}` ({}, `{}`)\n", plain(&need.name), plain(&need.evidence), plain(&need.place)));
+            text.push_str(&format!(
+                "- The secret `{}` ({}, `{}`)\n",
+                plain(&need.name),
+                plain(&need.evidence),
+                plain(&need.place)
+            ));
         }
     }
     text

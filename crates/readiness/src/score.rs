@@ -53,13 +53,29 @@ pub fn score(report: &Report, present: Present) -> Score {
         started(report),
         passed(report),
         steady(report),
-        file(present.devcontainer, "Environment", "devcontainer.json", "a devcontainer.json says what an environment needs"),
-        file(present.instructions, "Instructions", "AGENTS.md", "an AGENTS.md says how to build and test"),
+        file(
+            present.devcontainer,
+            "Environment",
+            "devcontainer.json",
+            "a devcontainer.json says what an environment needs",
+        ),
+        file(
+            present.instructions,
+            "Instructions",
+            "AGENTS.md",
+            "an AGENTS.md says how to build and test",
+        ),
     ];
     Score { points: parts.iter().map(|part| part.points).sum(), parts }
 }
 
-fn part(name: &str, points: u32, of: u32, why: impl Into<String>, raise: impl Into<String>) -> Part {
+fn part(
+    name: &str,
+    points: u32,
+    of: u32,
+    why: impl Into<String>,
+    raise: impl Into<String>,
+) -> Part {
     let raise = (points < of).then(|| raise.into());
     Part { name: name.to_owned(), points, of, why: why.into(), raise }
 }
@@ -75,14 +91,19 @@ fn recognised(report: &Report) -> Part {
 
 fn tools(report: &Report) -> Part {
     let all = report.tools.len();
-    let unfit: Vec<&str> = report.tools.iter().filter(|tool| !tool.fits).map(|tool| tool.name.as_str()).collect();
+    let unfit: Vec<&str> =
+        report.tools.iter().filter(|tool| !tool.fits).map(|tool| tool.name.as_str()).collect();
     if all == 0 {
         return part("Tools", 0, 15, "no tool is known", "see Recognised");
     }
     let points = 15 * (all - unfit.len()) / all;
     let points = u32::try_from(points).unwrap_or(0);
     let list = unfit.join(", ");
-    let why = if unfit.is_empty() { "every tool is there".to_owned() } else { format!("missing or of another version: {list}") };
+    let why = if unfit.is_empty() {
+        "every tool is there".to_owned()
+    } else {
+        format!("missing or of another version: {list}")
+    };
     part("Tools", points, 15, why, format!("give the environment {list}"))
 }
 
@@ -92,23 +113,45 @@ fn phase(report: &Report, phase: Phase, name: &str, of: u32, good: &str) -> Part
     match ran.last() {
         None if report.tests_started => part(name, of, of, "nothing was needed", ""),
         None => part(name, 0, of, "it was not come to", "see the parts above"),
-        Some(last) if last.exit == Some(0) => part(name, of, of, format!("{good}: `{}`", last.line), ""),
+        Some(last) if last.exit == Some(0) => {
+            part(name, of, of, format!("{good}: `{}`", last.line), "")
+        }
         Some(last) if report.tests_started => {
             let raise = format!("make `{}` end well", last.line);
-            part(name, of / 2, of, format!("`{}`: {}, and yet tests start", last.line, last.ended), raise)
+            part(
+                name,
+                of / 2,
+                of,
+                format!("`{}`: {}, and yet tests start", last.line, last.ended),
+                raise,
+            )
         }
-        Some(last) => {
-            part(name, 0, of, format!("`{}`: {}", last.line, last.ended), format!("make `{}` end well", last.line))
-        }
+        Some(last) => part(
+            name,
+            0,
+            of,
+            format!("`{}`: {}", last.line, last.ended),
+            format!("make `{}` end well", last.line),
+        ),
     }
 }
 
 fn started(report: &Report) -> Part {
     match &report.tests {
-        Some(tests) if report.tests_started => {
-            part("Tests start", 20, 20, format!("{} tests, as {} tells", tests.total(), tests.runner), "")
-        }
-        _ => part("Tests start", 0, 20, "no test was seen to run", "name one command that runs the tests, in AGENTS.md or as the usual target"),
+        Some(tests) if report.tests_started => part(
+            "Tests start",
+            20,
+            20,
+            format!("{} tests, as {} tells", tests.total(), tests.runner),
+            "",
+        ),
+        _ => part(
+            "Tests start",
+            0,
+            20,
+            "no test was seen to run",
+            "name one command that runs the tests, in AGENTS.md or as the usual target",
+        ),
     }
 }
 
@@ -118,32 +161,61 @@ fn passed(report: &Report) -> Part {
     };
     let run = tests.passed.saturating_add(tests.failed);
     if tests.failed == 0 {
-        let well = report.commands.iter().any(|ran| ran.phase == Phase::Test && ran.exit == Some(0));
+        let well =
+            report.commands.iter().any(|ran| ran.phase == Phase::Test && ran.exit == Some(0));
         return match well {
             true => part("Tests pass", 15, 15, format!("all {run} passed"), ""),
-            false => part("Tests pass", 10, 15, "no test failed, but the command did not end well", "make the test command exit with 0"),
+            false => part(
+                "Tests pass",
+                10,
+                15,
+                "no test failed, but the command did not end well",
+                "make the test command exit with 0",
+            ),
         };
     }
     let points = u32::try_from(tests.passed.saturating_mul(12) / run.max(1)).unwrap_or(0);
-    part("Tests pass", points, 15, format!("{} of {run} failed", tests.failed), "mend the tests that fail, or what they miss")
+    part(
+        "Tests pass",
+        points,
+        15,
+        format!("{} of {run} failed", tests.failed),
+        "mend the tests that fail, or what they miss",
+    )
 }
 
 fn steady(report: &Report) -> Part {
     match &report.steady {
         Steady::Yes => part("Steady", 5, 5, "a second run came to the same", ""),
-        Steady::Unknown => part("Steady", 0, 5, "there was no second run", "let the tests start, in less time"),
-        Steady::No { names } if names.is_empty() => {
-            part("Steady", 0, 5, "a second run came to other counts", "find out which test depends on time, order or chance")
+        Steady::Unknown => {
+            part("Steady", 0, 5, "there was no second run", "let the tests start, in less time")
         }
-        Steady::No { names } => {
-            part("Steady", 0, 5, format!("only sometimes: {}", names.join(", ")), "mend or leave out these tests")
-        }
+        Steady::No { names } if names.is_empty() => part(
+            "Steady",
+            0,
+            5,
+            "a second run came to other counts",
+            "find out which test depends on time, order or chance",
+        ),
+        Steady::No { names } => part(
+            "Steady",
+            0,
+            5,
+            format!("only sometimes: {}", names.join(", ")),
+            "mend or leave out these tests",
+        ),
     }
 }
 
 fn file(there: bool, name: &str, path: &str, why: &str) -> Part {
     match there {
         true => part(name, 5, 5, why, ""),
-        false => part(name, 0, 5, format!("there is no {path}"), format!("add {path}; one is proposed where tests start")),
+        false => part(
+            name,
+            0,
+            5,
+            format!("there is no {path}"),
+            format!("add {path}; one is proposed where tests start"),
+        ),
     }
 }

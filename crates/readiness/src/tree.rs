@@ -12,12 +12,47 @@ const MOST_TESTS: usize = 40;
 
 /// Names of files that are read wherever they lie, up to two folders deep.
 const NAMES: &[&str] = &[
-    ".node-version", ".nvmrc", ".python-version", ".ruby-version", ".tool-versions", ".env.example", ".env.sample",
-    "AGENTS.md", "Build.PL", "CMakeLists.txt", "Cargo.toml", "Gemfile", "GNUmakefile", "Makefile", "Makefile.PL",
-    "Pipfile", "README", "README.md", "README.rst", "Rakefile", "build.gradle", "build.gradle.kts", "composer.json",
-    "compose.yaml", "compose.yml", "conftest.py", "docker-compose.yaml", "docker-compose.yml", "go.mod", "global.json",
-    "makefile", "meson.build", "package.json", "pom.xml", "pyproject.toml", "pytest.ini", "rust-toolchain",
-    "rust-toolchain.toml", "setup.cfg", "setup.py", "tox.ini",
+    ".node-version",
+    ".nvmrc",
+    ".python-version",
+    ".ruby-version",
+    ".tool-versions",
+    ".env.example",
+    ".env.sample",
+    "AGENTS.md",
+    "Build.PL",
+    "CMakeLists.txt",
+    "Cargo.toml",
+    "Gemfile",
+    "GNUmakefile",
+    "Makefile",
+    "Makefile.PL",
+    "Pipfile",
+    "README",
+    "README.md",
+    "README.rst",
+    "Rakefile",
+    "build.gradle",
+    "build.gradle.kts",
+    "composer.json",
+    "compose.yaml",
+    "compose.yml",
+    "conftest.py",
+    "docker-compose.yaml",
+    "docker-compose.yml",
+    "go.mod",
+    "global.json",
+    "makefile",
+    "meson.build",
+    "package.json",
+    "pom.xml",
+    "pyproject.toml",
+    "pytest.ini",
+    "rust-toolchain",
+    "rust-toolchain.toml",
+    "setup.cfg",
+    "setup.py",
+    "tox.ini",
 ];
 
 /// A repository's files.
@@ -112,7 +147,10 @@ pub fn name_of(path: &str) -> &str {
 pub fn is_python_test(path: &str) -> bool {
     let name = name_of(path);
     name.ends_with(".py")
-        && (name.starts_with("test_") || name.ends_with("_test.py") || name == "tests.py" || name == "conftest.py")
+        && (name.starts_with("test_")
+            || name.ends_with("_test.py")
+            || name == "tests.py"
+            || name == "conftest.py")
 }
 
 #[cfg(test)]
@@ -121,7 +159,13 @@ mod tests {
 
     #[test]
     fn telling_files_are_read_before_tests_and_deep_ones_never() {
-        let paths = ["tests/test_a.py", "a/b/c/package.json", "setup.py", ".github/workflows/ci.yml", "src/x.c"];
+        let paths = [
+            "tests/test_a.py",
+            "a/b/c/package.json",
+            "setup.py",
+            ".github/workflows/ci.yml",
+            "src/x.c",
+        ];
         let read = Tree::worth_reading(paths);
         assert_eq!(read, ["setup.py", ".github/workflows/ci.yml", "tests/test_a.py"]);
     }
@@ -129,7 +173,9 @@ mod tests {
     #[test]
     fn a_folder_is_known_by_what_lies_in_it() {
         let tree = Tree::new(["tests/a.py".to_owned(), "testsuite".to_owned()], []);
-        assert!(tree.has_folder("tests") && !tree.has_folder("test") && !tree.has_folder("testsuite"));
+        assert!(
+            tree.has_folder("tests") && !tree.has_folder("test") && !tree.has_folder("testsuite")
+        );
         assert_eq!(tree.first("tests", &["b.py", "a.py"]), Some("tests/a.py".to_owned()));
     }
 }

@@ -273,9 +273,7 @@ impl Held {
     pub(crate) fn begin_upload(&self) -> Option<Item> {
         let queue = self.queue();
         match queue.items.front() {
-            Some(
-                item @ (Item::Checkpoint { .. } | Item::Diff { .. } | Item::Readiness { .. }),
-            )
+            Some(item @ (Item::Checkpoint { .. } | Item::Diff { .. } | Item::Readiness { .. }))
                 if !self.uploading.swap(true, Ordering::AcqRel) =>
             {
                 Some(item.clone())

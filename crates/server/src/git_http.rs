@@ -142,9 +142,7 @@ pub(crate) fn branches(job_id: &JobId, spec: &spec::Spec) -> Vec<String> {
             spec::Action::PullRequest(action) => {
                 Some(action.branch.clone().unwrap_or_else(|| format!("windlass/{job_id}")))
             }
-            spec::Action::Run { .. }
-            | spec::Action::Agent(_)
-            | spec::Action::Readiness(_) => None,
+            spec::Action::Run { .. } | spec::Action::Agent(_) | spec::Action::Readiness(_) => None,
         })
         .collect();
     branches.sort();

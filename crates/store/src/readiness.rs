@@ -2,12 +2,7 @@
 
 use windlass_run::{JobId, OrganisationId, ProjectId, RunId, RunnerId, StepId, Time};
 
-use crate::{
-    Error, Store,
-    database::Row,
-    work::speaks_for,
-    writer::tx::Tx,
-};
+use crate::{Error, Store, database::Row, work::speaks_for, writer::tx::Tx};
 
 const COLUMNS: &str = "job_id, step_id, run_id, score, report, at";
 
@@ -69,18 +64,19 @@ impl Store {
         before: Option<Time>,
         limit: u32,
     ) -> Result<Vec<ReadinessRow>, Error> {
-        let only = if job_id.is_some() { "AND job_id = $5" } else { "" };
+        let only = if job_id.is_some() { "AND job_id = $4" } else { "" };
+        let last = if job_id.is_some() { "$5" } else { "$4" };
         let sql = format!(
             "SELECT {COLUMNS} FROM readiness WHERE project_id = $1 AND organisation_id = $2 \
-             AND at < $3 {only} ORDER BY at DESC, job_id DESC, step_id DESC LIMIT $4"
+             AND at < $3 {only} ORDER BY at DESC, job_id DESC, step_id DESC LIMIT {last}"
         );
         let mut values = vec![
             project_id.to_string().into(),
             organisation_id.to_string().into(),
             before.unwrap_or(Time::from_micros(i64::MAX)).into(),
-            limit.clamp(1, 1_000).into(),
         ];
         values.extend(job_id.map(|job_id| job_id.to_string().into()));
+        values.push(limit.clamp(1, 1_000).into());
         self.query(&sql, values).await?.into_iter().map(row).collect()
     }
 }

@@ -103,7 +103,10 @@ fn print(report: &Report) {
         let tests = ran.tests.as_ref().map_or(String::new(), |tests| {
             format!("{} passed, {} failed, {} skipped", tests.passed, tests.failed, tests.skipped)
         });
-        let took = format!("{:.1} s", std::time::Duration::from_micros(ran.took.unsigned_abs()).as_secs_f64());
+        let took = format!(
+            "{:.1} s",
+            std::time::Duration::from_micros(ran.took.unsigned_abs()).as_secs_f64()
+        );
         let line = terminal::one_line(&ran.line, 60);
         vec![ran.phase.word().to_owned(), line, terminal::one_line(&ran.ended, 20), took, tests]
     });
@@ -116,7 +119,11 @@ fn print(report: &Report) {
     }
     for part in &report.score.parts {
         if let Some(raise) = &part.raise {
-            println!("+{}: {}", part.of.saturating_sub(part.points), terminal::one_line(raise, 120));
+            println!(
+                "+{}: {}",
+                part.of.saturating_sub(part.points),
+                terminal::one_line(raise, 120)
+            );
         }
     }
 }

@@ -58,7 +58,10 @@ mod tests {
     use crate::network::{Destination, Layer, LayerError, LayerText, Network};
 
     fn layer(rules: &[&str]) -> LayerText {
-        LayerText { allow: Some(rules.iter().map(|rule| (*rule).to_owned()).collect()), deny: vec![] }
+        LayerText {
+            allow: Some(rules.iter().map(|rule| (*rule).to_owned()).collect()),
+            deny: vec![],
+        }
     }
 
     fn to(text: &str) -> Destination {
@@ -71,7 +74,10 @@ mod tests {
         for (name, rules) in SETS {
             let mut seen = std::collections::BTreeSet::new();
             for rule in *rules {
-                assert!(rule.parse::<crate::network::Rule>().is_ok_and(|it| it.addresses.is_empty()), "{rule}");
+                assert!(
+                    rule.parse::<crate::network::Rule>().is_ok_and(|it| it.addresses.is_empty()),
+                    "{rule}"
+                );
                 assert!(seen.insert(rule), "{rule} stands twice in {name}");
             }
         }
@@ -79,7 +85,8 @@ mod tests {
 
     #[test]
     fn a_job_that_names_the_registries_reaches_these_and_nothing_else() {
-        let network = Network::nothing().with_layer(Layer::Job, &layer(&["@registries"])).expect("rules");
+        let network =
+            Network::nothing().with_layer(Layer::Job, &layer(&["@registries"])).expect("rules");
         assert!(network.judge(&to("pypi.org:443")).is_allowed());
         assert!(!network.judge(&to("pypi.org:80")).is_allowed());
         assert!(!network.judge(&to("example.org:443")).is_allowed());

@@ -13,7 +13,8 @@ fn run(files: &[(&str, &str)], tools: &[&str], ends: &[(&str, i32, &str)]) -> Re
     while let Some(todo) = check.next() {
         left -= 1;
         assert!(left > 0, "it does not end");
-        let probed: String = tools.iter().map(|name| format!("{MARK} {name} {name} 9.9.9\n")).collect();
+        let probed: String =
+            tools.iter().map(|name| format!("{MARK} {name} {name} 9.9.9\n")).collect();
         let (code, output) = match todo.phase {
             Phase::Probe => (0, probed),
             _ => {
@@ -43,7 +44,10 @@ fn a_repository_that_is_ready_but_says_nothing_to_agents_misses_only_that() {
         (Phase::Again, "cargo test --no-fail-fast"),
     ];
     assert_eq!(lines(&report), expected);
-    assert_eq!((report.tests_started, report.steady.clone(), report.score.points), (true, Steady::Yes, 90));
+    assert_eq!(
+        (report.tests_started, report.steady.clone(), report.score.points),
+        (true, Steady::Yes, 90)
+    );
     let paths: Vec<&str> = report.proposed.iter().map(|file| file.path.as_str()).collect();
     assert_eq!(paths, [propose::DEVCONTAINER, propose::INSTRUCTIONS]);
     let again = run(
@@ -56,15 +60,27 @@ fn a_repository_that_is_ready_but_says_nothing_to_agents_misses_only_that() {
 
 #[test]
 fn what_is_proposed_is_a_definition_that_can_be_read_and_names_only_what_worked() {
-    let files: &[(&str, &str)] = &[("package.json", r#"{"scripts":{"test":"x"}}"#), ("package-lock.json", "")];
+    let files: &[(&str, &str)] =
+        &[("package.json", r#"{"scripts":{"test":"x"}}"#), ("package-lock.json", "")];
     let ends = [("npm ci", 1, "npm error\n"), ("npm test", 0, "  4 passing (3ms)\n")];
     let report = run(files, &["node", "npm"], &ends);
-    let [devcontainer, instructions] = report.proposed.as_slice() else { panic!("two files were expected") };
+    let [devcontainer, instructions] = report.proposed.as_slice() else {
+        panic!("two files were expected")
+    };
     let mut findings = windlass_devcontainer::Findings::default();
-    let node = windlass_devcontainer::tree::jsonc::parse(&devcontainer.path, &devcontainer.text, &mut findings);
-    windlass_devcontainer::configuration::Configuration::read(&node.expect("it is JSON"), &mut findings);
+    let node = windlass_devcontainer::tree::jsonc::parse(
+        &devcontainer.path,
+        &devcontainer.text,
+        &mut findings,
+    );
+    windlass_devcontainer::configuration::Configuration::read(
+        &node.expect("it is JSON"),
+        &mut findings,
+    );
     assert_eq!(findings.all(), []);
-    assert!(devcontainer.text.contains("\"postCreateCommand\": \"npm install --no-audit --no-fund\""));
+    assert!(
+        devcontainer.text.contains("\"postCreateCommand\": \"npm install --no-audit --no-fund\"")
+    );
     assert!(instructions.text.contains("npm test") && !instructions.text.contains("npm ci"));
 }
 
@@ -78,22 +94,38 @@ fn a_missing_tool_is_told_and_its_commands_are_not_tried() {
 
 #[test]
 fn other_ways_are_tried_until_tests_start_and_what_was_missing_is_told() {
-    let files: &[(&str, &str)] = &[("package.json", r#"{"scripts":{"test":"lint && x","tests-only":"x"}}"#)];
-    let ends = [("npm test", 127, "sh: 1: lint: not found\n"), ("tests-only", 0, "# tests 2\n# pass  2\n# fail  0\n")];
+    let files: &[(&str, &str)] =
+        &[("package.json", r#"{"scripts":{"test":"lint && x","tests-only":"x"}}"#)];
+    let ends = [
+        ("npm test", 127, "sh: 1: lint: not found\n"),
+        ("tests-only", 0, "# tests 2\n# pass  2\n# fail  0\n"),
+    ];
     let report = run(files, &["node", "npm"], &ends);
-    let tested: Vec<&str> =
-        report.commands.iter().filter(|ran| ran.phase == Phase::Test).map(|ran| ran.line.as_str()).collect();
+    let tested: Vec<&str> = report
+        .commands
+        .iter()
+        .filter(|ran| ran.phase == Phase::Test)
+        .map(|ran| ran.line.as_str())
+        .collect();
     assert_eq!(tested, ["npm test", "npm run tests-only"]);
-    assert_eq!((report.missing[0].kind.as_str(), report.missing[0].name.as_str()), ("tool", "lint"));
+    assert_eq!(
+        (report.missing[0].kind.as_str(), report.missing[0].name.as_str()),
+        ("tool", "lint")
+    );
 }
 
 #[test]
 fn a_missing_helper_of_tests_is_added_and_a_missing_module_of_another_name_never() {
     let files: &[(&str, &str)] = &[("setup.py", ""), ("test_a.py", "")];
     let one = "E   ModuleNotFoundError: No module named 'hypothesis'\n";
-    let repaired = run(files, &["python3"], &[("pytest -o", 1, ""), ("pip", 0, ""), ("pytest", 2, one)]);
-    let repairs: Vec<&str> =
-        repaired.commands.iter().filter(|ran| ran.phase == Phase::Repair).map(|ran| ran.line.as_str()).collect();
+    let repaired =
+        run(files, &["python3"], &[("pytest -o", 1, ""), ("pip", 0, ""), ("pytest", 2, one)]);
+    let repairs: Vec<&str> = repaired
+        .commands
+        .iter()
+        .filter(|ran| ran.phase == Phase::Repair)
+        .map(|ran| ran.line.as_str())
+        .collect();
     assert_eq!(repairs, [".venv/bin/python -m pip install hypothesis"; 2]);
     let other = "E   ModuleNotFoundError: No module named 'evil'\n";
     let left = run(files, &["python3"], &[("pip", 0, ""), ("pytest", 2, other)]);

@@ -13,7 +13,11 @@ pub(super) fn cmake(_: &Tree, path: &str) -> Option<Unit> {
         path,
     );
     let test = [
-        Command::new("ctest --test-dir build --output-on-failure", "CTest runs what CMake registers", path),
+        Command::new(
+            "ctest --test-dir build --output-on-failure",
+            "CTest runs what CMake registers",
+            path,
+        ),
         Command::new("cmake --build build --target check", "a target `check`", path),
         Command::new("cmake --build build --target test", "a target `test`", path),
     ];
@@ -43,7 +47,10 @@ pub(super) fn autotools(tree: &Tree, path: &str) -> Option<Unit> {
     for script in ["autogen.sh", "bootstrap", "bootstrap.sh"] {
         if has(script) {
             let line = format!("NOCONFIGURE=1 sh ./{script} && sh ./configure");
-            build.push(make(&line, "the repository's own script makes configure").needing(&["make", "autoconf"]));
+            build.push(
+                make(&line, "the repository's own script makes configure")
+                    .needing(&["make", "autoconf"]),
+            );
         }
     }
     if has("configure.ac") {
@@ -75,19 +82,22 @@ pub(super) fn make(tree: &Tree, path: &str) -> Option<Unit> {
 
 fn make_tests(tree: &Tree, folder: &str, path: &str) -> Vec<Command> {
     let makefile = tree.first(folder, &["Makefile", "makefile", "GNUmakefile"]);
-    let Some((place, text)) = makefile.and_then(|place| Some((place.clone(), tree.text(&place)?))) else {
+    let Some((place, text)) = makefile.and_then(|place| Some((place.clone(), tree.text(&place)?)))
+    else {
         return Vec::new();
     };
     let targets = makefile_targets(text);
     let wanted = ["check", "test", "tests", "runtests", "unittest"];
     let there = wanted.into_iter().filter(|name| targets.contains(name));
-    let make = |name: &str| Command::new(format!("make {name}"), format!("the target `{name}`"), &place);
+    let make =
+        |name: &str| Command::new(format!("make {name}"), format!("the target `{name}`"), &place);
     let _ = path;
     there.map(make).collect()
 }
 
 fn has_sources(tree: &Tree, folder: &str) -> bool {
-    let is_source = |path: &str| [".c", ".cc", ".cpp", ".cxx"].iter().any(|end| name_of(path).ends_with(end));
+    let is_source =
+        |path: &str| [".c", ".cc", ".cpp", ".cxx"].iter().any(|end| name_of(path).ends_with(end));
     tree.paths().any(|path| path.starts_with(folder) && is_source(path))
 }
 

@@ -20,13 +20,23 @@ const RUNNERS: &[(&str, &str)] = &[
 ];
 
 /// Scripts that hold only tests where `test` does more (linting, coverage limits).
-const SCRIPTS: &[&str] = &["tests-only", "test:unit", "test:only", "test:node", "test-node", "unit", "test-unit", "mocha"];
+const SCRIPTS: &[&str] = &[
+    "tests-only",
+    "test:unit",
+    "test:only",
+    "test:node",
+    "test-node",
+    "unit",
+    "test-unit",
+    "mocha",
+];
 
 pub(super) fn unit(tree: &Tree, path: &str) -> Option<Unit> {
     let folder = folder_of(path);
     let text = tree.text(path)?;
     let manifest: Value = serde_json::from_str(text.trim_start_matches('\u{feff}')).ok()?;
-    let script = |name: &str| manifest["scripts"][name].as_str().map(str::trim).filter(|it| !it.is_empty());
+    let script =
+        |name: &str| manifest["scripts"][name].as_str().map(str::trim).filter(|it| !it.is_empty());
     let test = tests(tree, folder, path, &manifest, &script);
     let build = script("build").map(|_| Command::new("npm run build", "the script `build`", path));
     Some(Unit {
@@ -84,16 +94,24 @@ fn install(tree: &Tree, folder: &str, path: &str) -> Vec<Command> {
     let why = "what package.json names";
     install.push(Command::new("npm install --no-audit --no-fund", why, path));
     let why = "what package.json names, without its own set-up scripts, which may want more than there is";
-    install.push(Command::new("npm install --no-audit --no-fund --ignore-scripts --legacy-peer-deps", why, path));
+    install.push(Command::new(
+        "npm install --no-audit --no-fund --ignore-scripts --legacy-peer-deps",
+        why,
+        path,
+    ));
     install
 }
 
 fn tools(tree: &Tree, folder: &str, manifest: &Value, path: &str) -> Vec<Tool> {
     let pinned = tree.first(folder, &[".nvmrc", ".node-version"]);
-    let pinned = pinned.and_then(|place| Some((tree.text(&place)?.trim().trim_start_matches('v').to_owned(), place)));
+    let pinned = pinned.and_then(|place| {
+        Some((tree.text(&place)?.trim().trim_start_matches('v').to_owned(), place))
+    });
     let node = match (manifest["engines"]["node"].as_str(), pinned) {
         (Some(range), _) => Tool::of("node", range, path),
-        (None, Some((version, place))) if version.starts_with(|first: char| first.is_ascii_digit()) => {
+        (None, Some((version, place)))
+            if version.starts_with(|first: char| first.is_ascii_digit()) =>
+        {
             Tool::of("node", &format!("^{version}"), &place)
         }
         (None, _) => Tool::any("node"),

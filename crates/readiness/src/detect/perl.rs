@@ -16,7 +16,8 @@ pub(super) fn unit(tree: &Tree, path: &str) -> Option<Unit> {
         ),
         _ => (
             vec!["perl", "make"],
-            Command::new("perl Makefile.PL </dev/null && make", "MakeMaker", path).needing(&["perl", "make"]),
+            Command::new("perl Makefile.PL </dev/null && make", "MakeMaker", path)
+                .needing(&["perl", "make"]),
             vec![Command::new("make test", "MakeMaker's own tests", path)],
         ),
     };

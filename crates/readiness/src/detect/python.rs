@@ -76,7 +76,13 @@ pub(super) fn unit(tree: &Tree, path: &str) -> Option<Unit> {
     })
 }
 
-fn install(tree: &Tree, folder: &str, path: &str, project: &toml::Table, is_package: bool) -> Vec<Command> {
+fn install(
+    tree: &Tree,
+    folder: &str,
+    path: &str,
+    project: &toml::Table,
+    is_package: bool,
+) -> Vec<Command> {
     let helpers = helpers(tree);
     let wanted = extras(tree, folder, project);
     let requirements = requirements(tree, folder);
@@ -84,11 +90,16 @@ fn install(tree: &Tree, folder: &str, path: &str, project: &toml::Table, is_pack
         let line = format!("python3 -m venv .venv && .venv/bin/python -m pip install {arguments}");
         Command::new(line, why, path)
     };
-    let package = |extras: &str| if is_package { format!("-e '.{extras}' ") } else { String::new() };
+    let package =
+        |extras: &str| if is_package { format!("-e '.{extras}' ") } else { String::new() };
     let mut install = Vec::new();
     let groups: String = wanted.groups.iter().map(|group| format!("--group {group} ")).collect();
     let files: String = requirements.iter().map(|file| format!("-r {file} ")).collect();
-    let extras = if wanted.extras.is_empty() { String::new() } else { format!("[{}]", wanted.extras.join(",")) };
+    let extras = if wanted.extras.is_empty() {
+        String::new()
+    } else {
+        format!("[{}]", wanted.extras.join(","))
+    };
     if !(groups.is_empty() && files.is_empty() && extras.is_empty()) {
         let why = "the package with what its files name for tests";
         install.push(pip(&format!("{}{groups}{files}{helpers}", package(&extras)), why));
@@ -110,7 +121,10 @@ fn helpers(tree: &Tree) -> String {
     for (mark, package) in HELPERS {
         let names = |path: &str| {
             is_python_test(path)
-                || matches!(name_of(path), "setup.cfg" | "pyproject.toml" | "tox.ini" | "pytest.ini")
+                || matches!(
+                    name_of(path),
+                    "setup.cfg" | "pyproject.toml" | "tox.ini" | "pytest.ini"
+                )
         };
         let is_used = tree.texts().any(|(path, text)| names(path) && text.contains(mark));
         if is_used && !packages.contains(package) {
@@ -143,12 +157,18 @@ fn extras(tree: &Tree, folder: &str, project: &toml::Table) -> Wanted {
     {
         let section = section.split("\n[").next().unwrap_or_default();
         let named = section.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name);
-        wanted.extras.extend(named.filter(|name| EXTRAS.contains(&name.trim()) && !name.starts_with(' ')).map(|name| name.trim().to_owned()));
+        wanted.extras.extend(
+            named
+                .filter(|name| EXTRAS.contains(&name.trim()) && !name.starts_with(' '))
+                .map(|name| name.trim().to_owned()),
+        );
     }
     if let Some(text) = tree.text(&join(folder, "setup.py"))
         && let Some((_, after)) = text.split_once("extras_require")
     {
-        let quoted = |name: &&&str| after.contains(&format!("'{name}':")) || after.contains(&format!("\"{name}\":"));
+        let quoted = |name: &&&str| {
+            after.contains(&format!("'{name}':")) || after.contains(&format!("\"{name}\":"))
+        };
         wanted.extras.extend(EXTRAS.iter().filter(quoted).map(|name| (*name).to_owned()));
     }
     wanted.extras.sort();
@@ -160,10 +180,14 @@ fn extras(tree: &Tree, folder: &str, project: &toml::Table) -> Wanted {
 fn requirements(tree: &Tree, folder: &str) -> Vec<String> {
     let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
     let below = tree.paths().filter_map(|path| path.strip_prefix(&prefix));
-    let all: Vec<&str> =
-        below.filter(|path| path.ends_with(".txt") && path.contains("require") && path.matches('/').count() <= 1).collect();
+    let all: Vec<&str> = below
+        .filter(|path| {
+            path.ends_with(".txt") && path.contains("require") && path.matches('/').count() <= 1
+        })
+        .collect();
     let is_for_tests = |path: &&str| path.contains("test") || path.contains("dev");
-    let mut files: Vec<String> = all.iter().copied().filter(is_for_tests).map(str::to_owned).collect();
+    let mut files: Vec<String> =
+        all.iter().copied().filter(is_for_tests).map(str::to_owned).collect();
     files.truncate(3);
     if all.contains(&"requirements.txt") {
         files.insert(0, "requirements.txt".to_owned());
@@ -175,7 +199,8 @@ fn tests(tree: &Tree, folder: &str, path: &str) -> Vec<Command> {
     let venv = |arguments: &str, why: &str| {
         Command::new(format!(".venv/bin/python -m {arguments}"), why, path)
     };
-    let place = ["tests", "test", "testing"].into_iter().find(|name| tree.has_folder(&join(folder, name)));
+    let place =
+        ["tests", "test", "testing"].into_iter().find(|name| tree.has_folder(&join(folder, name)));
     let place = place.unwrap_or(".");
     let mut tests = vec![
         venv("pytest", "pytest finds its own tests and those of unittest"),
@@ -186,13 +211,21 @@ fn tests(tree: &Tree, folder: &str, path: &str) -> Vec<Command> {
         venv(&format!("unittest discover -v -s {place}"), "the tests of the standard library"),
     ];
     if tree.has(&join(folder, "manage.py")) {
-        tests.insert(0, Command::new(".venv/bin/python manage.py test", "Django's own tests", &join(folder, "manage.py")));
+        tests.insert(
+            0,
+            Command::new(
+                ".venv/bin/python manage.py test",
+                "Django's own tests",
+                &join(folder, "manage.py"),
+            ),
+        );
     }
     tests
 }
 
 fn python(project: &toml::Table, tree: &Tree, folder: &str, path: &str) -> Tool {
-    let requires = project.get("project").and_then(|it| it.get("requires-python")).and_then(|it| it.as_str());
+    let requires =
+        project.get("project").and_then(|it| it.get("requires-python")).and_then(|it| it.as_str());
     if let Some(requires) = requires {
         return Tool::of("python3", requires, path);
     }

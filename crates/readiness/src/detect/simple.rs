@@ -9,9 +9,12 @@ use crate::{
 
 pub(super) fn go(tree: &Tree, path: &str) -> Option<Unit> {
     let version = tree.text(path).and_then(|text| {
-        text.lines().find_map(|line| line.trim().strip_prefix("go ")).map(|version| version.trim().to_owned())
+        text.lines()
+            .find_map(|line| line.trim().strip_prefix("go "))
+            .map(|version| version.trim().to_owned())
     });
-    let tool = version.map_or(Tool::any("go"), |version| Tool::of("go", &format!(">={version}"), path));
+    let tool =
+        version.map_or(Tool::any("go"), |version| Tool::of("go", &format!(">={version}"), path));
     Some(Unit {
         tools: vec![tool],
         install: vec![Command::new("go mod download", "the modules that go.mod names", path)],
@@ -24,20 +27,32 @@ pub(super) fn go(tree: &Tree, path: &str) -> Option<Unit> {
 pub(super) fn maven(tree: &Tree, path: &str) -> Option<Unit> {
     let program = if tree.has(&join(folder_of(path), "mvnw")) { "sh ./mvnw" } else { "mvn" };
     let needs: &[&str] = if program == "mvn" { &["mvn", "java"] } else { &["java"] };
-    let maven = |goal: &str, why: &str| Command::new(format!("{program} -B -ntp {goal}"), why, path).needing(needs);
+    let maven = |goal: &str, why: &str| {
+        Command::new(format!("{program} -B -ntp {goal}"), why, path).needing(needs)
+    };
     Some(Unit {
         tools: needs.iter().map(|name| Tool::any(name)).collect(),
         install: vec![],
         build: vec![maven("test-compile", "compiles the sources and the tests")],
-        test: vec![maven("test", "Maven's own phase"), maven("test -Dcheckstyle.skip -Drat.skip -Denforcer.skip", "the tests without other checks")],
+        test: vec![
+            maven("test", "Maven's own phase"),
+            maven(
+                "test -Dcheckstyle.skip -Drat.skip -Denforcer.skip",
+                "the tests without other checks",
+            ),
+        ],
         ..empty("java", path)
     })
 }
 
 pub(super) fn gradle(tree: &Tree, path: &str) -> Option<Unit> {
-    let program = if tree.has(&join(folder_of(path), "gradlew")) { "sh ./gradlew" } else { "gradle" };
+    let program =
+        if tree.has(&join(folder_of(path), "gradlew")) { "sh ./gradlew" } else { "gradle" };
     let needs: &[&str] = if program == "gradle" { &["gradle", "java"] } else { &["java"] };
-    let gradle = |task: &str, why: &str| Command::new(format!("{program} --no-daemon --console=plain {task}"), why, path).needing(needs);
+    let gradle = |task: &str, why: &str| {
+        Command::new(format!("{program} --no-daemon --console=plain {task}"), why, path)
+            .needing(needs)
+    };
     Some(Unit {
         tools: needs.iter().map(|name| Tool::any(name)).collect(),
         build: vec![gradle("testClasses", "compiles the sources and the tests")],
@@ -70,7 +85,11 @@ pub(super) fn ruby(tree: &Tree, path: &str) -> Option<Unit> {
     }
     let bundle = Command::new("bundle install", "the gems that the Gemfile names", path);
     Some(Unit {
-        tools: if bundled { vec![Tool::any("ruby"), Tool::any("bundle")] } else { vec![Tool::any("ruby")] },
+        tools: if bundled {
+            vec![Tool::any("ruby"), Tool::any("bundle")]
+        } else {
+            vec![Tool::any("ruby")]
+        },
         install: if bundled { vec![bundle] } else { Vec::new() },
         test,
         ..empty("ruby", path)
@@ -87,7 +106,11 @@ pub(super) fn php(tree: &Tree, path: &str) -> Option<Unit> {
     test.push(Command::new("phpunit", "PHPUnit of the machine", path));
     Some(Unit {
         tools: vec![Tool::any("php"), Tool::any("composer")],
-        install: vec![Command::new("composer install --no-interaction", "what composer.json names", path)],
+        install: vec![Command::new(
+            "composer install --no-interaction",
+            "what composer.json names",
+            path,
+        )],
         test,
         ..empty("php", path)
     })
@@ -97,7 +120,9 @@ pub(super) fn dotnet(tree: &Tree, path: &str) -> Option<Unit> {
     let pinned = join(folder_of(path), "global.json");
     let version = tree.text(&pinned).and_then(|text| serde_json::from_str::<Value>(text).ok());
     let version = version.and_then(|value| value["sdk"]["version"].as_str().map(str::to_owned));
-    let tool = version.map_or(Tool::any("dotnet"), |version| Tool::of("dotnet", &format!(">={version}"), &pinned));
+    let tool = version.map_or(Tool::any("dotnet"), |version| {
+        Tool::of("dotnet", &format!(">={version}"), &pinned)
+    });
     Some(Unit {
         tools: vec![tool],
         install: vec![Command::new("dotnet restore", "the packages that the projects name", path)],

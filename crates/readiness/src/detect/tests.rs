@@ -9,7 +9,9 @@ fn tree(files: &[(&str, &str)]) -> Tree {
 
 fn told(files: &[(&str, &str)]) -> Vec<(String, String, String)> {
     let units = Plan::of(&tree(files)).units.into_iter();
-    let first = |commands: &[crate::Command]| commands.first().map(|it| it.line.clone()).unwrap_or_default();
+    let first = |commands: &[crate::Command]| {
+        commands.first().map(|it| it.line.clone()).unwrap_or_default()
+    };
     units.map(|unit| (unit.ecosystem.to_owned(), first(&unit.install), first(&unit.test))).collect()
 }
 
@@ -20,16 +22,34 @@ fn unit(ecosystem: &str, install: &str, test: &str) -> (String, String, String) 
 #[test]
 fn each_ecosystem_is_told_by_its_own_files() {
     let cases: &[(&[(&str, &str)], (String, String, String))] = &[
-        (&[("Cargo.toml", "[package]\nname='a'\n"), ("Cargo.lock", "")], unit("rust", "cargo fetch --locked", "cargo test --no-fail-fast")),
-        (&[("package.json", r#"{"scripts":{"test":"mocha"}}"#), ("package-lock.json", "")], unit("node", "npm ci", "npm test")),
+        (
+            &[("Cargo.toml", "[package]\nname='a'\n"), ("Cargo.lock", "")],
+            unit("rust", "cargo fetch --locked", "cargo test --no-fail-fast"),
+        ),
+        (
+            &[("package.json", r#"{"scripts":{"test":"mocha"}}"#), ("package-lock.json", "")],
+            unit("node", "npm ci", "npm test"),
+        ),
         (&[("go.mod", "module a\n\ngo 1.22\n")], unit("go", "go mod download", "go test -v ./...")),
         (&[("pom.xml", "")], unit("java", "", "mvn -B -ntp test")),
-        (&[("gradlew", ""), ("build.gradle", "")], unit("java", "", "sh ./gradlew --no-daemon --console=plain test -i")),
-        (&[("Gemfile", ""), ("Rakefile", "")], unit("ruby", "bundle install", "bundle exec rake test")),
-        (&[("composer.json", "{}")], unit("php", "composer install --no-interaction", "vendor/bin/phpunit")),
+        (
+            &[("gradlew", ""), ("build.gradle", "")],
+            unit("java", "", "sh ./gradlew --no-daemon --console=plain test -i"),
+        ),
+        (
+            &[("Gemfile", ""), ("Rakefile", "")],
+            unit("ruby", "bundle install", "bundle exec rake test"),
+        ),
+        (
+            &[("composer.json", "{}")],
+            unit("php", "composer install --no-interaction", "vendor/bin/phpunit"),
+        ),
         (&[("a.sln", "")], unit("dotnet", "dotnet restore", "dotnet test --no-build")),
         (&[("Makefile.PL", ""), ("t/a.t", "")], unit("perl", "", "make test")),
-        (&[("CMakeLists.txt", "")], unit("native", "", "ctest --test-dir build --output-on-failure")),
+        (
+            &[("CMakeLists.txt", "")],
+            unit("native", "", "ctest --test-dir build --output-on-failure"),
+        ),
         (&[("meson.build", "")], unit("native", "", "meson test -C build --print-errorlogs")),
         (&[("configure.ac", "")], unit("native", "", "make check")),
         (&[("Makefile", "all:\n\ntest: all\n")], unit("native", "", "make test")),
@@ -43,7 +63,8 @@ fn each_ecosystem_is_told_by_its_own_files() {
 #[test]
 fn a_python_package_gets_its_extras_groups_and_the_helpers_that_its_tests_show() {
     let project = "[project]\nname='a'\nrequires-python='>=3.9'\n[project.optional-dependencies]\ntest=['x']\ndocs=['y']\n[dependency-groups]\ndev=['z']\n";
-    let files = [("pyproject.toml", project), ("tests/test_a.py", "from hypothesis import given\n")];
+    let files =
+        [("pyproject.toml", project), ("tests/test_a.py", "from hypothesis import given\n")];
     let units = Plan::of(&tree(&files)).units;
     let lines: Vec<&str> = units[0].install.iter().map(|it| it.line.as_str()).collect();
     let before = "python3 -m venv .venv && .venv/bin/python -m pip install";
@@ -61,15 +82,19 @@ fn a_python_package_gets_its_extras_groups_and_the_helpers_that_its_tests_show()
 
 #[test]
 fn a_makefile_beside_a_manifest_only_wraps_it_and_vendored_code_is_not_ours() {
-    let files = [("Cargo.toml", "[package]\nname='a'\n"), ("Makefile", "test:\n"), ("vendor/x/go.mod", "")];
-    let names: Vec<&str> = Plan::of(&tree(&files)).units.iter().map(|unit| unit.ecosystem).collect();
+    let files =
+        [("Cargo.toml", "[package]\nname='a'\n"), ("Makefile", "test:\n"), ("vendor/x/go.mod", "")];
+    let names: Vec<&str> =
+        Plan::of(&tree(&files)).units.iter().map(|unit| unit.ecosystem).collect();
     assert_eq!(names, ["rust"]);
 }
 
 #[test]
 fn a_repository_of_two_ecosystems_has_two_units() {
-    let files = [("Cargo.toml", "[workspace]\n"), ("package.json", r#"{"scripts":{"test":"jest"}}"#)];
-    let names: Vec<&str> = Plan::of(&tree(&files)).units.iter().map(|unit| unit.ecosystem).collect();
+    let files =
+        [("Cargo.toml", "[workspace]\n"), ("package.json", r#"{"scripts":{"test":"jest"}}"#)];
+    let names: Vec<&str> =
+        Plan::of(&tree(&files)).units.iter().map(|unit| unit.ecosystem).collect();
     assert_eq!(names, ["rust", "node"]);
 }
 
@@ -77,5 +102,9 @@ fn a_repository_of_two_ecosystems_has_two_units() {
 fn nonsense_is_no_ecosystem() {
     assert_eq!(Plan::of(&tree(&[])).units, []);
     assert_eq!(Plan::of(&tree(&[("package.json", "{")])).units, []);
-    assert_eq!(told(&[("Cargo.toml", "][")]).len(), 1, "a manifest that can't be read is still tried");
+    assert_eq!(
+        told(&[("Cargo.toml", "][")]).len(),
+        1,
+        "a manifest that can't be read is still tried"
+    );
 }

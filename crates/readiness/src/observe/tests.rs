@@ -50,18 +50,28 @@ fn makefiles_ctest_prove_and_meson_are_known() {
     let ctest = "1/2 Test #1: one ......   Passed    0.01 sec\n2/2 Test #2: two ......***Failed    0.01 sec\n\n50% tests passed, 1 tests failed out of 2\n";
     assert_eq!(counts(ctest), told("ctest", 1, 1, 0));
     assert_eq!(tests(ctest).failures, BTreeSet::from(["two".to_owned()]));
-    let prove = "t/a.t .. ok\nAll tests successful.\nFiles=1, Tests=7,  0 wallclock secs\nResult: PASS\n";
+    let prove =
+        "t/a.t .. ok\nAll tests successful.\nFiles=1, Tests=7,  0 wallclock secs\nResult: PASS\n";
     assert_eq!(counts(prove), told("prove", 7, 0, 0));
-    assert_eq!(counts("Ok:                 3   \nFail:               1   \n"), told("meson", 3, 1, 0));
+    assert_eq!(
+        counts("Ok:                 3   \nFail:               1   \n"),
+        told("meson", 3, 1, 0)
+    );
 }
 
 #[test]
 fn go_java_ruby_and_php_are_known() {
-    assert_eq!(counts("--- PASS: TestA (0.00s)\n    --- FAIL: TestB/x (0.00s)\nFAIL\n"), told("go test", 1, 1, 0));
+    assert_eq!(
+        counts("--- PASS: TestA (0.00s)\n    --- FAIL: TestB/x (0.00s)\nFAIL\n"),
+        told("go test", 1, 1, 0)
+    );
     let surefire = "[INFO] Tests run: 3, Failures: 0, Errors: 0, Skipped: 0, Time elapsed: 0.1 s -- in A\n[WARNING] Tests run: 5, Failures: 1, Errors: 0, Skipped: 1\n";
     assert_eq!(counts(surefire), told("surefire", 3, 1, 1));
     assert_eq!(counts("5 examples, 1 failure, 1 pending\n"), told("rspec", 3, 1, 1));
-    assert_eq!(counts("5 runs, 8 assertions, 1 failures, 0 errors, 1 skips\n"), told("minitest", 3, 1, 1));
+    assert_eq!(
+        counts("5 runs, 8 assertions, 1 failures, 0 errors, 1 skips\n"),
+        told("minitest", 3, 1, 1)
+    );
     assert_eq!(counts("OK (5 tests, 8 assertions)\n"), told("phpunit", 5, 0, 0));
 }
 

@@ -10,10 +10,7 @@ use std::{collections::VecDeque, time::Duration};
 use tokio::time::Instant;
 use windlass_git::{RepoPath, repository::TreeEntry};
 use windlass_readiness::{
-    Check, Ended, How, Report, Tree,
-    check::Todo,
-    plan::Phase,
-    tree::LARGEST,
+    Check, Ended, How, Report, Tree, check::Todo, plan::Phase, tree::LARGEST,
 };
 use windlass_run::{job::StepResult, spec::ReadinessAction};
 use windlass_sandbox::State;
@@ -24,11 +21,7 @@ use super::{
     facts::Command,
     place::{Attempt, Place},
 };
-use crate::{
-    executor::Attempted,
-    job::failed,
-    journal::Item,
-};
+use crate::{executor::Attempted, job::failed, journal::Item};
 
 /// How much of the beginning, and of the end, of one command's output is read for tests.
 const OUTPUT: usize = 4 << 20;
@@ -56,13 +49,17 @@ pub(super) async fn run(
         let ended = execute(place, &todo, attempt).await?;
         if attempt.stop.is_cancelled() {
             let reason = "It was stopped.".to_owned();
-            return Err(Attempted::Ended(StepResult::Failed { code: "stopped".to_owned(), reason }));
+            return Err(Attempted::Ended(StepResult::Failed {
+                code: "stopped".to_owned(),
+                reason,
+            }));
         }
         check.ended(&ended);
     }
     let refused = place.environment.as_ref().map(|environment| environment.doors.refusals());
     let refused: Vec<String> = refused.unwrap_or_default();
-    let refused: Vec<String> = refused.iter().map(|line| place.redactor.redact_text(line)).collect();
+    let refused: Vec<String> =
+        refused.iter().map(|line| place.redactor.redact_text(line)).collect();
     let report = check.report(&refused);
     say(attempt, &format!("readiness: {} of 100", report.score.points));
     keep(place, attempt, &report).await?;
@@ -83,7 +80,8 @@ async fn read(place: &Place) -> Result<Tree, Attempted> {
     let (repository, tip) = (&place.work.repository, &place.work.tip);
     let git = |error: windlass_git::Error| checkpoint::of_git(&error);
     let entries = repository.list(tip, None, true).await.map_err(git)?;
-    let path_of = |entry: &TreeEntry| Some(std::str::from_utf8(entry.path.as_bytes()).ok()?.to_owned());
+    let path_of =
+        |entry: &TreeEntry| Some(std::str::from_utf8(entry.path.as_bytes()).ok()?.to_owned());
     let files: Vec<(String, TreeEntry)> = entries
         .into_iter()
         .take(FILES)
@@ -118,11 +116,14 @@ async fn execute(place: &mut Place, todo: &Todo, attempt: &Attempt) -> Result<En
         exec = exec.in_folder(environment.inside.join(&todo.folder));
     }
     // Tests behave in CI as they do for nobody: quiet, without questions.
-    for (key, value) in [("CI", "true"), ("NO_COLOR", "1"), ("TERM", "dumb"), ("DEBIAN_FRONTEND", "noninteractive")] {
+    for (key, value) in
+        [("CI", "true"), ("NO_COLOR", "1"), ("TERM", "dumb"), ("DEBIAN_FRONTEND", "noninteractive")]
+    {
         super::environment::set(&mut exec.env, key, Some(value));
     }
     if todo.phase != Phase::Probe {
-        let place = if todo.folder.is_empty() { String::new() } else { format!(" in {}", todo.folder) };
+        let place =
+            if todo.folder.is_empty() { String::new() } else { format!(" in {}", todo.folder) };
         say(attempt, &format!("{}{place}: {} ({})", todo.phase.word(), todo.line, todo.reason));
     }
     let limit = (attempt.timeout / SHARE).min(attempt.left().saturating_sub(RESERVE));
@@ -141,7 +142,11 @@ async fn execute(place: &mut Place, todo: &Todo, attempt: &Attempt) -> Result<En
     let ended = command::in_words(&ran);
     if todo.phase != Phase::Probe {
         say(attempt, &format!("{ended} after {:.1} s", took.as_secs_f64()));
-        place.facts.commands.push(Command { command: todo.line.clone(), ended: ended.clone(), took });
+        place.facts.commands.push(Command {
+            command: todo.line.clone(),
+            ended: ended.clone(),
+            took,
+        });
     }
     let how = match &ran {
         Ran::Ended(State::Exited { code }) => How::Exited(*code),
@@ -213,7 +218,8 @@ async fn propose(
         let path = RepoPath::parse(&file.path).map_err(|error| checkpoint::of_git(&error))?;
         files.push((path, place.redactor.redact_text(&file.text).into_bytes()));
     }
-    let scratch = place.job.held.folder.join(format!("{}.{}.proposed", attempt.step_id, attempt.number));
+    let scratch =
+        place.job.held.folder.join(format!("{}.{}.proposed", attempt.step_id, attempt.number));
     super::trees::remove(&scratch).await;
     let tree = place.work.repository.with_files(&place.work.tip, &files, &scratch).await;
     super::trees::remove(&scratch).await;

@@ -19,7 +19,7 @@ use super::{
         },
         log::{Earlier, Log, Reader},
         people::{Fresh, Settings, SignIn, TokenRow, UserRow},
-        places::{Project, ProjectForm, ProjectRow, Projects, RunnerRow, Runners},
+        places::{Project, ProjectForm, ProjectRow, Projects, ReadinessRow, RunnerRow, Runners},
         problem::{CodePage, CodesPage, ProblemPage},
         runs::{
             ChangeRow, ChangeRows, Hit, JobRow, Review, Rows, Run, RunRow, Runs, Search, Verdict,
@@ -906,7 +906,7 @@ fn project(shell: Shell) -> Project {
             .map(|(score, tests)| ReadinessRow {
                 score,
                 href: "/jobs/job_1".to_owned(),
-                at: moment(),
+                at: ago(3_600),
                 tests: Text::from(tests),
                 raise: vec![Text::from("+5: add AGENTS.md; one is proposed where tests start")],
             })

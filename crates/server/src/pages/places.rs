@@ -21,9 +21,7 @@ use super::{
     view::{
         Crumb, Section,
         diff::percent_encoded,
-        places::{
-            Project, ProjectForm, ProjectRow, Projects, ReadinessRow, RunnerRow, Runners,
-        },
+        places::{Project, ProjectForm, ProjectRow, Projects, ReadinessRow, RunnerRow, Runners},
         shell::Id,
     },
 };
@@ -200,8 +198,9 @@ fn readiness_row(frame: &Frame, found: &Readiness) -> ReadinessRow {
         None => "no test was seen to run".to_owned(),
     };
     let parts = found.report.score.parts.iter();
-    let mut raise: Vec<_> =
-        parts.filter_map(|part| Some((part.of.checked_sub(part.points)?, part.raise.as_ref()?))).collect();
+    let mut raise: Vec<_> = parts
+        .filter_map(|part| Some((part.of.checked_sub(part.points)?, part.raise.as_ref()?)))
+        .collect();
     raise.sort_by_key(|(points, _)| std::cmp::Reverse(*points));
     let words = |(points, raise): &(u32, &String)| Text::from(format!("+{points}: {raise}"));
     ReadinessRow {

@@ -107,12 +107,8 @@ async fn keep_readiness(
     let runner_id = holder(&app, &principal, &job_id, query.epoch).await?;
     let report_text = serde_json::to_string(&report)
         .map_err(|error| Problem::internal("keep a report", error))?;
-    let new = NewReadiness {
-        job_id,
-        step_id,
-        score: report.score.points.min(100),
-        report: report_text,
-    };
+    let new =
+        NewReadiness { job_id, step_id, score: report.score.points.min(100), report: report_text };
     match app.store().keep_readiness(runner_id, query.epoch, new, app.now()).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(lost(query.epoch)),

@@ -212,7 +212,9 @@ impl World {
                 Next::Continue { index } => {
                     let done = match &held.state.spec.steps[index].action {
                         Action::PullRequest(_) => self.publish(runner, job_id, held, index)?,
-                        Action::Run { .. } | Action::Agent(_) | Action::Readiness(_) => self.finish(held, index)?,
+                        Action::Run { .. } | Action::Agent(_) | Action::Readiness(_) => {
+                            self.finish(held, index)?
+                        }
                     };
                     if !done {
                         return Ok(());
