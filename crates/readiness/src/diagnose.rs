@@ -31,7 +31,7 @@ macro_rules! sign {
     };
 }
 
-static SIGNS: [Sign; 17] = [
+static SIGNS: [Sign; 18] = [
     sign!(
         "tool",
         r"(?:line \d+: |sh: \d+: |^)([\w.+-]+): (?:command )?not found$",
@@ -73,6 +73,11 @@ static SIGNS: [Sign; 17] = [
         "version",
         r"Unsupported engine.*required: \{[^}]*node: '([^']+)'",
         "give the environment Node {}"
+    ),
+    sign!(
+        "version",
+        r"No matching version found for (\S+?)\.?$",
+        "the registry has no {}: name a version that it has, or give the environment a fuller registry"
     ),
     sign!(
         "service",

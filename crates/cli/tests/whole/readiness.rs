@@ -147,13 +147,13 @@ mod sources {
         ("rust", "semver"),
         ("rust", "hex"),
         ("rust", "httparse"),
-        ("node", "qs"),
-        ("node", "object-inspect"),
-        ("node", "is-callable"),
-        ("node", "minimist"),
+        ("node", "qs@6.11.0"),
+        ("node", "object-inspect@1.13.1"),
+        ("node", "is-callable@1.2.7"),
+        ("node", "minimist@1.2.8"),
         ("python", "iniconfig"),
         ("python", "toolz"),
-        ("python", "sortedcontainers"),
+        ("python", "pluggy"),
         ("python", "more-itertools"),
         ("perl", "libtry-tiny-perl"),
         ("perl", "libtext-glob-perl"),
@@ -168,7 +168,7 @@ mod sources {
     /// Four small ones.
     pub(super) const FEW: &[Source] = &[
         ("rust", "hex"),
-        ("node", "minimist"),
+        ("node", "minimist@1.2.8"),
         ("python", "iniconfig"),
         ("perl", "libtry-tiny-perl"),
     ];
