@@ -76,12 +76,14 @@ pub fn units(tree: &Tree) -> Vec<Unit> {
             let at_depth = |path: &&str| path.matches('/').count() == depth && is_ours(path);
             for path in tree.paths().filter(at_depth).filter(|path| marker.tells(path)) {
                 let folder = folder_of(path);
-                let is_taken = units.iter().any(|unit| {
-                    let above = unit.folder.is_empty() || unit.folder == folder;
-                    above && (same(unit, marker, tree, path) || is_wrapped(unit, marker))
-                });
-                if !is_taken && let Some(unit) = (marker.unit)(tree, path) {
-                    units.push(unit);
+                let is_above = |unit: &&mut Unit| unit.folder.is_empty() || unit.folder == folder;
+                let Some(found) = (marker.unit)(tree, path) else { continue };
+                match units.iter_mut().filter(is_above).find(|unit| belongs(unit, &found, marker)) {
+                    None => units.push(found),
+                    Some(unit) if unit.ecosystem == "native" && unit.folder == folder => {
+                        merge(unit, found);
+                    }
+                    Some(_) => {}
                 }
             }
         }
@@ -102,8 +104,22 @@ impl Marker {
     }
 }
 
-fn same(unit: &Unit, marker: &Marker, tree: &Tree, path: &str) -> bool {
-    (marker.unit)(tree, path).is_some_and(|other| other.ecosystem == unit.ecosystem)
+/// True if what a marker tells is only more of a unit that is known.
+fn belongs(unit: &Unit, found: &Unit, marker: &Marker) -> bool {
+    unit.ecosystem == found.ecosystem || is_wrapped(unit, marker)
+}
+
+/// Several build systems for the same sources: which of them can be used is seen by what there is, so only
+/// the tools that all of them need are wanted.
+fn merge(unit: &mut Unit, other: Unit) {
+    unit.tools.retain(|tool| other.tools.contains(tool));
+    for (ways, more) in [(&mut unit.build, other.build), (&mut unit.test, other.test)] {
+        for way in more {
+            if ways.iter().all(|known| known.line != way.line) {
+                ways.push(way);
+            }
+        }
+    }
 }
 
 /// A makefile or a configure script beside another ecosystem's manifest only wraps it.

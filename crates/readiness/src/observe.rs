@@ -289,7 +289,7 @@ fn mocha(output: &str) -> Tests {
 }
 
 fn node(output: &str) -> Tests {
-    worded("node --test", &NODE, output, |found| (found[2].to_owned(), found[1].to_owned()))
+    worded("node --test or tape", &NODE, output, |found| (found[2].to_owned(), found[1].to_owned()))
 }
 
 fn ava(output: &str) -> Tests {

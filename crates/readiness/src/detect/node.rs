@@ -71,7 +71,10 @@ fn tests<'a>(
     for (name, line) in RUNNERS.iter().filter(|(name, _)| depends(name)) {
         test.push(Command::new(*line, format!("{name} is among the dependencies"), path));
     }
-    if tree.has_folder(&join(folder, "test")) || tree.has_folder(&join(folder, "tests")) {
+    let knows_other = RUNNERS.iter().any(|(name, _)| depends(name));
+    let has_folder = ["test", "tests"].iter().any(|name| tree.has_folder(&join(folder, name)));
+    // To Node's own runner a file of another one is a test that passes or fails by being loaded.
+    if has_folder && !knows_other {
         test.push(Command::new("node --test", "there is a folder with tests", path));
     }
     test

@@ -108,3 +108,14 @@ fn nonsense_is_no_ecosystem() {
         "a manifest that can't be read is still tried"
     );
 }
+
+#[test]
+fn of_several_build_systems_for_the_same_sources_any_will_do() {
+    let files = [("CMakeLists.txt", ""), ("configure", ""), ("configure.ac", ""), ("a.c", "")];
+    let units = Plan::of(&tree(&files)).units;
+    let [unit] = units.as_slice() else { panic!("one unit was expected") };
+    assert_eq!(unit.tools, [crate::plan::Tool::any("cc")]);
+    assert!(unit.build.iter().any(|way| way.needs == ["cmake"]));
+    assert!(unit.build.iter().any(|way| way.needs == ["make"]));
+    assert!(unit.test.iter().any(|way| way.line == "make check"));
+}

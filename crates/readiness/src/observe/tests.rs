@@ -38,7 +38,7 @@ fn javascript_has_many_ways_to_say_it() {
     let vitest = "      Tests  1 failed | 7 passed (8)\n";
     assert_eq!(counts(vitest), told("vitest", 7, 1, 0));
     let node = "ℹ tests 5\nℹ suites 0\nℹ pass 4\nℹ fail 1\nℹ cancelled 0\nℹ skipped 0\nℹ todo 0\n";
-    assert_eq!(counts(node), told("node --test", 4, 1, 0));
+    assert_eq!(counts(node), told("node --test or tape", 4, 1, 0));
     let tape = "TAP version 13\n# one\nok 1 should be\nnot ok 2 other\n\n1..2\n# tests 2\n# pass  1\n# fail  1\n";
     assert_eq!(counts(tape).1..=counts(tape).2, 1..=1);
 }
