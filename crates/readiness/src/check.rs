@@ -191,6 +191,15 @@ impl Check {
                 fix: format!("allow it if it is needed: `--allow {host}`, or an operator's rule"),
             });
         }
+        let lacking = lacking(&self.plan, &self.found);
+        for (name, line) in &lacking {
+            missing.push(Missing {
+                kind: "tool".to_owned(),
+                name: name.clone(),
+                evidence: format!("needed for `{line}`"),
+                fix: format!("install the program {name} in the environment"),
+            });
+        }
         missing.truncate(MISSING);
         let units = self.plan.units.iter().map(|unit| Recognised {
             ecosystem: unit.ecosystem.to_owned(),
@@ -201,7 +210,7 @@ impl Check {
             version: VERSION,
             commit: self.commit,
             units: units.collect(),
-            tools: tools(&self.plan, &self.found),
+            tools: tools(&self.plan, &self.found, &lacking),
             commands: self.commands,
             tests_started,
             tests: self.tests.into_iter().next(),
@@ -326,6 +335,25 @@ impl Check {
     }
 }
 
+/// Programs for want of which a phase could not be tried in any way, each with a command that needs it.
+fn lacking(plan: &Plan, found: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    let is_missing = |name: &&String| !found.contains_key(*name);
+    let mut lacking: Vec<(String, String)> = Vec::new();
+    for ways in plan.units.iter().flat_map(|unit| [&unit.install, &unit.build, &unit.test]) {
+        if ways.iter().any(|way| !way.needs.iter().any(|name| is_missing(&name))) {
+            continue;
+        }
+        for way in ways {
+            for name in way.needs.iter().filter(is_missing) {
+                if lacking.iter().all(|(known, _)| known != name) {
+                    lacking.push((name.clone(), way.line.clone()));
+                }
+            }
+        }
+    }
+    lacking
+}
+
 fn is_plain(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|it| it.is_ascii_alphanumeric() || "._+-".contains(it))
 }
@@ -356,7 +384,11 @@ fn found(output: &str) -> BTreeMap<String, String> {
     found
 }
 
-fn tools(plan: &Plan, found: &BTreeMap<String, String>) -> Vec<ToolFound> {
+fn tools(
+    plan: &Plan,
+    found: &BTreeMap<String, String>,
+    lacking: &[(String, String)],
+) -> Vec<ToolFound> {
     let mut tools: Vec<ToolFound> = Vec::new();
     for tool in plan.units.iter().flat_map(|unit| &unit.tools) {
         if tools.iter().any(|known| known.name == tool.name) {
@@ -368,6 +400,12 @@ fn tools(plan: &Plan, found: &BTreeMap<String, String>) -> Vec<ToolFound> {
             .as_ref()
             .is_some_and(|said| wanted.as_ref().is_none_or(|it| diagnose::fits(it, said)));
         tools.push(ToolFound { name: tool.name.clone(), wanted, place, found: said, fits });
+    }
+    for (name, _) in lacking {
+        if tools.iter().all(|known| known.name != *name) {
+            let name = name.clone();
+            tools.push(ToolFound { name, wanted: None, place: None, found: None, fits: false });
+        }
     }
     tools
 }

@@ -159,9 +159,9 @@ mod sources {
         ("perl", "libtext-glob-perl"),
         ("perl", "libnumber-compare-perl"),
         ("perl", "libpath-tiny-perl"),
-        ("c", "jansson"),
-        ("c", "libyaml"),
-        ("c", "zlib"),
+        ("c", "hello"),
+        ("c", "datamash"),
+        ("c", "gzip"),
         ("c", "popt"),
     ];
 

@@ -146,3 +146,14 @@ fn a_test_that_fails_only_sometimes_is_named() {
     assert_eq!(report.missing[0].name, "pypi.org:443");
     assert!(report.markdown().contains("The two runs of the tests differ: `b`."));
 }
+
+#[test]
+fn of_ways_that_all_lack_a_program_each_program_is_told() {
+    let files: &[(&str, &str)] = &[("configure.ac", ""), ("CMakeLists.txt", ""), ("a.c", "")];
+    let report = run(files, &["cc", "make"], &[]);
+    let told: Vec<(&str, bool)> =
+        report.tools.iter().map(|tool| (tool.name.as_str(), tool.fits)).collect();
+    assert_eq!(told, [("cc", true), ("cmake", false), ("autoreconf", false)]);
+    let missing: Vec<&str> = report.missing.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(missing, ["cmake", "autoreconf"]);
+}

@@ -3,6 +3,7 @@
 use windlass_run::RunnerId;
 use windlass_store::{
     artifacts::{self, NewArtifact},
+    readiness::{NewReadiness, ReadinessRow},
     streams::{Append, Appended, Content, Kind, StreamId},
     work::Leased,
 };
@@ -17,6 +18,7 @@ on_both! {
     only_the_lease_that_holds_writes_streams_and_artifacts;
     artifacts_are_kept_replaced_and_found;
     a_blob_to_which_nothing_refers_is_swept;
+    reports_on_readiness_are_kept_replaced_and_listed_newest_first;
 }
 
 fn stream(leased: &Leased, kind: Kind) -> StreamId {
@@ -210,5 +212,44 @@ async fn a_blob_to_which_nothing_refers_is_swept(world: World) {
     let hour = std::time::Duration::from_secs(3_600);
     assert_eq!(world.store.sweep(hour).await.expect("swept"), 0);
     assert_eq!(world.store.sweep(std::time::Duration::ZERO).await.expect("swept"), 1);
+    world.check().await;
+}
+
+async fn reports_on_readiness_are_kept_replaced_and_listed_newest_first(mut world: World) {
+    let leased = running(&world).await;
+    let new = |score: u32| NewReadiness {
+        job_id: leased.job_id.clone(),
+        step_id: step_id("a"),
+        score,
+        report: format!("{{\"score\":{score}}}"),
+    };
+    let stranger = RunnerId::new(world.now, chance());
+    let kept = world.store.keep_readiness(stranger, 1, new(1), world.now).await;
+    assert!(!kept.expect("answered"), "only the lease that holds may");
+    for score in [40, 85] {
+        let runner_id = world.runner_id.clone();
+        let kept = world.store.keep_readiness(runner_id, 1, new(score), world.now).await;
+        assert!(kept.expect("kept"));
+    }
+    world.reopen().await;
+    let list = async |job_id, before| {
+        let organisation_id = &world.organisation_id;
+        let found =
+            world.store.readiness(organisation_id, &leased.project_id, job_id, before, 10).await;
+        found.expect("listed")
+    };
+    let expected = ReadinessRow {
+        job_id: leased.job_id.clone(),
+        step_id: step_id("a"),
+        run_id: leased.run_id.clone(),
+        score: 85,
+        report: "{\"score\":85}".to_owned(),
+        at: world.now,
+    };
+    assert_eq!(list(None, None).await, [expected.clone()]);
+    assert_eq!(list(Some(&leased.job_id), None).await, [expected]);
+    assert_eq!(list(None, Some(world.now)).await, []);
+    let other = windlass_run::JobId::new(world.now, chance());
+    assert_eq!(list(Some(&other), None).await, []);
     world.check().await;
 }
