@@ -160,7 +160,7 @@ mod sources {
         ("perl", "libnumber-compare-perl"),
         ("perl", "libpath-tiny-perl"),
         ("c", "hello"),
-        ("c", "datamash"),
+        ("c", "libtasn1-6"),
         ("c", "gzip"),
         ("c", "popt"),
     ];
