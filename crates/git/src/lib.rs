@@ -26,6 +26,7 @@ pub mod object;
 pub mod pkt_line;
 pub mod receive;
 pub mod repository;
+pub mod restat;
 pub mod smart_http;
 pub mod snapshot;
 pub mod transfer;
