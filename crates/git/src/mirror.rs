@@ -159,7 +159,8 @@ async fn make(git: &Git, dir: &Path) -> Result<Repository> {
     removed(&beside)?;
     let made = git.init(&beside).await?;
     // Whatever else works on it, in whichever version of git: borrowers need every object.
-    for (key, value) in [("gc.auto", "0"), ("gc.pruneExpire", "never"), ("maintenance.auto", "false")]
+    for (key, value) in
+        [("gc.auto", "0"), ("gc.pruneExpire", "never"), ("maintenance.auto", "false")]
     {
         made.call("configure the mirror").args(["config", key, value]).run().await?;
     }

@@ -58,4 +58,7 @@ pub use plan::{
     Scratch, WorkTree,
 };
 pub use protocol::Listed;
-pub use tree::{give_folder, remove as remove_folder};
+pub use tree::{
+    copy::{Copied, CopyBy, CopyLimits, copy as copy_folder},
+    give_folder, remove as remove_folder,
+};

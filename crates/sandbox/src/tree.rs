@@ -3,6 +3,8 @@
 //! Never follows a symbolic link and never builds a path from names found on the way; depth costs
 //! neither stack nor descriptors.
 
+pub(crate) mod copy;
+
 use std::{
     ffi::CString,
     io,

@@ -11,6 +11,7 @@ mod bundles;
 mod commands;
 mod diffs;
 mod merges;
+mod mirrors;
 mod serving;
 mod snapshots;
 mod sources;
