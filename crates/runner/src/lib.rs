@@ -17,6 +17,7 @@
 pub mod definition;
 pub mod options;
 pub mod runner;
+pub mod stock;
 pub mod tls;
 
 mod driver;

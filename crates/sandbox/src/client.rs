@@ -250,6 +250,12 @@ impl Client {
         }
     }
 
+    /// The home folder of an environment, seen from here. It belongs to the environment's user; what
+    /// programs inside wrote into it is not to be trusted.
+    pub fn home(&self, id: &EnvironmentId) -> PathBuf {
+        crate::supervisor::home(&self.inner.state_dir, id)
+    }
+
     /// Sends a signal to the operation's process group: a polite way to ask it to end.
     pub fn signal(&self, id: &EnvironmentId, operation: &OperationId, signal: i32) -> Pending<()> {
         let request = Request::Signal { id: id.clone(), operation: operation.clone(), signal };

@@ -59,6 +59,6 @@ pub use plan::{
 };
 pub use protocol::Listed;
 pub use tree::{
-    copy::{Copied, CopyBy, CopyLimits, copy as copy_folder},
+    copy::{Copied, CopyBy, CopyLimits, copy as copy_folder, fill as fill_folder},
     give_folder, remove as remove_folder,
 };

@@ -68,6 +68,11 @@ pub(crate) fn spool(state_dir: &Path, id: &EnvironmentId, operation: &OperationI
     state_dir.join("environments").join(id.as_str()).join(format!("{operation}.out"))
 }
 
+/// Where an environment's home lies; [`crate::build`] makes it.
+pub(crate) fn home(state_dir: &Path, id: &EnvironmentId) -> PathBuf {
+    state_dir.join("environments").join(id.as_str()).join("home")
+}
+
 /// What [`sweep`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Swept {

@@ -101,6 +101,18 @@ impl CopyBy {
 pub fn copy(from: &Path, to: &Path, by: CopyBy, limits: CopyLimits) -> io::Result<Copied> {
     let source = rustix::fs::open(from, super::FOLDER, Mode::empty())?;
     rustix::fs::mkdir(to, Mode::RWXU)?;
+    copy_open(source, to, by, limits)
+}
+
+/// As [`copy`], into a folder that is there and empty.
+///
+/// # Errors
+/// As [`copy`].
+pub fn fill(from: &Path, to: &Path, by: CopyBy, limits: CopyLimits) -> io::Result<Copied> {
+    copy_open(rustix::fs::open(from, super::FOLDER, Mode::empty())?, to, by, limits)
+}
+
+fn copy_open(source: OwnedFd, to: &Path, by: CopyBy, limits: CopyLimits) -> io::Result<Copied> {
     let target = rustix::fs::open(to, super::FOLDER, Mode::empty())?;
     let mut copier = Copier { by, limits, copied: Copied::default() };
     copier.folder(source, target)?;

@@ -1,0 +1,14 @@
+//! What is kept ready, so that a start finds most of its work done: prepared work trees and snapshots of
+//! prepared environments on disk ([`Store`]), and environments that were started ahead ([`Pool`]).
+//!
+//! Everything here can be thrown away at any time: a start that finds nothing does the work itself. What
+//! is half made is never used, because it is made beside its place and renamed. No environment ever sees
+//! what is kept: it gets a copy of its own. Nothing here knows of jobs or holds a secret.
+
+mod pool;
+mod start;
+mod store;
+
+pub use pool::{Demand, Pool, PoolLimits};
+pub use start::{Made, Maker, Phases, Recipe, StartError};
+pub use store::{Kept, Key, Store};

@@ -1,0 +1,278 @@
+//! Makes one environment from what is in stock: its own copy of the tree, the environment around it, its
+//! home, and an index that knows the copy. Nothing of a project is executed here.
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio_util::task::TaskTracker;
+use windlass_git::restat::{Against, restat};
+use windlass_sandbox::{
+    Client, CopyBy, CopyLimits, Created, EnvironmentId, Plan, copy_folder, fill_folder,
+    give_folder, remove_folder,
+};
+
+use super::store::{Kept, Key};
+
+/// The name of the work tree in an entry and in the folder of an environment.
+pub(crate) const TREE: &str = "tree";
+/// The name of the index beside it.
+pub(crate) const INDEX: &str = "index";
+/// The name of the home folder in a snapshot.
+pub(crate) const HOME: &str = "home";
+
+/// What an environment is made from, apart from whose it is. Two recipes with the same key make the same
+/// environment.
+#[derive(Clone)]
+pub struct Recipe {
+    /// The prepared tree or the snapshot.
+    pub from: Kept,
+    /// The plan. Its id and the host's side of its work tree are chosen when it is made.
+    pub plan: Plan,
+}
+
+impl Recipe {
+    /// The digest of everything in it.
+    pub fn key(&self) -> Key {
+        // A plan that can't be written would not have been understood by the supervisor either.
+        let plan = serde_json::to_string(&self.plan).unwrap_or_default();
+        Key::of(&[self.from.key().as_str(), &plan])
+    }
+}
+
+/// An environment in which nothing was executed yet.
+pub struct Made {
+    /// Its name.
+    pub id: EnvironmentId,
+    /// The way to its supervisor.
+    pub client: Client,
+    /// What is in force, and the sockets of its doors.
+    pub created: Created,
+    /// The folder of its work tree and index, to be removed after it.
+    pub folder: PathBuf,
+    /// The work tree.
+    pub tree: PathBuf,
+    /// The index for snapshots of the work tree.
+    pub index: PathBuf,
+    /// Where its time went.
+    pub phases: Phases,
+}
+
+/// Where the time of a start went.
+#[derive(Clone, Debug, Default)]
+pub struct Phases(pub Vec<(&'static str, Duration)>);
+
+impl Phases {
+    /// Notes how long something took that ends now. Answers when that was.
+    pub fn note(&mut self, name: &'static str, since: Instant) -> Instant {
+        self.0.push((name, since.elapsed()));
+        Instant::now()
+    }
+
+    /// All of them together.
+    pub fn total(&self) -> Duration {
+        self.0.iter().map(|(_, took)| *took).sum()
+    }
+}
+
+impl fmt::Display for Phases {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (name, took)) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(f, "{comma}{name} {:.1} ms", took.as_secs_f64() * 1000.0)?;
+        }
+        Ok(())
+    }
+}
+
+/// Why an environment could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The supervisor refused it or failed.
+    #[error(transparent)]
+    Environment(#[from] windlass_sandbox::Error),
+    /// This machine's disk failed.
+    #[error("{doing}: {error}")]
+    Disk {
+        /// What was being done.
+        doing: String,
+        /// What the file system answered.
+        error: io::Error,
+    },
+}
+
+/// Makes environments and takes them down. Cheap to clone.
+#[derive(Clone)]
+pub struct Maker {
+    trees: PathBuf,
+    by: CopyBy,
+    serial: Arc<AtomicU64>,
+    ending: TaskTracker,
+}
+
+impl Maker {
+    /// Makes work trees below `trees`, which must be on the store's file system for copies to be cheap.
+    pub fn new(trees: &Path, by: CopyBy) -> Self {
+        Self { trees: trees.to_owned(), by, serial: Arc::default(), ending: TaskTracker::new() }
+    }
+
+    /// A name that no other environment of this process has.
+    ///
+    /// # Errors
+    /// When the beginning is no part of a name.
+    pub fn name(&self, beginning: &str) -> windlass_sandbox::Result<EnvironmentId> {
+        let serial = self.serial.fetch_add(1, Ordering::Relaxed) + 1;
+        EnvironmentId::parse(&format!("{beginning}-{serial}"))
+    }
+
+    /// The folder of an environment's work tree.
+    pub fn folder(&self, id: &EnvironmentId) -> PathBuf {
+        self.trees.join(id.as_str())
+    }
+
+    /// Makes an environment; on an error nothing is left of it.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn make(
+        &self,
+        client: &Client,
+        recipe: &Recipe,
+        beginning: &str,
+    ) -> Result<Made, StartError> {
+        let id = self.name(beginning)?;
+        let folder = self.folder(&id);
+        let unfinished = Unfinished { folder: Some(folder.clone()), ending: self.ending.clone() };
+        let mut phases = Phases::default();
+        let began = Instant::now();
+        let (tree, index) = (folder.join(TREE), folder.join(INDEX));
+        let (from, to, by) = (recipe.from.clone(), tree.clone(), self.by);
+        on_disk("copy the work tree", move || {
+            if let Some(parent) = to.parent() {
+                std::fs::create_dir_all(parent)?;
+            }
+            copy_folder(&from.path().join(TREE), &to, by, CopyLimits::NONE).map(|_| ())
+        })
+        .await?;
+        let began = phases.note("work tree", began);
+        let mut plan = recipe.plan.clone();
+        plan.id = id.clone();
+        plan.work_tree.host = tree.clone();
+        let created = client.create(&plan).await?;
+        let began = phases.note("environment", began);
+        let settle = Settle {
+            from: recipe.from.clone(),
+            tree: tree.clone(),
+            index: index.clone(),
+            home: client.home(&id),
+            owner: (created.report.outside_uid, created.report.outside_gid),
+            by,
+        };
+        if let Err(error) = on_disk("settle the work tree", move || settle.all()).await {
+            let _ = client.destroy(&id).await;
+            return Err(error);
+        }
+        phases.note("index and home", began);
+        unfinished.done();
+        Ok(Made { id, client: client.clone(), created, folder, tree, index, phases })
+    }
+
+    /// Takes an environment down beside whatever else is to be done.
+    pub fn end(&self, client: Client, id: EnvironmentId, folder: PathBuf) {
+        self.ending.spawn(async move {
+            if let Err(error) = client.destroy(&id).await {
+                tracing::warn!(%error, environment = %id, "an environment could not be removed; its supervisor does it");
+            }
+            remove(folder).await;
+        });
+    }
+
+    /// Waits until everything that was to be taken down is gone.
+    pub async fn ended(&self) {
+        self.ending.close();
+        self.ending.wait().await;
+        self.ending.reopen();
+    }
+}
+
+/// What is left to do when the environment stands and before anything runs in it.
+struct Settle {
+    from: Kept,
+    tree: PathBuf,
+    index: PathBuf,
+    home: PathBuf,
+    owner: (u32, u32),
+    by: CopyBy,
+}
+
+impl Settle {
+    fn all(&self) -> io::Result<()> {
+        let home = self.from.path().join(HOME);
+        let is_snapshot = home.is_dir();
+        if is_snapshot {
+            fill_folder(&home, &self.home, self.by, CopyLimits::NONE)?;
+            let (uid, gid) = self.owner;
+            // Without root all of it is ours, as it shall be.
+            give_folder(&self.home, uid, gid)?;
+        }
+        // Without an index that fits, the first snapshot reads every file: slower, not wrong.
+        let kept = self.from.path().join(INDEX);
+        match restat(&kept, &self.index, &self.tree, Against::Copy) {
+            Ok(_) if is_snapshot => Ok(()),
+            Ok(_) => {
+                // Git inside has the same files before it, and nothing ran in there yet.
+                let bytes = std::fs::read(&self.index)?;
+                let inside = self.tree.join(".git").join(INDEX);
+                let file = std::fs::File::options().write(true).truncate(true).open(inside);
+                file.and_then(|mut file| io::Write::write_all(&mut file, &bytes))
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the index of a prepared tree can't be used");
+                std::fs::copy(&kept, &self.index).map(|_| ())
+            }
+        }
+    }
+}
+
+/// The folder of an environment that did not come to be.
+struct Unfinished {
+    folder: Option<PathBuf>,
+    ending: TaskTracker,
+}
+
+impl Unfinished {
+    fn done(mut self) {
+        self.folder = None;
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(folder) = self.folder.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(self.ending.track_future(remove(folder)));
+        }
+    }
+}
+
+async fn remove(folder: PathBuf) {
+    let removed = tokio::task::spawn_blocking(move || (remove_folder(&folder), folder)).await;
+    if let Ok((Err(error), folder)) = removed {
+        tracing::warn!(%error, path = %folder.display(), "a folder could not be removed; the next start does it");
+    }
+}
+
+async fn on_disk(
+    doing: &'static str,
+    work: impl FnOnce() -> io::Result<()> + Send + 'static,
+) -> Result<(), StartError> {
+    let done = tokio::task::spawn_blocking(work).await.map_err(io::Error::other).flatten();
+    done.map_err(|error| StartError::Disk { doing: doing.to_owned(), error })
+}
