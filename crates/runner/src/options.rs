@@ -8,7 +8,7 @@ use windlass_policy::network::LayerText;
 use windlass_run::Time;
 use windlass_sandbox::{Bind, Layers, Limits};
 
-use crate::definition::Strictness;
+use crate::{definition::Strictness, stock};
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> Time + Send + Sync>;
@@ -57,6 +57,8 @@ pub struct Options {
     pub layers: Layers,
     /// How a repository's definition of its environment is taken.
     pub environment_definition: Strictness,
+    /// What is kept ready so that starts are fast.
+    pub stock: stock::Options,
     /// Tells the time.
     pub clock: Clock,
     /// For benchmarks only: jobs of no-op steps are done without an environment, and no other job is.

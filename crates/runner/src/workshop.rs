@@ -6,6 +6,8 @@
 //! ```text
 //! mirrors/<project>.git     one mirror per project, shared by its jobs, kept
 //! repositories/<job>.git    a job's checkpoints, kept until the job ends
+//! prepared/<key>/           a prepared tree or a snapshot, copied for each environment, kept while
+//!                           there is room
 //! trees/<environment>/      a work tree, gone with its environment
 //! environments/             the supervisor's own
 //! ```
@@ -24,19 +26,19 @@ mod repository;
 mod secrets;
 mod services;
 mod setup;
+mod stocked;
 mod trees;
 
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use futures::future::BoxFuture;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use windlass_gateway::upstream;
-use windlass_git::Git;
+use windlass_git::{Git, Mirror, Remote};
 use windlass_policy::redact::{MIN_SECRET, Redactor};
 use windlass_run::JobId;
 use windlass_sandbox::Client;
@@ -46,6 +48,7 @@ use crate::{
     job::Job,
     options::Options,
     runner::Error,
+    stock::{Maker, Pool, Store},
 };
 
 use self::place::Place;
@@ -64,7 +67,13 @@ pub(crate) struct Workshop {
     /// How the web door checks those that it sends a credential to.
     tls: Option<Arc<rustls::ClientConfig>>,
     supervisor: Mutex<Option<Client>>,
-    serial: AtomicU64,
+    store: Store,
+    maker: Maker,
+    pool: Pool,
+    /// The mirrors that are being refreshed, and the tasks that do it.
+    refreshing: Mutex<BTreeSet<PathBuf>>,
+    beside: TaskTracker,
+    stopping: CancellationToken,
 }
 
 impl Workshop {
@@ -89,13 +98,29 @@ impl Workshop {
         let git = |ca_file: Option<PathBuf>| {
             Git::new(windlass_git::Options { ca_file, ..Default::default() })
         };
+        let (prepared, bytes) = (options.state_dir.join("prepared"), options.stock.bytes);
+        let store = tokio::task::spawn_blocking(move || Store::open(&prepared, bytes)).await;
+        let store = store.map_err(std::io::Error::other).flatten().map_err(|error| {
+            Error::State { doing: "open the folder of prepared trees".to_owned(), error }
+        })?;
+        tracing::info!(
+            copies = store.copies_by().describe(),
+            "work trees are copied from prepared ones"
+        );
+        let maker = Maker::new(&options.state_dir.join("trees"), store.copies_by());
+        let pool = Pool::new(maker.clone(), options.stock.pool);
         let workshop = Self {
             git: git(options.ca_bundle.clone()),
             server_git: git(server_certificate.or_else(|| options.ca_bundle.clone())),
             upstream,
             tls,
             supervisor: Mutex::new(None),
-            serial: AtomicU64::new(0),
+            store,
+            maker,
+            pool,
+            refreshing: Mutex::default(),
+            beside: TaskTracker::new(),
+            stopping: CancellationToken::new(),
             options,
         };
         workshop.git.version().await.map_err(|error| Error::Refused(error.to_string()))?;
@@ -112,6 +137,14 @@ impl Workshop {
             supervisor.destroy(&listed.id).await.map_err(failed)?;
         }
         trees::remove_all(&self.options.state_dir.join("trees")).await;
+        let mirrors = self.options.state_dir.join("mirrors");
+        let swept = Mirror::sweep(&mirrors).await.map_err(|error| Error::State {
+            doing: "sweep the mirrors".to_owned(),
+            error: std::io::Error::other(error),
+        })?;
+        if swept > 0 {
+            tracing::info!(swept, "removed what an earlier runner left half made of mirrors");
+        }
         trees::remove_old(&self.options.state_dir.join("repositories"), (self.options.clock)())
             .await;
         Ok(())
@@ -137,11 +170,31 @@ impl Workshop {
     /// The connection broke: the next caller makes a new one.
     fn supervisor_is_gone(&self) {
         *self.supervisor.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        // With it went every environment.
+        self.pool.clear();
     }
 
-    /// A number that no other environment of this process has.
-    fn serial(&self) -> u64 {
-        self.serial.fetch_add(1, Ordering::Relaxed) + 1
+    /// Brings a mirror up to date beside whatever else is to be done, unless that is being done.
+    fn refresh_beside(self: &Arc<Self>, mirror: Mirror, remote: Remote) {
+        let place = mirror.repository().dir().to_owned();
+        let turn =
+            self.refreshing.lock().unwrap_or_else(PoisonError::into_inner).insert(place.clone());
+        if !turn {
+            return;
+        }
+        let workshop = self.clone();
+        self.beside.spawn(async move {
+            let stopped = workshop.stopping.cancelled();
+            tokio::select! {
+                refreshed = mirror.refresh(&remote) => {
+                    if let Err(error) = refreshed {
+                        tracing::debug!(%error, mirror = %place.display(), "a mirror could not be refreshed in the background");
+                    }
+                }
+                () = stopped => {}
+            }
+            workshop.refreshing.lock().unwrap_or_else(PoisonError::into_inner).remove(&place);
+        });
     }
 
     /// The git that trusts whoever serves this address.
@@ -189,6 +242,11 @@ impl Executor for Worker {
 
     fn shut(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
+            self.0.stopping.cancel();
+            self.0.beside.close();
+            self.0.beside.wait().await;
+            self.0.pool.close().await;
+            self.0.maker.ended().await;
             let client = self.0.supervisor.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(client) = client
                 && let Err(error) = client.shutdown().await

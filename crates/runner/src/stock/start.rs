@@ -33,6 +33,8 @@ pub(crate) const HOME: &str = "home";
 pub struct Recipe {
     /// The prepared tree or the snapshot.
     pub from: Kept,
+    /// A snapshot whose home folder the environment begins with, if `from` has none.
+    pub home: Option<Kept>,
     /// The plan. Its id and the host's side of its work tree are chosen when it is made.
     pub plan: Plan,
 }
@@ -42,7 +44,8 @@ impl Recipe {
     pub fn key(&self) -> Key {
         // A plan that can't be written would not have been understood by the supervisor either.
         let plan = serde_json::to_string(&self.plan).unwrap_or_default();
-        Key::of(&[self.from.key().as_str(), &plan])
+        let home = self.home.as_ref().map_or("", |home| home.key().as_str());
+        Key::of(&[self.from.key().as_str(), home, &plan])
     }
 }
 
@@ -168,6 +171,7 @@ impl Maker {
         let began = phases.note("environment", began);
         let settle = Settle {
             from: recipe.from.clone(),
+            lent: recipe.home.clone(),
             tree: tree.clone(),
             index: index.clone(),
             home: client.home(&id),
@@ -204,6 +208,7 @@ impl Maker {
 /// What is left to do when the environment stands and before anything runs in it.
 struct Settle {
     from: Kept,
+    lent: Option<Kept>,
     tree: PathBuf,
     index: PathBuf,
     home: PathBuf,
@@ -213,9 +218,9 @@ struct Settle {
 
 impl Settle {
     fn all(&self) -> io::Result<()> {
-        let home = self.from.path().join(HOME);
-        let is_snapshot = home.is_dir();
-        if is_snapshot {
+        let is_snapshot = self.from.path().join(HOME).is_dir();
+        let from = if is_snapshot { Some(&self.from) } else { self.lent.as_ref() };
+        if let Some(home) = from.map(|from| from.path().join(HOME)) {
             fill_folder(&home, &self.home, self.by, CopyLimits::NONE)?;
             let (uid, gid) = self.owner;
             // Without root all of it is ours, as it shall be.

@@ -168,6 +168,36 @@ impl Store {
         Some(Kept { key: key.clone(), path, _held })
     }
 
+    /// Removes an entry that nobody else will ask for.
+    pub async fn forget(&self, kept: Kept) {
+        let store = self.clone();
+        let forgotten = tokio::task::spawn_blocking(move || {
+            let key = kept.key.clone();
+            drop(kept);
+            let mut state = store.state();
+            let unused = state.entries.get(&key).is_some_and(|e| Arc::strong_count(&e.kept) == 1);
+            if !unused {
+                return Ok(());
+            }
+            let trash = store.throw_away(&mut state, &key);
+            drop(state);
+            trash.and_then(|trash| remove_folder(&trash))
+        });
+        if let Ok(Err(error)) = forgotten.await {
+            tracing::warn!(%error, "what was prepared could not be removed; the next start does it");
+        }
+    }
+
+    /// The lately most used of the entries whose folder passes.
+    pub fn newest(&self, passes: impl Fn(&Path) -> bool) -> Option<Kept> {
+        let mut keys: Vec<_> =
+            self.state().entries.iter().map(|(key, entry)| (entry.used, key.clone())).collect();
+        keys.sort();
+        let folder = |key: &Key| self.0.folder.join(key.as_str());
+        let found = keys.iter().rev().find(|(_, key)| passes(&folder(key)));
+        found.and_then(|(_, key)| self.get(key))
+    }
+
     /// An entry, made now if it isn't there: `make` fills an empty folder. Answers whether it was made.
     ///
     /// # Errors
@@ -243,17 +273,21 @@ impl Store {
                 else {
                     return;
                 };
-                state.entries.remove(&oldest);
-                // Renamed while nobody can ask for it, removed while everybody can work.
-                state.serial += 1;
-                let trash = self.0.folder.join(format!("{TRASH}{}", state.serial));
-                let renamed = std::fs::rename(self.0.folder.join(oldest.as_str()), &trash);
-                renamed.map(|()| trash)
+                self.throw_away(&mut state, &oldest)
             };
             if let Err(error) = gone.and_then(|trash| remove_folder(&trash)) {
                 tracing::warn!(%error, "what was prepared could not be removed; the next start does it");
             }
         }
+    }
+
+    /// Takes an entry out: renamed while nobody can ask for it, to be removed while everybody can work.
+    fn throw_away(&self, state: &mut State, key: &Key) -> io::Result<PathBuf> {
+        state.entries.remove(key);
+        state.serial += 1;
+        let trash = self.0.folder.join(format!("{TRASH}{}", state.serial));
+        std::fs::rename(self.0.folder.join(key.as_str()), &trash)?;
+        Ok(trash)
     }
 
     fn beside(&self, kind: &str) -> PathBuf {
@@ -402,9 +436,14 @@ mod tests {
         // `held` is older than `b`, and in use.
         assert!(there("held") && !there("b") && there("c"));
         drop(held);
-        make(&store, "d").await;
+        let (d, _) = make(&store, "d").await;
         assert!(!there("held") && there("c") && there("d"));
         assert_eq!(store.size(), (2, 2 * one));
+        let other = d.clone();
+        store.forget(d).await;
+        assert!(there("d"), "somebody has it");
+        store.forget(other).await;
+        assert_eq!((there("d"), store.size()), (false, (1, one)));
     }
 
     #[test]

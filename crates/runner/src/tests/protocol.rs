@@ -46,6 +46,7 @@ pub(super) fn options(url: &str, state_dir: &std::path::Path) -> Options {
         limits: Default::default(),
         layers: Default::default(),
         environment_definition: Default::default(),
+        stock: Default::default(),
         clock: Arc::new(now),
         null_executor: true,
     }

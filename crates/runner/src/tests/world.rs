@@ -273,7 +273,14 @@ impl World {
         self.jobs()[job_id].streams.get(&key).cloned().unwrap_or_default()
     }
 
+    /// The log without the line that says how long the start took.
     pub(crate) fn log(&self, job_id: &JobId, step: &str, attempt: u32) -> String {
+        let whole = self.whole_log(job_id, step, attempt);
+        let lines = whole.split_inclusive('\n');
+        lines.filter(|line| !line.starts_with("[windlass: environment: started in ")).collect()
+    }
+
+    pub(crate) fn whole_log(&self, job_id: &JobId, step: &str, attempt: u32) -> String {
         String::from_utf8_lossy(&self.streams(job_id, step, attempt).log).into_owned()
     }
 

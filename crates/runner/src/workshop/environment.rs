@@ -14,9 +14,8 @@ use std::{
 };
 
 use tokio_util::sync::CancellationToken;
-use windlass_git::{RefName, checkout::Objects};
 use windlass_sandbox::{
-    Bind, Client, Door, EnvironmentId, Error, Exec, OperationId, Plan, State, Status,
+    Client, Demand, EnvironmentId, Error, Exec, OperationId, State, Status,
     plan::{HOME, SYSTEM_PATH},
     spool,
 };
@@ -26,20 +25,19 @@ use super::{
     doors::{self, Doors},
     repository::JobRepository,
     services::Services,
-    setup, trees,
+    stocked::{self, Prebuild, Stocked},
 };
 use crate::{
     definition::{Definition, folder_name},
     executor::Attempted,
     job::{Job, failed},
+    stock::{Made, Maker},
 };
 
 /// Where the programs of Windlass are inside.
 pub(super) const PROGRAM: &str = "/opt/windlass/bin/windlass";
-/// Where the mirror's objects are inside, read-only.
-const OBJECTS: &str = "/opt/windlass/objects";
 /// Where the host's certificate authorities are inside.
-const CERTIFICATES: &str = "/opt/windlass/certificates.pem";
+pub(super) const CERTIFICATES: &str = "/opt/windlass/certificates.pem";
 /// How long a program may take to end after it was asked to.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// The most bytes of one program's output that are kept.
@@ -57,11 +55,16 @@ pub(super) struct Environment {
     pub(super) services: Services,
     name: String,
     pub(super) doors: Doors,
-    tree: PathBuf,
+    maker: Maker,
+    folder: PathBuf,
     /// Where the work tree is on this machine.
     pub(super) host_tree: PathBuf,
     /// The index that snapshots of the work tree use.
     pub(super) index: PathBuf,
+    /// What of it was made before.
+    pub(super) prebuild: Prebuild,
+    /// Where the time of its start went, in one line.
+    pub(super) started: String,
     variables: Vec<(OsString, OsString)>,
     operations: AtomicU64,
 }
@@ -96,81 +99,48 @@ pub(super) enum Broken {
 }
 
 impl Environment {
-    /// Makes a work tree at the job's newest checkpoint and an environment around it.
+    /// Makes a work tree at the job's newest checkpoint and an environment around it, or takes one that
+    /// was started ahead.
     pub(super) async fn make(
         workshop: &Arc<Workshop>,
         job: &Arc<Job>,
         work: &JobRepository,
     ) -> Result<Self, Attempted> {
-        let name = format!("{}-{}-{}", job.job_id, job.epoch, workshop.serial());
-        let id =
-            EnvironmentId::parse(&name).map_err(|error| Attempted::GiveBack(error.to_string()))?;
-        let tree = workshop.options.state_dir.join("trees").join(&name);
-        let made = Self::make_in(workshop, job, work, id, tree.clone()).await;
-        if made.is_err() {
-            trees::remove(&tree).await;
-        }
-        made
-    }
-
-    async fn make_in(
-        workshop: &Arc<Workshop>,
-        job: &Arc<Job>,
-        work: &JobRepository,
-        id: EnvironmentId,
-        tree: PathBuf,
-    ) -> Result<Self, Attempted> {
         let name = job.repository.as_ref().map_or("work", |repository| repository.name.as_str());
         let name = folder_name(name);
-        let (host_tree, index) = (tree.join("tree"), tree.join("index"));
-        std::fs::create_dir_all(&tree).map_err(|error| {
-            Attempted::GiveBack(format!("{} can't be made: {error}", tree.display()))
-        })?;
-        let lender = check_out(job, work, &host_tree, &index).await.map_err(|error| {
-            match super::repository::of_git(error) {
-                crate::executor::Unopened::End(end) => Attempted::JobEnded(end),
-                crate::executor::Unopened::GiveBack(why) => Attempted::GiveBack(why),
-            }
-        })?;
         let platform = variables(workshop, job);
-        let definition = setup::definition(workshop, work, &host_tree, &name, &platform).await?;
-        let plan = plan(workshop, id.clone(), host_tree.clone(), (&definition.tree).into(), lender);
         let client = workshop.supervisor().await.map_err(|error| broken(workshop, &error))?;
-        let created = client.create(&plan).await.map_err(|error| broken(workshop, &error))?;
-        for row in created
-            .report
-            .layers
-            .iter()
-            .filter(|row| !row.in_force && row.demand != windlass_sandbox::Demand::Off)
-        {
+        let stocked = stocked::get(workshop, job, work, &client, &name, &platform).await?;
+        let Stocked { definition, prebuild, made, started } = stocked;
+        let unforced = made.created.report.layers.iter();
+        for row in unforced.filter(|row| !row.in_force && row.demand != Demand::Off) {
             tracing::debug!(layer = %row.layer, detail = %row.detail, "a wanted layer is not in force");
         }
-        let doors = Doors::open(workshop, job, created.doors);
-        let doors = match doors {
-            Ok(doors) => doors,
-            Err(why) => {
-                let _ = client.destroy(&id).await;
-                return Err(Attempted::GiveBack(why));
-            }
-        };
+        let Made { id, folder, tree: host_tree, index, created, .. } = made;
+        let doors = Doors::open(workshop, job, created.doors).map_err(|why| {
+            workshop.maker.end(client.clone(), id.clone(), folder.clone());
+            Attempted::GiveBack(why)
+        })?;
         let mut variables: Vec<(OsString, OsString)> =
             platform.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         for (name, value) in &definition.variables {
             set(&mut variables, name, value.as_deref());
         }
         let inside = PathBuf::from(&definition.folder);
-        let (definition, services) = (Arc::new(definition), Services::default());
         Ok(Self {
             client,
             id,
             inside,
             definition,
-            services,
+            services: Services::default(),
             name,
             doors,
-            tree,
+            maker: workshop.maker.clone(),
+            folder,
             host_tree,
             index,
+            prebuild,
+            started,
             variables,
             operations: AtomicU64::new(0),
         })
@@ -217,14 +187,11 @@ impl Environment {
         self.access().run(exec, limit, stop, output).await
     }
 
-    /// Removes the environment with everything that runs in it, and its work tree.
+    /// Stops what runs in the environment; the rest of it goes away beside whatever else is to be done.
     pub(super) async fn destroy(self) {
         self.services.stop().await;
         self.doors.close().await;
-        if let Err(error) = self.client.destroy(&self.id).await {
-            tracing::warn!(%error, environment = %self.id, "an environment could not be removed; its supervisor does it");
-        }
-        trees::remove(&self.tree).await;
+        self.maker.end(self.client, self.id, self.folder);
     }
 }
 
@@ -328,65 +295,6 @@ pub(super) fn broken(workshop: &Workshop, error: &Error) -> Attempted {
         | Error::Protocol { .. }
         | Error::Io { .. } => Attempted::GiveBack(format!("the environment failed: {error}")),
     }
-}
-
-/// Makes the work tree. Answers the objects directory that it borrows from, if it does.
-async fn check_out(
-    job: &Job,
-    work: &JobRepository,
-    tree: &Path,
-    index: &Path,
-) -> windlass_git::Result<Option<PathBuf>> {
-    let base = job.look(|state| state.spec.target.base.clone());
-    let branch = RefName::branch(&base)?;
-    // The mirror has no borrower's checkpoints; a tree at one of these stands by itself.
-    let borrows = work.tip == work.base;
-    let source = if borrows { &work.mirror } else { &work.repository };
-    let objects =
-        if borrows { Objects::Borrowed { place_inside: OBJECTS.into() } } else { Objects::Copied };
-    let options = windlass_git::checkout::Options {
-        commit: work.tip.clone(),
-        remote_branches: vec![(branch.clone(), work.base.clone())],
-        branch: Some(branch),
-        objects,
-        origin: Some(doors::origin()),
-        identity: Some(super::checkpoint::platform(job)),
-        index_copy: Some(index.to_owned()),
-    };
-    source.checkout(tree, &options).await?;
-    Ok(borrows.then(|| work.mirror.dir().join("objects")))
-}
-
-fn plan(
-    workshop: &Workshop,
-    id: EnvironmentId,
-    tree: PathBuf,
-    inside: PathBuf,
-    objects: Option<PathBuf>,
-) -> Plan {
-    let options = &workshop.options;
-    let mut plan = Plan::new(id, tree, inside);
-    plan.limits = options.limits.clone();
-    plan.layers = options.layers.clone();
-    plan.doors = doors::NAMES
-        .iter()
-        .map(|(name, port)| Door { name: (*name).to_owned(), port: *port })
-        .collect();
-    let bind = |host: &Path, inside: &str, optional: bool| Bind {
-        host: host.to_owned(),
-        inside: PathBuf::from(inside),
-        optional,
-    };
-    plan.binds = options.binds.clone();
-    plan.binds.push(bind(&options.windlass_exe, PROGRAM, false));
-    if let Some(agents) = &options.agents_dir {
-        plan.binds.push(bind(agents, windlass_agent::known::INSTALLED_UNDER, true));
-    }
-    if let Some(bundle) = &options.ca_bundle {
-        plan.binds.push(bind(bundle, CERTIFICATES, true));
-    }
-    plan.binds.extend(objects.map(|objects| bind(&objects, OBJECTS, false)));
-    plan
 }
 
 /// The variables of every program inside. None of them is secret.

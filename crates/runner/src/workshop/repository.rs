@@ -1,7 +1,10 @@
 //! A job's repository on this machine: the project's mirror brought up to date, and a bare repository
 //! that borrows from it and holds the job's checkpoints. No environment can reach either.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use windlass_git::{Address, Credential, Error, Git, Mirror, Oid, RefName, Remote, Repository};
 use windlass_run::{JobId, job::Report};
@@ -38,7 +41,7 @@ pub(super) fn dir(state_dir: &Path, job_id: &JobId) -> PathBuf {
 }
 
 /// Gets the repository with everything that earlier leases did, and reports the base commit.
-pub(super) async fn get(workshop: &Workshop, job: &Job) -> Result<JobRepository, Unopened> {
+pub(super) async fn get(workshop: &Arc<Workshop>, job: &Job) -> Result<JobRepository, Unopened> {
     let Some(wanted) = &job.repository else {
         return Err(end("repository", "The server named no repository for this job."));
     };
@@ -71,7 +74,7 @@ impl From<Error> for Trouble {
 }
 
 async fn attempt(
-    workshop: &Workshop,
+    workshop: &Arc<Workshop>,
     job: &Job,
     wanted: &wire::Repository,
     git: &Git,
@@ -82,18 +85,21 @@ async fn attempt(
     let mirror_dir = state_dir.join("mirrors").join(format!("{}.git", wanted.project_id));
     make_dirs(&mirror_dir)?;
     let mirror = Mirror::open(git, &mirror_dir).await?;
-    let advertised = mirror.refresh(&remote).await?.advertised;
     let known =
         job.look(|state| state.base_commit.clone().or_else(|| state.spec.target.commit.clone()));
     let base = match known {
         Some(commit) => Oid::parse(&commit)?,
         None => {
             let branch = job.look(|state| state.spec.target.base.clone());
-            advertised.require_branch(&branch)?.clone()
+            mirror.look(&remote).await?.require_branch(&branch)?.clone()
         }
     };
-    if !mirror.repository().contains(&base).await? {
-        mirror.repository().fetch(&remote, &[base.as_str()], false).await?;
+    if mirror.repository().contains(&base).await? {
+        // The job has what it needs; what else is new is for the next one.
+        workshop.refresh_beside(mirror.clone(), remote.clone());
+    } else {
+        mirror.refresh(&remote).await?;
+        mirror.fetch_commit(&remote, &base).await?;
     }
     let dir = dir(state_dir, &job.job_id);
     make_dirs(&dir)?;

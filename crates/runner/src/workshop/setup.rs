@@ -29,6 +29,7 @@ use super::{
     environment::{Broken, Environment, Ran, broken},
     place::Attempt,
     services::{self, Unready},
+    stocked::{self, Prebuild},
 };
 use crate::{executor::Attempted, held::Writer, job::failed};
 
@@ -48,6 +49,7 @@ pub(super) async fn get_ready(
 ) -> Result<(), Attempted> {
     environment.services.attach(&attempt.log);
     let definition = environment.definition.clone();
+    say(&attempt.log, &format!("environment: {}", environment.started))?;
     for finding in definition.findings.all() {
         say(&attempt.log, &format!("environment: {finding}"))?;
     }
@@ -63,13 +65,26 @@ pub(super) async fn get_ready(
     };
     let (mut before, mut last) = (Vec::new(), Vec::new());
     let lifecycle = definition.devcontainer.as_ref().map(|resolved| &resolved.lifecycle);
+    let is_done = environment.prebuild == Prebuild::Done;
     if let Some(plan) = lifecycle {
-        setup.stages(&plan.prebuild).await?;
+        if !is_done {
+            setup.stages(&plan.prebuild).await?;
+        }
         before.extend(plan.claim.iter().chain(&plan.start).cloned());
         last.extend(plan.attach.iter().cloned());
     }
     for level in definition.automation.prebuild() {
-        setup.level(&level).await?;
+        if !is_done {
+            setup.level(&level).await?;
+        }
+    }
+    // A service that a task of the prebuild needs would write while it is copied.
+    if environment.services.is_any() {
+        if matches!(environment.prebuild, Prebuild::Keep { .. }) {
+            say(&attempt.log, "environment: no snapshot is kept: a service runs in its prebuild")?;
+        }
+    } else if let Some(kept) = stocked::keep(workshop, environment).await {
+        say(&attempt.log, &format!("environment: {kept}"))?;
     }
     setup.stages(&before).await?;
     for level in definition.automation.start() {

@@ -1,0 +1,322 @@
+//! Which environment a job gets: one from the pool, a copy of a snapshot, a copy of a prepared tree, or a
+//! work tree of its own, in this order. And the snapshot that is kept of the first one whose prebuild was
+//! done here.
+//!
+//! Only a job that stands at the commit it began with shares anything: whatever a step has done is its
+//! own. A snapshot is taken before the first step, when no secret of a job was ever inside.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
+
+use windlass_git::{
+    RefName,
+    checkout::Objects,
+    restat::{Against, restat},
+};
+use windlass_sandbox::{Bind, Client, CopyLimits, Door, EnvironmentId, Plan, copy_folder};
+
+use super::{
+    Workshop, doors,
+    environment::{CERTIFICATES, Environment, PROGRAM, broken},
+    repository::{JobRepository, of_git},
+    setup,
+};
+use crate::{
+    definition::Definition,
+    executor::{Attempted, Unopened},
+    job::Job,
+    stock::{HOME, INDEX, Kept, Key, Made, Phases, Recipe, StartError, TREE},
+};
+
+/// Where the mirror's objects are inside, read-only.
+const OBJECTS: &str = "/opt/windlass/objects";
+/// The most that a snapshot may hold.
+const SNAPSHOT: CopyLimits = CopyLimits { bytes: 8 << 30, entries: 1_000_000 };
+/// The file in a snapshot that names its family: what it can lend its home folder to.
+const FAMILY: &str = "family";
+
+/// An environment for a job, and what is known of it.
+pub(super) struct Stocked {
+    pub(super) definition: Arc<Definition>,
+    pub(super) prebuild: Prebuild,
+    pub(super) made: Made,
+    /// Where the time went, in one line.
+    pub(super) started: String,
+}
+
+/// What of the set-up is done already.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Prebuild {
+    /// All that can be done before a job is known: the environment is that of a snapshot.
+    Done,
+    /// Nothing; when it is done it is worth keeping, under this key.
+    Keep { key: Key, family: Key },
+    /// Nothing, and it can't be kept: there is nothing to do, or the work tree is not that of a commit.
+    Plain,
+}
+
+/// Gets an environment for a job.
+pub(super) async fn get(
+    workshop: &Arc<Workshop>,
+    job: &Arc<Job>,
+    work: &JobRepository,
+    client: &Client,
+    name: &str,
+    platform: &BTreeMap<String, String>,
+) -> Result<Stocked, Attempted> {
+    let mut phases = Phases::default();
+    let began = Instant::now();
+    let (prepared, checked_out) = prepared(workshop, job, work).await?;
+    let began = phases.note(if checked_out { "check-out" } else { "prepared tree" }, began);
+    let tree = prepared.path().join(TREE);
+    let definition = setup::definition(workshop, work, &tree, name, platform).await?;
+    let began = phases.note("definition", began);
+    let plan = plan(workshop, work, &definition);
+    let (recipe, prebuild) = choose(workshop, job, prepared, &definition, plan, work);
+    let ahead = if work.tip == work.base { claim(workshop, client, &recipe).await } else { None };
+    let (made, how) = match ahead {
+        Some(made) => {
+            phases.note("claim", began);
+            (made, "from the pool")
+        }
+        None => {
+            let beginning = format!("{}-{}", job.job_id, job.epoch);
+            let made = workshop.maker.make(client, &recipe, &beginning).await;
+            let made = made.map_err(|error| unmade(workshop, error))?;
+            phases.0.extend(made.phases.0.iter().copied());
+            (made, "not from the pool")
+        }
+    };
+    if work.tip == work.base {
+        workshop.pool.refill(client, Instant::now());
+    } else {
+        // What steps have done is this job's alone.
+        workshop.store.forget(recipe.from).await;
+    }
+    let snapshot = match &prebuild {
+        Prebuild::Done => ", with its prebuild",
+        Prebuild::Keep { .. } | Prebuild::Plain => "",
+    };
+    let total = phases.total().as_secs_f64() * 1000.0;
+    let started = format!("started in {total:.1} ms, {how}{snapshot} ({phases})");
+    Ok(Stocked { definition: Arc::new(definition), prebuild, made, started })
+}
+
+/// An environment of the pool that still stands.
+async fn claim(workshop: &Workshop, client: &Client, recipe: &Recipe) -> Option<Made> {
+    while let Some(made) = workshop.pool.claim(recipe, Instant::now()) {
+        if made.client.adopt(&made.id).await.is_ok() {
+            return Some(made);
+        }
+        workshop.maker.end(client.clone(), made.id, made.folder);
+    }
+    None
+}
+
+fn unmade(workshop: &Workshop, error: StartError) -> Attempted {
+    match error {
+        StartError::Environment(error) => broken(workshop, &error),
+        StartError::Disk { .. } => {
+            Attempted::GiveBack(format!("the environment can't be made: {error}"))
+        }
+    }
+}
+
+/// What can go wrong while a tree is prepared.
+enum Unprepared {
+    Git(windlass_git::Error),
+    Disk(io::Error),
+}
+
+impl From<io::Error> for Unprepared {
+    fn from(error: io::Error) -> Self {
+        Self::Disk(error)
+    }
+}
+
+/// The prepared tree of the job's commit, checked out now if it isn't there. Answers whether it was.
+async fn prepared(
+    workshop: &Workshop,
+    job: &Job,
+    work: &JobRepository,
+) -> Result<(Kept, bool), Attempted> {
+    let options = check_out(job, work).map_err(of)?;
+    let is_base = work.tip == work.base;
+    let of_job = if is_base { String::new() } else { job.job_id.to_string() };
+    let mirror = work.mirror.dir().to_string_lossy().into_owned();
+    let branch = job.look(|state| state.spec.target.base.clone());
+    let key = Key::of(&[
+        "tree 1",
+        &mirror,
+        &of_job,
+        work.tip.as_str(),
+        work.base.as_str(),
+        &branch,
+        options.origin.as_deref().unwrap_or(""),
+    ]);
+    // The mirror has no borrower's checkpoints; a tree at one of these stands by itself.
+    let source = if is_base { &work.mirror } else { &work.repository };
+    let made = workshop.store.get_or_make(&key, |folder| async move {
+        let mut options = options;
+        options.index_copy = Some(folder.join(INDEX));
+        source.checkout(&folder.join(TREE), &options).await.map_err(Unprepared::Git)
+    });
+    made.await.map_err(|error| match error {
+        Unprepared::Git(error) => of(error),
+        Unprepared::Disk(error) => {
+            Attempted::GiveBack(format!("the work tree can't be prepared: {error}"))
+        }
+    })
+}
+
+fn of(error: windlass_git::Error) -> Attempted {
+    match of_git(error) {
+        Unopened::End(end) => Attempted::JobEnded(end),
+        Unopened::GiveBack(why) => Attempted::GiveBack(why),
+    }
+}
+
+fn check_out(
+    job: &Job,
+    work: &JobRepository,
+) -> windlass_git::Result<windlass_git::checkout::Options> {
+    let base = job.look(|state| state.spec.target.base.clone());
+    let branch = RefName::branch(&base)?;
+    let objects = if work.tip == work.base {
+        Objects::Borrowed { place_inside: OBJECTS.into() }
+    } else {
+        Objects::Copied
+    };
+    Ok(windlass_git::checkout::Options {
+        commit: work.tip.clone(),
+        remote_branches: vec![(branch.clone(), work.base.clone())],
+        branch: Some(branch),
+        objects,
+        origin: Some(doors::origin()),
+        identity: Some(super::checkpoint::platform(job)),
+        index_copy: None,
+    })
+}
+
+/// What the environment is made from: a snapshot if there is one, else the prepared tree, with the home
+/// folder of the newest snapshot of the same family.
+fn choose(
+    workshop: &Workshop,
+    job: &Job,
+    prepared: Kept,
+    definition: &Definition,
+    plan: Plan,
+    work: &JobRepository,
+) -> (Recipe, Prebuild) {
+    let plain = |from: Kept| Recipe { from, home: None, plan: plan.clone() };
+    if work.tip != work.base || !has_prebuild(definition) {
+        return (plain(prepared), Prebuild::Plain);
+    }
+    let (key, family) = keys(job, &prepared, definition, &plan, work);
+    if let Some(snapshot) = workshop.store.get(&key) {
+        return (plain(snapshot), Prebuild::Done);
+    }
+    let wanted = family.as_str().as_bytes().to_vec();
+    let is_kin = |folder: &Path| std::fs::read(folder.join(FAMILY)).is_ok_and(|it| it == wanted);
+    let home = workshop.store.newest(is_kin);
+    (Recipe { from: prepared, home, plan }, Prebuild::Keep { key, family })
+}
+
+fn has_prebuild(definition: &Definition) -> bool {
+    let stages = definition.devcontainer.as_ref().map(|resolved| &resolved.lifecycle.prebuild);
+    stages.is_some_and(|stages| !stages.is_empty()) || !definition.automation.prebuild().is_empty()
+}
+
+/// Everything that the outcome of a prebuild depends on, and the part of it that two commits may share.
+fn keys(
+    job: &Job,
+    prepared: &Kept,
+    definition: &Definition,
+    plan: &Plan,
+    work: &JobRepository,
+) -> (Key, Key) {
+    let text = |value: serde_json::Result<String>| value.unwrap_or_default();
+    let (mut hosts, branch) =
+        job.look(|state| (state.spec.network.clone(), state.spec.target.base.clone()));
+    hosts.sort();
+    let definition = text(serde_json::to_string(definition));
+    let (plan, hosts) = (text(serde_json::to_string(plan)), hosts.join("\n"));
+    let mirror = work.mirror.dir().to_string_lossy().into_owned();
+    let key = Key::of(&["snapshot 1", prepared.key().as_str(), &definition, &plan, &hosts]);
+    let family = Key::of(&["family 1", &mirror, &branch, &definition, &plan, &hosts]);
+    (key, family)
+}
+
+/// Keeps a copy of the environment as it is after its prebuild and before anything of the job. Answers
+/// what to say of it.
+pub(super) async fn keep(workshop: &Workshop, environment: &Environment) -> Option<String> {
+    let Prebuild::Keep { key, family } = &environment.prebuild else { return None };
+    let (home, tree) = (environment.client.home(&environment.id), environment.host_tree.clone());
+    let (index, by) = (environment.index.clone(), workshop.store.copies_by());
+    let family = family.clone();
+    let began = Instant::now();
+    let kept = workshop.store.get_or_make(key, |folder| async move {
+        let copy = move || copy_all(&folder, &tree, &home, &index, by, &family);
+        tokio::task::spawn_blocking(copy).await.map_err(io::Error::other).flatten()
+    });
+    Some(match kept.await {
+        Ok(_) => {
+            format!("a snapshot is kept for the next start ({} ms)", began.elapsed().as_millis())
+        }
+        Err(error) => format!("no snapshot is kept: {error}"),
+    })
+}
+
+fn copy_all(
+    folder: &Path,
+    tree: &Path,
+    home: &Path,
+    index: &Path,
+    by: windlass_sandbox::CopyBy,
+    family: &Key,
+) -> io::Result<()> {
+    let copied = copy_folder(tree, &folder.join(TREE), by, SNAPSHOT)?;
+    let left = CopyLimits {
+        bytes: SNAPSHOT.bytes - copied.bytes,
+        entries: SNAPSHOT.entries - copied.entries,
+    };
+    copy_folder(home, &folder.join(HOME), by, left)?;
+    // What the prebuild changed must be looked at again, whatever times it gave its files.
+    restat(index, &folder.join(INDEX), tree, Against::Same).map_err(io::Error::other)?;
+    std::fs::write(folder.join(FAMILY), family.as_str())
+}
+
+/// The plan of every environment with this definition: its id and work tree are chosen when it is made.
+fn plan(workshop: &Workshop, work: &JobRepository, definition: &Definition) -> Plan {
+    let options = &workshop.options;
+    let id = EnvironmentId::parse("recipe").expect("it is a name");
+    let mut plan = Plan::new(id, PathBuf::from("/"), PathBuf::from(&definition.tree));
+    plan.limits = options.limits.clone();
+    plan.layers = options.layers.clone();
+    plan.doors = doors::NAMES
+        .iter()
+        .map(|(name, port)| Door { name: (*name).to_owned(), port: *port })
+        .collect();
+    let bind = |host: &Path, inside: &str, optional: bool| Bind {
+        host: host.to_owned(),
+        inside: PathBuf::from(inside),
+        optional,
+    };
+    plan.binds = options.binds.clone();
+    plan.binds.push(bind(&options.windlass_exe, PROGRAM, false));
+    if let Some(agents) = &options.agents_dir {
+        plan.binds.push(bind(agents, windlass_agent::known::INSTALLED_UNDER, true));
+    }
+    if let Some(bundle) = &options.ca_bundle {
+        plan.binds.push(bind(bundle, CERTIFICATES, true));
+    }
+    if work.tip == work.base {
+        plan.binds.push(bind(&work.mirror.dir().join("objects"), OBJECTS, false));
+    }
+    plan
+}
