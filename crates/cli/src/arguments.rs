@@ -162,6 +162,12 @@ pub(crate) struct RunnerOptions {
         value_name = "HOW"
     )]
     pub(crate) environment_definition: EnvironmentDefinition,
+    /// Disk space for prepared work trees and snapshots, in MiB. The least lately used go first.
+    #[arg(long, default_value_t = 20 * 1024, env = "WINDLASS_PREPARED_MIB", value_name = "MIB")]
+    pub(crate) prepared_mib: u64,
+    /// At most so many environments are started ahead of demand; 0 starts none ahead.
+    #[arg(long, default_value_t = 4, env = "WINDLASS_AHEAD", value_name = "N")]
+    pub(crate) ahead: usize,
 }
 
 /// How a repository's definition of its environment is taken.
@@ -209,6 +215,8 @@ impl RunnerOptions {
         if let Some(how) = self.environment_definition.to_possible_value() {
             all.extend(["--environment-definition".into(), how.get_name().into()]);
         }
+        all.extend(["--prepared-mib".into(), self.prepared_mib.to_string().into()]);
+        all.extend(["--ahead".into(), self.ahead.to_string().into()]);
         all
     }
 }
@@ -460,6 +468,18 @@ pub(crate) enum Project {
     },
     /// Find out how ready one is for agents: build it, test it, say what is missing.
     Check(Check),
+    /// Prepare its environment now, so that the next task on the branch finds it prepared. It is a run
+    /// without a change: the runner that does it keeps a snapshot. Task and prebuild need the same hosts.
+    Prebuild {
+        /// Its name or id.
+        project: String,
+        /// The branch [default: the project's].
+        #[arg(long, value_name = "BRANCH")]
+        base: Option<String>,
+        /// A host that the environment may reach, as HOST:PORT or *.SUFFIX:PORT; repeatable.
+        #[arg(long = "allow", value_name = "HOST:PORT")]
+        allow: Vec<String>,
+    },
     /// Remove one. Its runs stay; its local pull requests go.
     Remove {
         /// Its name or id.

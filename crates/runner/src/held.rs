@@ -339,6 +339,11 @@ impl Writer {
         written
     }
 
+    /// Lets the last lines begin here: what was written before is not what a reason is about.
+    pub(crate) fn begin_lines(&self) {
+        self.stream.begin_lines();
+    }
+
     /// The last lines of a log, redacted.
     pub(crate) fn last_lines(&self, lines: usize) -> String {
         self.stream.last_lines(lines)

@@ -149,7 +149,9 @@ impl Runner {
             None => {
                 let certificate = kept_certificate(&options.state_dir, pin.as_ref())
                     .map_err(state("keep the server's certificate in"))?;
-                Arc::new(Worker(Arc::new(Workshop::open(options.clone(), certificate).await?)))
+                let workshop = Arc::new(Workshop::open(options.clone(), certificate).await?);
+                workshop.tend_pool();
+                Arc::new(Worker(workshop))
             }
         };
         sweep(&options.state_dir, &left);

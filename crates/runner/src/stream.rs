@@ -181,6 +181,13 @@ impl Stream {
         }
     }
 
+    /// Lets the last lines begin here.
+    pub(crate) fn begin_lines(&self) {
+        if let Kind::Log { tail, .. } = &mut self.lock().kind {
+            tail.clear();
+        }
+    }
+
     /// The last lines of a log, for a reason; at most `lines`.
     pub(crate) fn last_lines(&self, lines: usize) -> String {
         let inner = self.lock();
@@ -396,6 +403,8 @@ mod tests {
         stream.has(1_000);
         assert!(!stream.is_behind());
         assert_eq!(stream.last_lines(5), "the key is [redacted:key], again");
+        stream.begin_lines();
+        assert_eq!(stream.last_lines(5), "");
     }
 
     #[test]

@@ -6,5 +6,6 @@
 mod environment;
 mod protocol;
 mod secrets;
+mod stock;
 mod whole;
 mod world;

@@ -56,6 +56,9 @@ use self::place::Place;
 /// The ports of the doors inside.
 pub(crate) const PORTS: [u16; 3] = [doors::NAMES[0].1, doors::NAMES[1].1, doors::NAMES[2].1];
 
+/// How often the pool is looked after when nothing starts.
+const TEND: std::time::Duration = std::time::Duration::from_secs(60);
+
 /// Makes places to work in.
 pub(crate) struct Workshop {
     options: Options,
@@ -172,6 +175,25 @@ impl Workshop {
         *self.supervisor.lock().unwrap_or_else(PoisonError::into_inner) = None;
         // With it went every environment.
         self.pool.clear();
+    }
+
+    /// Takes down what nobody asks for any more, from time to time.
+    pub(crate) fn tend_pool(self: &Arc<Self>) {
+        let workshop = self.clone();
+        self.beside.spawn(async move {
+            let mut turns = tokio::time::interval(TEND);
+            loop {
+                tokio::select! {
+                    _ = turns.tick() => {}
+                    () = workshop.stopping.cancelled() => return,
+                }
+                let client =
+                    workshop.supervisor.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                if let Some(client) = client {
+                    workshop.pool.refill(&client, std::time::Instant::now());
+                }
+            }
+        });
     }
 
     /// Brings a mirror up to date beside whatever else is to be done, unless that is being done.

@@ -69,6 +69,7 @@ pub(crate) async fn run(outer: &Settings, demo: Demo) -> Result<Exit> {
         runner: Some(RunnerOptions {
             replays: Some(replays),
             capacity: 3,
+            prepared_mib: 1024,
             ..RunnerOptions::default()
         }),
         agents_dir: Some(outer.data_dir.join("agents")),

@@ -3,11 +3,18 @@
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use anyhow::{Context as _, Result, bail};
+use windlass_run::{
+    Duration, StepId,
+    spec::{Action, Retry, Step},
+};
 use windlass_wire::api::{
     Page,
     project::{NewProject, Project, Source},
     readiness::Readiness,
+    run::{NewRun, StartedRun},
 };
+
+use super::follow;
 
 use crate::{
     arguments,
@@ -16,6 +23,9 @@ use crate::{
     settings::{Settings, read_secret},
     terminal,
 };
+
+/// How long a prebuild may take.
+const PREBUILD: Duration = Duration::from_secs(3600);
 
 pub(crate) async fn run(settings: &Settings, verb: arguments::Project) -> Result<Exit> {
     let verb = match verb {
@@ -73,6 +83,9 @@ pub(crate) async fn run(settings: &Settings, verb: arguments::Project) -> Result
                 super::check::print_scores(&readiness.items);
             }
         }
+        arguments::Project::Prebuild { project, base, allow } => {
+            return prebuild(settings, &client, project, base, allow).await;
+        }
         arguments::Project::Remove { project, yes } => {
             if !yes && !confirmed(&format!("Remove {project} and its local pull requests?"))? {
                 bail!("nothing was removed: say --yes, or answer y");
@@ -81,6 +94,37 @@ pub(crate) async fn run(settings: &Settings, verb: arguments::Project) -> Result
         }
     }
     Ok(Exit::Success)
+}
+
+/// Starts a run that does nothing but have its environment made, and follows it to its end.
+async fn prebuild(
+    settings: &Settings,
+    client: &Client,
+    project: String,
+    base: Option<String>,
+    network: Vec<String>,
+) -> Result<Exit> {
+    let step = Step {
+        id: StepId::parse("prebuild").context("a step's name")?,
+        action: Action::Run { command: "true".to_owned() },
+        timeout: PREBUILD,
+        retry: Retry::default(),
+        continue_on_error: false,
+    };
+    let new = NewRun {
+        project,
+        task: None,
+        steps: vec![step],
+        title: Some("Prebuild".to_owned()),
+        base,
+        agent: None,
+        limits: None,
+        network,
+        pull_request: false,
+    };
+    let started: StartedRun = client.post("/api/v1/runs", &new).await?;
+    let job_id = started.job_ids.first().context("the run has no job")?;
+    follow::to_the_end(settings, client, job_id.as_str()).await
 }
 
 /// What a person typed, as a source.

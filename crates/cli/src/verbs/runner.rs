@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use anyhow::{Context as _, Result};
 use windlass_policy::network::LayerText;
 use windlass_run::Time;
-use windlass_runner::{Options, Provider, Providers, Secret};
+use windlass_runner::{Options, Provider, Providers, Secret, stock::PoolLimits};
 use windlass_sandbox::{Limits, toolchains};
 use windlass_wire::api::Page;
 
@@ -121,6 +121,7 @@ fn options(settings: &Settings, verb: &arguments::Runner) -> Result<Options> {
         limits: limits(&verb.options),
         layers: windlass_sandbox::Layers::default(),
         environment_definition: verb.options.environment_definition.strictness(),
+        stock: stock(&verb.options),
         clock: Arc::new(now),
         null_executor: verb.null_executor,
     })
@@ -138,6 +139,12 @@ fn providers() -> Providers {
         openai: provider("OPENAI_API_KEY", "OPENAI_BASE_URL"),
         gemini: provider("GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL"),
     }
+}
+
+/// What is kept ready.
+fn stock(options: &RunnerOptions) -> windlass_runner::stock::Options {
+    let pool = PoolLimits { max: options.ahead, ..PoolLimits::default() };
+    windlass_runner::stock::Options { bytes: options.prepared_mib << 20, pool }
 }
 
 fn network(options: &RunnerOptions) -> LayerText {

@@ -284,3 +284,21 @@ fn a_definition_can_be_checked_without_a_server() {
     assert_eq!(refused.json()["findings"][0]["severity"], "refuse", "{refused}");
     world.run(&["environment", "check", "nowhere"]).says(1, &["nowhere"]);
 }
+
+#[test]
+fn a_prebuild_by_hand_is_what_the_next_task_begins_with() {
+    let world = World::new();
+    let definition = r#"{ "onCreateCommand": "echo made >> ~/made" }"#;
+    let repository = world.repository("api", &[(".devcontainer.json", definition)]);
+    let _up = world.up(&["--ahead", "0"]);
+    world.json(&["project", "add", repository.to_str().expect("UTF-8")]);
+    let log = || {
+        let job = world.run(&["--json", "project", "prebuild", "api"]).json();
+        assert_eq!(job["end"]["outcome"], "succeeded", "{job}");
+        world.run(&["logs", job["id"].as_str().expect("an id")]).out
+    };
+    says(&log(), &["not from the pool (", "onCreateCommand", "a snapshot is kept"]);
+    let second = log();
+    says(&second, &["not from the pool, with its prebuild ("]);
+    assert!(!second.contains("onCreateCommand"), "{second}");
+}

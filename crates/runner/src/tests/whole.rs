@@ -72,6 +72,20 @@ impl Stage {
         &self.world
     }
 
+    /// The runner's folder.
+    pub(super) fn state(&self) -> PathBuf {
+        self.dir.path().join("runner")
+    }
+
+    /// Changes a file of the repository.
+    pub(super) fn commit(&self, path: &str, text: &str) {
+        let seed = self.dir.path().join("seed");
+        std::fs::write(seed.join(path), text).expect("written");
+        git(&seed, &["add", "."]);
+        git(&seed, &["commit", "-q", "-m", "A change"]);
+        git(&seed, &["push", "-q", "../origin.git", "main"]);
+    }
+
     /// Adds a symbolic link to the repository.
     pub(super) fn commit_link(&self, path: &str, target: &str) {
         let seed = self.dir.path().join("seed");
@@ -81,7 +95,7 @@ impl Stage {
         git(&seed, &["push", "-q", "../origin.git", "main"]);
     }
 
-    fn options(&self) -> Options {
+    pub(super) fn options(&self) -> Options {
         whole_options(self.dir.path(), self.world.url())
     }
 
@@ -120,7 +134,7 @@ impl Stage {
     }
 
     /// No environment, work tree, job repository or lease is left, and no supervisor.
-    fn nothing_is_left(&self) {
+    pub(super) fn nothing_is_left(&self) {
         let state = self.dir.path().join("runner");
         for folder in ["trees", "repositories", "leases", "environments/environments"] {
             let left: Vec<_> =

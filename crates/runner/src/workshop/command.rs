@@ -31,6 +31,7 @@ pub(super) async fn run(
         .exec(attempt.step_id.as_str(), Environment::shell(command))
         .map_err(|error| broken(&workshop, &error))?;
     let log = attempt.log.clone();
+    log.begin_lines();
     let ran = match given.enter(environment, &mut exec).await {
         Ok(()) => {
             let output = |bytes: &[u8]| log.append(bytes);

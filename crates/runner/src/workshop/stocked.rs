@@ -13,6 +13,7 @@ use std::{
     time::Instant,
 };
 
+use windlass_devcontainer::configuration::Hook;
 use windlass_git::{
     RefName,
     checkout::Objects,
@@ -223,13 +224,21 @@ fn choose(
     }
     let wanted = family.as_str().as_bytes().to_vec();
     let is_kin = |folder: &Path| std::fs::read(folder.join(FAMILY)).is_ok_and(|it| it == wanted);
-    let home = workshop.store.newest(is_kin);
+    let home = if can_go_on(definition) { workshop.store.newest(is_kin) } else { None };
     (Recipe { from: prepared, home, plan }, Prebuild::Keep { key, family })
 }
 
 fn has_prebuild(definition: &Definition) -> bool {
     let stages = definition.devcontainer.as_ref().map(|resolved| &resolved.lifecycle.prebuild);
     stages.is_some_and(|stages| !stages.is_empty()) || !definition.automation.prebuild().is_empty()
+}
+
+/// Whether a prebuild may begin with the home folder of another one. `updateContentCommand` is there to be
+/// run again on what an earlier run has made; nothing else of a prebuild has to bear that.
+fn can_go_on(definition: &Definition) -> bool {
+    let stages = definition.devcontainer.as_ref().map(|resolved| &resolved.lifecycle.prebuild);
+    definition.automation.prebuild().is_empty()
+        && stages.is_some_and(|stages| stages.iter().all(|s| s.hook == Hook::UpdateContent))
 }
 
 /// Everything that the outcome of a prebuild depends on, and the part of it that two commits may share.

@@ -1,0 +1,214 @@
+//! What is kept ready, seen by jobs: prepared trees that no agent can spoil, snapshots of what set-up
+//! made, environments that were started ahead.
+
+use std::{path::Path, time::Duration};
+
+use windlass_run::{JobId, StepId, job::Outcome};
+use windlass_wire::runner as wire;
+
+use super::{whole::Stage, world::run_step};
+use crate::Runner;
+
+/// Runs a job of these commands, one step each, and answers the whole logs.
+async fn job(stage: &Stage, commands: &[&str]) -> (JobId, Vec<String>) {
+    let names: Vec<String> = (0..commands.len()).map(|n| format!("s{n}")).collect();
+    let steps = names.iter().zip(commands).map(|(name, command)| run_step(name, command)).collect();
+    let job_id = stage.world().add(steps);
+    let end = stage.world().ended(&job_id).await;
+    let logs = names.iter().map(|name| stage.world().whole_log(&job_id, name, 1)).collect();
+    assert_eq!(end.outcome, Outcome::Succeeded, "{} {logs:?}", end.reason);
+    (job_id, logs)
+}
+
+fn without_pool(stage: &Stage) -> crate::Options {
+    let mut options = stage.options();
+    options.stock.pool.max = 0;
+    options
+}
+
+async fn stop(stage: &Stage, runner: Runner) {
+    runner.stop(Duration::from_secs(30)).await;
+    stage.nothing_is_left();
+}
+
+/// Everything that is kept ready, as one text to look in.
+fn kept(stage: &Stage) -> Vec<u8> {
+    fn read(folder: &Path, into: &mut Vec<u8>) {
+        for entry in std::fs::read_dir(folder).expect("readable").flatten() {
+            let kind = entry.file_type().expect("it has one");
+            into.extend_from_slice(entry.file_name().as_encoded_bytes());
+            into.push(b'\n');
+            if kind.is_dir() {
+                read(&entry.path(), into);
+            } else if kind.is_file() {
+                into.extend(std::fs::read(entry.path()).expect("readable"));
+            }
+        }
+    }
+    let mut all = Vec::new();
+    read(&stage.state().join("prepared"), &mut all);
+    all
+}
+
+fn has(all: &[u8], what: &str) -> bool {
+    all.windows(what.len()).any(|part| part == what.as_bytes())
+}
+
+#[tokio::test]
+async fn nothing_that_a_step_does_reaches_the_prepared_tree_or_the_mirror() {
+    let stage = Stage::new().await;
+    let runner = Runner::start(without_pool(&stage)).await.expect("a runner");
+    let attack = "
+        echo spoiled > sum.sh
+        find . -type f ! -path './.git/objects/*' -exec sh -c 'echo spoiled >> \"$1\"' _ {} \\; || true
+        chmod -R a+rwx . || true
+        rm -rf .git/refs; echo '[core] fsmonitor = touch /tmp/ran' > .git/config
+        for file in $(find /opt/windlass/objects -type f); do
+            echo spoiled >> $file && exit 7
+            ln $file ./linked && exit 8
+            chmod u+w $file && exit 9
+        done 2> /dev/null
+        touch /opt/windlass/objects/new 2> /dev/null && exit 10
+        mount --bind . /opt/windlass/objects 2> /dev/null && exit 11
+        true";
+    let before = ["echo x >> AGENTS.md; echo new > new", attack];
+    job(&stage, &before).await;
+    let look = "git status --porcelain; git log --format=%s; sh sum.sh 2 3; cat AGENTS.md; git fsck --no-dangling; git config core.fsmonitor || echo none";
+    let (_, logs) = job(&stage, &[look]).await;
+    let lines: Vec<&str> = logs[0].lines().filter(|line| !line.starts_with("[windlass:")).collect();
+    assert_eq!(lines, ["A sum", "-1", "Add, never subtract.", "none"], "{}", logs[0]);
+    assert!(logs[0].contains("not from the pool (prepared tree "), "{}", logs[0]);
+    assert!(!has(&kept(&stage), "spoiled"));
+    stop(&stage, runner).await;
+}
+
+#[tokio::test]
+async fn an_environment_that_was_started_ahead_is_claimed_and_is_as_good_as_a_new_one() {
+    let stage = Stage::new().await;
+    let runner = Runner::start(stage.options()).await.expect("a runner");
+    let work = ["git status --porcelain; sh sum.sh 2 3; echo 6 > six; pwd; ls ~", "cat six"];
+    let clean = |log: &str| -> Vec<String> {
+        log.lines().filter(|line| !line.starts_with("[windlass:")).map(str::to_owned).collect()
+    };
+    let (_, first) = job(&stage, &work).await;
+    assert!(first[0].contains(" ms, not from the pool (check-out "), "{}", first[0]);
+    // The pool is filled beside the work; which start is the first to find it is not ours to say.
+    let mut claimed = 0;
+    for _ in 0..20 {
+        let (job_id, logs) = job(&stage, &work).await;
+        assert_eq!(clean(&logs[0]), ["-1", "/workspace/sums"]);
+        assert_eq!(clean(&logs[1]), ["6"]);
+        // The snapshot of a step sees what changed, and only that.
+        let patch = stage.world().upload(&job_id, "diffs/s0").expect("a patch");
+        let patch = String::from_utf8_lossy(&patch).into_owned();
+        assert_eq!(patch.matches("diff --git").count(), 1, "{patch}");
+        if logs[0].contains(" ms, from the pool (") {
+            claimed += 1;
+            if claimed == 2 {
+                break;
+            }
+        }
+    }
+    assert_eq!(claimed, 2);
+    stop(&stage, runner).await;
+}
+
+#[tokio::test]
+async fn a_prebuild_is_done_once_and_kept_without_any_secret() {
+    let definition = r#"{ "onCreateCommand": "echo made >> built && echo made >> ~/cache && ln -s /etc/hostname ~/link",
+        "updateContentCommand": "echo changed > sum.sh", "postCreateCommand": "echo claimed >> ~/cache" }"#;
+    let stage = Stage::with(&[(".devcontainer.json", definition), (".gitignore", "built\n")]).await;
+    let secret = wire::Secret {
+        name: "TOKEN".to_owned(),
+        value: "hunter2hunter2".to_owned(),
+        is_secret: true,
+        file: None,
+        steps: vec![StepId::parse("s0").expect("a name")],
+    };
+    stage.world().give(vec![vec![secret]]);
+    let runner = Runner::start(without_pool(&stage)).await.expect("a runner");
+    let look = "cat built ~/cache; readlink ~/link; git status --porcelain; echo $TOKEN >> ~/cache; echo $TOKEN > t";
+    let seen = ["made", "made", "claimed", "/etc/hostname", " M sum.sh"];
+    let lines = |log: &str| -> Vec<String> {
+        log.lines().filter(|line| !line.starts_with("[windlass:")).map(str::to_owned).collect()
+    };
+    let (job_id, first) = job(&stage, &[look]).await;
+    assert_eq!(lines(&first[0]), seen, "{}", first[0]);
+    assert!(first[0].contains("[windlass: environment: onCreateCommand"), "{}", first[0]);
+    assert!(first[0].contains("a snapshot is kept for the next start"), "{}", first[0]);
+    let patch_of = |job_id: &JobId| {
+        let patch = stage.world().upload(job_id, "diffs/s0").expect("a patch");
+        String::from_utf8_lossy(&patch).into_owned()
+    };
+    let patch = patch_of(&job_id);
+    assert!(patch.contains("+changed"), "{patch}");
+    let all = kept(&stage);
+    assert!(has(&all, "built") && has(&all, "made") && !has(&all, "hunter2"));
+    let (job_id, second) = job(&stage, &[look]).await;
+    assert_eq!(lines(&second[0]), seen, "{}", second[0]);
+    assert!(second[0].contains("not from the pool, with its prebuild ("), "{}", second[0]);
+    assert!(!second[0].contains("onCreateCommand"), "{}", second[0]);
+    // What the prebuild changed in the tree is part of the work, also when it was done before.
+    assert_eq!(patch_of(&job_id), patch);
+    // Another commit does its own prebuild, on nothing of the last one: not every command bears that.
+    stage.commit("sum.sh", "echo other\n");
+    let (_, third) = job(&stage, &["cat built ~/cache"]).await;
+    assert_eq!(lines(&third[0]), ["made", "made", "claimed"], "{}", third[0]);
+    assert!(!has(&kept(&stage), "hunter2"));
+    stop(&stage, runner).await;
+}
+
+#[tokio::test]
+async fn content_is_updated_on_the_home_folder_of_the_last_prebuild_of_the_branch() {
+    let definition = r#"{ "updateContentCommand": "echo made >> ~/cache" }"#;
+    let stage = Stage::with(&[(".devcontainer.json", definition)]).await;
+    let runner = Runner::start(without_pool(&stage)).await.expect("a runner");
+    let look = ["cat ~/cache; rm ~/cache"];
+    for (commit, times) in [(false, 1), (false, 1), (true, 2), (true, 3)] {
+        if commit {
+            stage.commit("sum.sh", &format!("echo {times}\n"));
+        }
+        let (_, logs) = job(&stage, &look).await;
+        assert_eq!(logs[0].matches("\nmade").count(), times, "{}", logs[0]);
+    }
+    stop(&stage, runner).await;
+}
+
+#[tokio::test]
+async fn a_runner_that_is_killed_leaves_nothing_half_made_that_is_used() {
+    let stage = Stage::new().await;
+    let state = stage.state();
+    let runner = Runner::start(stage.options()).await.expect("a runner");
+    job(&stage, &["true"]).await;
+    runner.stop(Duration::from_secs(30)).await;
+    // As a kill leaves them at each point of their making.
+    let tree = state.join("trees/ahead-1");
+    let making = state.join("prepared/making-1");
+    let mirror = state.join("mirrors/other.git.making");
+    for folder in [&tree, &making, &mirror] {
+        std::fs::create_dir_all(folder.join("tree")).expect("made");
+        std::fs::write(folder.join("tree/half"), "half").expect("written");
+    }
+    let runner = Runner::start(stage.options()).await.expect("a runner");
+    assert!(!tree.exists() && !making.exists() && !mirror.exists());
+    let (_, logs) = job(&stage, &["sh sum.sh 2 3"]).await;
+    assert!(logs[0].contains("(prepared tree "), "found again: {}", logs[0]);
+    stop(&stage, runner).await;
+}
+
+#[tokio::test]
+async fn a_full_store_makes_room_and_jobs_go_on() {
+    let stage = Stage::new().await;
+    let mut options = without_pool(&stage);
+    options.stock.bytes = 0;
+    let runner = Runner::start(options).await.expect("a runner");
+    for n in 0..3 {
+        stage.commit("sum.sh", &format!("echo {n}\n"));
+        let (_, logs) = job(&stage, &["sh sum.sh"]).await;
+        assert!(logs[0].contains("(check-out "), "{}", logs[0]);
+        let prepared = std::fs::read_dir(stage.state().join("prepared")).expect("readable");
+        let folders = prepared.flatten().filter(|entry| entry.path().is_dir()).count();
+        assert_eq!(folders, 1, "only the one that is in use");
+    }
+    stop(&stage, runner).await;
+}
