@@ -123,6 +123,7 @@ async fn a_prebuild_is_done_once_and_kept_without_any_secret() {
         value: "hunter2hunter2".to_owned(),
         is_secret: true,
         file: None,
+        door: None,
         steps: vec![StepId::parse("s0").expect("a name")],
     };
     stage.world().give(vec![vec![secret]]);
@@ -194,6 +195,64 @@ async fn a_runner_that_is_killed_leaves_nothing_half_made_that_is_used() {
     let (_, logs) = job(&stage, &["sh sum.sh 2 3"]).await;
     assert!(logs[0].contains("(prepared tree "), "found again: {}", logs[0]);
     stop(&stage, runner).await;
+}
+
+/// Whether there is a folder with such a name.
+fn is_there(folder: &Path, beginning: &str) -> bool {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with(beginning))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_runner_killed_at_each_phase_of_a_start_leaves_nothing_half_made() {
+    let definition = r#"{ "onCreateCommand": "mkdir ~/all && for n in $(seq 200); do echo $n > ~/all/$n; done" }"#;
+    let stage = Stage::with(&[(".devcontainer.json", definition)]).await;
+    let state = stage.state();
+    let (prepared, trees, mirrors) =
+        (state.join("prepared"), state.join("trees"), state.join("mirrors"));
+    let snapshot_begins = || {
+        let making = std::fs::read_dir(&prepared).into_iter().flatten().flatten();
+        making.into_iter().any(|entry| {
+            entry.file_name().to_string_lossy().starts_with("making-")
+                && entry.path().join("home").exists()
+        })
+    };
+    let phases: [(&str, &dyn Fn() -> bool); 5] = [
+        ("mirror", &|| is_there(&mirrors, "")),
+        ("check-out", &|| is_there(&prepared, "making-")),
+        ("copy", &|| is_there(&trees, "")),
+        ("snapshot", &snapshot_begins),
+        ("ahead", &|| is_there(&trees, "ahead-")),
+    ];
+    let mut jobs = Vec::new();
+    for (phase, is_reached) in phases {
+        stage.commit("sum.sh", &format!("echo {phase}\n"));
+        let job_id = stage.world().add(vec![run_step("s0", "ls ~/all | wc -l; sh sum.sh")]);
+        jobs.push((job_id.clone(), phase));
+        let mut process = stage.process();
+        // A phase can be over before it is seen; then the kill comes later.
+        while !is_reached() && !stage.world().has_ended(&job_id) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        process.kill().expect("killed");
+        process.wait().expect("waited for");
+    }
+    let runner = Runner::start(stage.options()).await.expect("a runner");
+    for (job_id, phase) in &jobs {
+        let end = stage.world().ended(job_id).await;
+        assert_eq!(end.outcome, Outcome::Succeeded, "{phase}: {}", end.reason);
+    }
+    // Twice: what was kept before, during and after the kills is whole.
+    for _ in 0..2 {
+        let (_, logs) =
+            job(&stage, &["ls ~/all | wc -l; cat ~/all/200; sh sum.sh; git status --porcelain"])
+                .await;
+        assert!(logs[0].contains("\n200\n200\nahead\n"), "{}", logs[0]);
+    }
+    stop(&stage, runner).await;
+    for beginning in ["making-", "trash-"] {
+        assert!(!is_there(&prepared, beginning));
+    }
 }
 
 #[tokio::test]

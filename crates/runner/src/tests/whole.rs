@@ -641,7 +641,7 @@ async fn a_runner_killed_again_and_again_loses_no_job_and_pushes_each_change_onc
 
 impl Stage {
     /// A runner in a process of its own, to be killed.
-    fn process(&self) -> std::process::Child {
+    pub(super) fn process(&self) -> std::process::Child {
         let mut command = Process::new(std::env::current_exe().expect("a running test has a path"));
         command
             .args(["--exact", "tests::whole::a_runner_as_a_process", "--ignored", "--nocapture"])

@@ -273,6 +273,10 @@ impl World {
         self.jobs()[job_id].streams.get(&key).cloned().unwrap_or_default()
     }
 
+    pub(crate) fn has_ended(&self, job_id: &JobId) -> bool {
+        matches!(self.jobs()[job_id].state.phase, Phase::Ended(_))
+    }
+
     /// The log without the line that says how long the start took.
     pub(crate) fn log(&self, job_id: &JobId, step: &str, attempt: u32) -> String {
         let whole = self.whole_log(job_id, step, attempt);
