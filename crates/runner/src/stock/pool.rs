@@ -109,6 +109,50 @@ struct State {
     missed: u64,
 }
 
+impl State {
+    /// What is to be made, which counts as being made, and what is to be taken down.
+    fn settle(&mut self, limits: &PoolLimits, now: Instant) -> (Vec<(Key, Recipe)>, Vec<Made>) {
+        let (mut wanted, mut over) = (Vec::new(), Vec::new());
+        self.shelves.retain(|_, shelf| {
+            let target = shelf.demand.target(limits, now);
+            over.extend(shelf.ready.drain(target.min(shelf.ready.len())..));
+            target > 0 || shelf.making > 0
+        });
+        let mut keys: Vec<_> =
+            self.shelves.iter().map(|(key, shelf)| (shelf.demand.last, key.clone())).collect();
+        keys.sort();
+        // Those that were asked for last come first; those before them give way.
+        for (position, (_, key)) in keys.iter().enumerate().rev() {
+            while self.lacks(key, limits, now) {
+                if self.held() >= limits.max {
+                    let Some(made) = self.give_way(&keys[..position]) else { break };
+                    over.push(made);
+                }
+                if let Some(shelf) = self.shelves.get_mut(key) {
+                    shelf.making += 1;
+                    wanted.push((key.clone(), shelf.recipe.clone()));
+                }
+            }
+        }
+        (wanted, over)
+    }
+
+    fn lacks(&self, key: &Key, limits: &PoolLimits, now: Instant) -> bool {
+        self.shelves.get(key).is_some_and(|shelf| {
+            shelf.demand.target(limits, now) > shelf.ready.len() + shelf.making
+        })
+    }
+
+    fn held(&self) -> usize {
+        self.shelves.values().map(|shelf| shelf.ready.len() + shelf.making).sum()
+    }
+
+    /// One of those that were asked for least lately.
+    fn give_way(&mut self, oldest: &[(Instant, Key)]) -> Option<Made> {
+        oldest.iter().find_map(|(_, key)| self.shelves.get_mut(key)?.ready.pop())
+    }
+}
+
 struct Shelf {
     recipe: Recipe,
     demand: Demand,
@@ -168,51 +212,13 @@ impl Pool {
     /// Brings each recipe to what its demand wants: starts what is missing, beside whatever else is to
     /// be done, and takes down what is too many.
     pub fn refill(&self, client: &Client, now: Instant) {
-        let limits = self.0.limits;
-        let mut wanted = Vec::new();
-        let mut over = Vec::new();
-        {
+        let (wanted, over) = {
             let mut state = self.state();
             if state.closed {
                 return;
             }
-            state.shelves.retain(|_, shelf| {
-                let target = shelf.demand.target(&limits, now);
-                over.extend(shelf.ready.drain(target.min(shelf.ready.len())..));
-                target > 0 || shelf.making > 0
-            });
-            let held = |state: &State| -> usize {
-                state.shelves.values().map(|shelf| shelf.ready.len() + shelf.making).sum()
-            };
-            // Those that were asked for last come first.
-            let mut keys: Vec<_> =
-                state.shelves.iter().map(|(key, shelf)| (shelf.demand.last, key.clone())).collect();
-            keys.sort();
-            for (_, key) in keys.iter().rev() {
-                loop {
-                    let Some(shelf) = state.shelves.get(key) else { break };
-                    let missing =
-                        shelf.demand.target(&limits, now) > shelf.ready.len() + shelf.making;
-                    if !missing {
-                        break;
-                    }
-                    if held(&state) >= limits.max {
-                        let oldest =
-                            keys.iter().map(|(_, key)| key).take_while(|other| *other != key);
-                        let mut giving = oldest.filter(|other| {
-                            state.shelves.get(other).is_some_and(|shelf| !shelf.ready.is_empty())
-                        });
-                        let Some(giving) = giving.next().cloned() else { break };
-                        over.extend(
-                            state.shelves.get_mut(&giving).and_then(|shelf| shelf.ready.pop()),
-                        );
-                    }
-                    let Some(shelf) = state.shelves.get_mut(key) else { break };
-                    shelf.making += 1;
-                    wanted.push((key.clone(), shelf.recipe.clone()));
-                }
-            }
-        }
+            state.settle(&self.0.limits, now)
+        };
         self.take_down(over);
         for (key, recipe) in wanted {
             let (pool, client) = (self.clone(), client.clone());
