@@ -147,7 +147,7 @@ mod sources {
         ("rust", "semver"),
         ("rust", "hex"),
         ("rust", "httparse"),
-        ("node", "qs@6.11.0"),
+        ("node", "is-regex@1.1.4"),
         ("node", "object-inspect@1.13.1"),
         ("node", "is-callable@1.2.7"),
         ("node", "minimist@1.2.8"),
