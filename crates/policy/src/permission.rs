@@ -101,6 +101,10 @@ table! {
     Merge = "merge": Reviewer | Admin;
     /// Close or reopen a change without merging it.
     CloseChange = "close_change": Operator | Reviewer | Admin;
+    /// Create environments, and use, stop and delete one's own.
+    UseEnvironments = "use_environments": Operator | Reviewer | Admin;
+    /// Use, stop and delete other people's environments.
+    ManageEnvironments = "manage_environments": Admin;
     /// Add, change or remove automations on the server.
     ManageAutomation = "manage_automation": Operator | Admin;
     /// Add, change or remove projects.
@@ -130,6 +134,8 @@ table! {
     Lease = "lease": Runner;
     /// Send the events, logs, blobs and checkpoints of a leased job.
     ReportJob = "report_job": Runner;
+    /// Keep environments that live by themselves, and let their owners in.
+    KeepEnvironments = "keep_environments": Runner;
     /// Receive the sealed secrets of a leased job.
     ReceiveSecrets = "receive_secrets": Runner;
     /// Fetch the target of a leased job from the local forge, and push that job's branches.

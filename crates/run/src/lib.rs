@@ -18,6 +18,7 @@ pub mod spec;
 pub mod task;
 
 pub mod effect;
+pub mod environment;
 pub mod job;
 pub mod run;
 

@@ -25,7 +25,7 @@ pub struct FeedItem {
     pub seq: u64,
     /// When.
     pub at: Time,
-    /// What sort of thing: `run`, `job`, `pull_request`, `project` or `runner`.
+    /// What sort of thing: `run`, `job`, `environment`, `pull_request`, `project` or `runner`.
     pub subject: String,
     /// Which one; `<project id>/<number>` for a pull request.
     pub id: String,

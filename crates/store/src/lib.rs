@@ -39,6 +39,7 @@ pub mod runs;
 pub mod streams;
 pub mod work;
 
+pub mod environments;
 pub mod identity;
 pub mod intake;
 pub mod projects;

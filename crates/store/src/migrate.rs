@@ -11,13 +11,14 @@ use crate::{
 };
 
 /// All migrations in order; the first one is number 1.
-const MIGRATIONS: [(&str, &str); 6] = [
+const MIGRATIONS: [(&str, &str); 7] = [
     ("identity", include_str!("migrations/0001_identity.sql")),
     ("runs", include_str!("migrations/0002_runs.sql")),
     ("streams", include_str!("migrations/0003_streams.sql")),
     ("pulls", include_str!("migrations/0004_pulls.sql")),
     ("secrets", include_str!("migrations/0005_secrets.sql")),
     ("readiness", include_str!("migrations/0007_readiness.sql")),
+    ("environments", include_str!("migrations/0008_environments.sql")),
 ];
 
 /// The newest schema that this version knows.

@@ -8,6 +8,8 @@ mod support;
 
 #[path = "store/crash.rs"]
 mod crash;
+#[path = "store/environments.rs"]
+mod environments;
 #[path = "store/identity.rs"]
 mod identity;
 #[path = "store/jobs.rs"]

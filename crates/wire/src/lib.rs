@@ -2,5 +2,6 @@
 //! the public API. Types only: nothing here opens a socket, reads a clock or decides anything.
 
 pub mod api;
+pub mod attach;
 pub mod runner;
 pub mod session;

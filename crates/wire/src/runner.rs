@@ -14,6 +14,9 @@
 //! | `GET /api/v1/runner/jobs/{job}/secrets?runner_id=&epoch=` | what the job's steps may be given, as it is now: [`Secrets`] |
 //! | `PUT /api/v1/runner/jobs/{job}/diffs/{step}?epoch=` | the work so far as a git patch, as the body |
 //! | `PUT /api/v1/runner/jobs/{job}/readiness/{step}?epoch=` | the report of a `readiness` step as JSON, as the body |
+//! | `POST /api/v1/runner/environments` | long poll: what environments the runner has, and what it shall have: [`EnvironmentsRequest`] → [`Environments`] |
+//! | `PUT /api/v1/runner/environments/{environment}/work?runner_id=&commit=` | work that no repository had, as a git bundle in the body |
+//! | `GET /api/v1/runner/streams/{stream}?runner_id=` | dials a stream that the server wants, by an HTTP upgrade: [`crate::attach`] |
 //!
 //! A runner authenticates with a service token of the role `runner` (`Authorization: Bearer`). What
 //! concerns a job carries its lease's epoch; a stale epoch is answered with [`JobStatus::Lost`] and
@@ -24,12 +27,13 @@
 
 use serde::{Deserialize, Serialize};
 use windlass_run::{
-    EffectKey, JobId, ProjectId, RunId, RunnerId, StepId, Time,
+    EffectKey, EnvironmentId, JobId, ProjectId, RunId, RunnerId, StepId, Time,
     effect::{self, Effect},
+    environment::{Seen, Spec, Unpushed, Wanted},
     job::{Cancel, Report, State},
 };
 
-use crate::{api::secret::SecretDoor, session};
+use crate::{api::secret::SecretDoor, attach::Attach, session};
 
 /// The version of this protocol that a runner and a server must share.
 pub const PROTOCOL: u32 = 1;
@@ -367,4 +371,90 @@ pub enum GrantAnswer {
     },
     /// The lease is lost.
     Lost,
+}
+
+/// Says what environments a runner keeps and how they stand, and asks what it shall keep. The server
+/// answers at once if that is not what the runner was told last, else when it changes or the wait is
+/// over. Levels, not edges: everything may be said again.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EnvironmentsRequest {
+    /// Who asks.
+    pub runner_id: RunnerId,
+    /// How many environments it lets run at once.
+    pub capacity: u32,
+    /// [`Environments::digest`] of the last answer; empty before the first.
+    pub told: String,
+    /// How long to wait for news, in milliseconds; at most 30,000.
+    pub wait_ms: u64,
+    /// What it keeps.
+    pub observed: Vec<ObservedEnvironment>,
+}
+
+/// One environment as its runner sees it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ObservedEnvironment {
+    /// Which.
+    pub id: EnvironmentId,
+    /// The wish that the runner knew when it looked.
+    pub generation: u64,
+    /// What it sees.
+    pub seen: Seen,
+    /// When something happened in it last.
+    pub active_at: Option<Time>,
+    /// What the runner found when it looked for work that no repository has; absent if it did not
+    /// look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looked: Option<Looked>,
+    /// The last start, if there is news of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<EnvironmentStart>,
+}
+
+/// What a runner found when it looked for work that no repository has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Looked {
+    /// The work; absent if there is none.
+    pub unpushed: Option<Unpushed>,
+}
+
+/// An environment's start, as its runner tells it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnvironmentStart {
+    /// Its parts in order, each with its time in microseconds.
+    pub stages: Vec<(String, u64)>,
+    /// The end of its log, redacted.
+    pub log: String,
+}
+
+/// What a runner shall keep. What it keeps and is not in here, it leaves alone.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Environments {
+    /// Stands for the ids and generations in here.
+    pub digest: String,
+    /// The environments; empty where the digest is the one that the runner was told last.
+    pub environments: Vec<WantedEnvironment>,
+    /// Streams that the runner shall dial. One that it knows is only repeated.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attach: Vec<Attach>,
+}
+
+/// One environment as it shall be.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WantedEnvironment {
+    /// Which.
+    pub id: EnvironmentId,
+    /// Grows with each new wish.
+    pub generation: u64,
+    /// What is wanted.
+    pub wanted: Wanted,
+    /// What it is.
+    pub spec: Spec,
+    /// When it was created.
+    pub created_at: Time,
+    /// Its repository and a credential that works for this generation; absent where nothing shall run,
+    /// and where the repository can't be had.
+    pub repository: Option<Repository>,
+    /// Why the repository can't be had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository_refused: Option<String>,
 }

@@ -92,7 +92,7 @@ pub(crate) struct Runner {
 pub(crate) struct Marks {
     /// The newest entry of the feed.
     pub feed: u64,
-    /// The newest number given to a run, job, stream, pull request or delivery.
+    /// The newest number given to a run, job, stream, pull request, delivery or environment.
     pub number: u64,
     /// The newest entry of the audit log.
     pub audit: u64,
@@ -209,6 +209,7 @@ impl Memory {
             "SELECT COALESCE(MAX(id), 0) FROM streams",
             "SELECT COALESCE(MAX(place), 0) FROM pulls",
             "SELECT COALESCE(MAX(number), 0) FROM deliveries",
+            "SELECT COALESCE(MAX(number), 0) FROM environments",
         ] {
             self.marks.number = self.marks.number.max(newest(sql)?);
         }

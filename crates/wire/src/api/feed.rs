@@ -11,7 +11,7 @@ pub struct FeedEvent {
     pub seq: u64,
     /// When.
     pub at: i64,
-    /// What sort of thing: `run`, `job`, `pull_request`, `project` or `runner`.
+    /// What sort of thing: `run`, `job`, `environment`, `pull_request`, `project` or `runner`.
     pub subject: String,
     /// Which one.
     pub id: String,
