@@ -6,8 +6,8 @@ use std::{sync::Arc, time::Duration};
 use reqwest::{Method, StatusCode, header};
 use serde::{Serialize, de::DeserializeOwned};
 use windlass_gateway::Secret;
-use windlass_run::{JobId, RunnerId, StepId};
-use windlass_wire::runner as wire;
+use windlass_run::{EnvironmentId, JobId, RunnerId, StepId};
+use windlass_wire::{attach::PROTOCOL, runner as wire};
 
 /// How long a call may take, beside the wait of a long poll.
 const CALL: Duration = Duration::from_secs(30);
@@ -20,6 +20,8 @@ const ANSWER: usize = 4 * 1024;
 #[derive(Clone)]
 pub(crate) struct Client {
     http: reqwest::Client,
+    /// Speaks HTTP/1.1 only, which alone knows upgrades.
+    dialler: reqwest::Client,
     base: Arc<str>,
     token: Secret,
 }
@@ -44,16 +46,20 @@ pub(crate) enum Error {
 impl Client {
     /// Prepares a client; nothing is sent.
     pub(crate) fn new(base: &str, token: Secret, tls: rustls::ClientConfig) -> Result<Self, Error> {
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .tcp_nodelay(true)
-            .connect_timeout(Duration::from_secs(10))
-            .pool_idle_timeout(Duration::from_secs(60))
-            .tls_backend_preconfigured(tls)
-            .build()
-            .map_err(|error| Error::Refused(chain(&error)))?;
-        Ok(Self { http, base: base.trim_end_matches('/').into(), token })
+        let builder = || {
+            reqwest::Client::builder()
+                .no_proxy()
+                .redirect(reqwest::redirect::Policy::none())
+                .tcp_nodelay(true)
+                .connect_timeout(Duration::from_secs(10))
+                .pool_idle_timeout(Duration::from_secs(60))
+                .tls_backend_preconfigured(tls.clone())
+        };
+        let built = |builder: reqwest::ClientBuilder| {
+            builder.build().map_err(|error| Error::Refused(chain(&error)))
+        };
+        let (http, dialler) = (built(builder())?, built(builder().http1_only())?);
+        Ok(Self { http, dialler, base: base.trim_end_matches('/').into(), token })
     }
 
     pub(crate) async fn register(&self, body: &wire::Register) -> Result<wire::Registered, Error> {
@@ -90,6 +96,48 @@ impl Client {
         body: &wire::RecordRequest,
     ) -> Result<wire::GrantAnswer, Error> {
         self.call("record", body, CALL).await
+    }
+
+    /// Says what environments there are, and asks what there shall be.
+    pub(crate) async fn environments(
+        &self,
+        body: &wire::EnvironmentsRequest,
+    ) -> Result<wire::Environments, Error> {
+        self.call("environments", body, CALL + Duration::from_millis(body.wait_ms)).await
+    }
+
+    /// Uploads an environment's work as a bundle.
+    pub(crate) async fn put_environment_work(
+        &self,
+        id: &EnvironmentId,
+        runner_id: &RunnerId,
+        commit: &str,
+        bundle: tokio::fs::File,
+    ) -> Result<(), Error> {
+        let path = format!("environments/{id}/work?runner_id={runner_id}&commit={commit}");
+        self.put(&path, "application/x-git-bundle", bundle).await
+    }
+
+    /// Dials a stream that the server wants.
+    pub(crate) async fn dial(
+        &self,
+        stream: &str,
+        runner_id: &RunnerId,
+    ) -> Result<reqwest::Upgraded, Error> {
+        let url = format!("{}/api/v1/runner/streams/{stream}?runner_id={runner_id}", self.base);
+        let request = self
+            .dialler
+            .get(url)
+            .bearer_auth(self.token.expose())
+            .header(header::CONNECTION, "upgrade")
+            .header(header::UPGRADE, PROTOCOL);
+        // No time limit: it would count for the stream too.
+        let response = request.send().await.map_err(|error| Error::Away(chain(&error)))?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let response = checked(Ok(response)).await?;
+            return Err(Error::Refused(format!("{} instead of a stream", response.status())));
+        }
+        response.upgrade().await.map_err(|error| Error::Away(chain(&error)))
     }
 
     /// Asks for what a job's steps may be given.

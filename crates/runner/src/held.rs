@@ -309,6 +309,12 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
+    /// A log that nobody carries to the server: it is a file, redacted.
+    pub(crate) fn to_file(step_id: StepId, path: PathBuf, redactor: &Redactor) -> Self {
+        let stream = Stream::log(StreamId { step_id, attempt: 1 }, path, redactor);
+        Self { stream: Arc::new(stream), wakes: Arc::default() }
+    }
+
     /// Adds output to a log.
     ///
     /// # Errors

@@ -8,12 +8,14 @@
 //! ```text
 //! runner ── leases jobs ──► driver ── asks the machine what is next ──► executor ── runs one attempt
 //!    │                        │                                            │
+//!    ├── environments ── one keeper for each that lives by itself: brings it where it is wanted
 //!    └── link: reports, heartbeats, streams, uploads ◄── held: one lease's queue, spooled to journal
 //! ```
 //!
 //! Never done here: deciding what a job may do (`policy`, the server), talking to the kernel
 //! (`sandbox`), believing what an agent says about its own success.
 
+pub mod attach;
 pub mod definition;
 pub mod options;
 pub mod runner;
@@ -21,6 +23,7 @@ pub mod stock;
 pub mod tls;
 
 mod driver;
+mod environments;
 mod executor;
 mod job;
 mod null;

@@ -28,6 +28,8 @@ pub struct Options {
     pub state_dir: PathBuf,
     /// How many jobs are worked on at once, at least 1.
     pub capacity: u32,
+    /// How many environments that live by themselves run at once; 0: none.
+    pub environments: u32,
     /// The runner's name, for a person's eye.
     pub name: String,
     /// Starts the supervisor of environments for the folder `<state_dir>/environments`, which is

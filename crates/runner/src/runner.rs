@@ -22,7 +22,7 @@ use windlass_wire::runner::{
 
 use crate::{
     client::{self, Client},
-    driver,
+    driver, environments,
     executor::Executor,
     held::Held,
     job::Job,
@@ -143,20 +143,27 @@ impl Runner {
         remember(&identity_path, &identity).map_err(state("note the runner's id in"))?;
         tracing::info!(runner_id = %registered.runner_id, server = %options.server_url, "registered");
 
-        let executor = match executor {
+        let mut workshop = None;
+        let executor: Arc<dyn Executor> = match executor {
             Some(executor) => executor,
             None if options.null_executor => Arc::new(Null),
             None => {
                 let certificate = kept_certificate(&options.state_dir, pin.as_ref())
                     .map_err(state("keep the server's certificate in"))?;
-                let workshop = Arc::new(Workshop::open(options.clone(), certificate).await?);
-                workshop.tend_pool();
-                Arc::new(Worker(workshop))
+                let opened = Arc::new(Workshop::open(options.clone(), certificate).await?);
+                opened.tend_pool();
+                workshop = Some(opened.clone());
+                Arc::new(Worker(opened))
             }
         };
         sweep(&options.state_dir, &left);
         let link = Arc::new(Link::new(client, Arc::new(journal), register, registered));
-        Ok(Self::run(options, link, executor, left, lock))
+        let mut runner = Self::run(options, link.clone(), executor, left, lock);
+        if let Some(workshop) = workshop.filter(|workshop| workshop.options.environments > 0) {
+            let keep = environments::keep(workshop, link, runner.end.clone());
+            runner.loops.push(tokio::spawn(keep));
+        }
+        Ok(runner)
     }
 
     fn run(

@@ -9,25 +9,26 @@
 //! prepared/<key>/           a prepared tree or a snapshot, copied for each environment, kept while
 //!                           there is room
 //! trees/<environment>/      a work tree, gone with its environment
+//! kept/<environment>/       an environment that lives by itself: work tree, its work as commits, log
 //! environments/             the supervisor's own
 //! ```
 
 pub(crate) mod agent;
-mod checkpoint;
+pub(crate) mod checkpoint;
 mod command;
 mod committed;
 mod doors;
-mod environment;
+pub(crate) mod environment;
 mod facts;
-mod place;
+pub(crate) mod place;
 mod publish;
 mod readiness;
-mod repository;
+pub(crate) mod repository;
 mod secrets;
 mod services;
-mod setup;
-mod stocked;
-mod trees;
+pub(crate) mod setup;
+pub(crate) mod stocked;
+pub(crate) mod trees;
 
 use std::{
     collections::BTreeSet,
@@ -61,7 +62,7 @@ const TEND: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Makes places to work in.
 pub(crate) struct Workshop {
-    options: Options,
+    pub(crate) options: Options,
     git: Git,
     /// For repositories on the server itself, where its certificate is pinned.
     server_git: Git,
@@ -136,6 +137,10 @@ impl Workshop {
         let failed = |error: windlass_sandbox::Error| Error::Environments(error.to_string());
         let supervisor = self.supervisor().await.map_err(failed)?;
         for listed in supervisor.list().await.map_err(failed)? {
+            // Those that live by themselves are their keepers' to judge.
+            if self.kept_folder(listed.id.as_str()).exists() {
+                continue;
+            }
             tracing::info!(environment = %listed.id, "removing an environment that an earlier runner left");
             supervisor.destroy(&listed.id).await.map_err(failed)?;
         }
@@ -153,8 +158,13 @@ impl Workshop {
         Ok(())
     }
 
+    /// Where everything of an environment that lives by itself is kept.
+    pub(crate) fn kept_folder(&self, id: &str) -> PathBuf {
+        self.options.state_dir.join("kept").join(id)
+    }
+
     /// The connection to the supervisor, made anew if it broke.
-    async fn supervisor(&self) -> windlass_sandbox::Result<Client> {
+    pub(crate) async fn supervisor(&self) -> windlass_sandbox::Result<Client> {
         if let Some(client) = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).clone()
         {
             return Ok(client);
@@ -171,7 +181,7 @@ impl Workshop {
     }
 
     /// The connection broke: the next caller makes a new one.
-    fn supervisor_is_gone(&self) {
+    pub(crate) fn supervisor_is_gone(&self) {
         *self.supervisor.lock().unwrap_or_else(PoisonError::into_inner) = None;
         // With it went every environment.
         self.pool.clear();
@@ -226,6 +236,15 @@ impl Workshop {
 
     /// Finds every secret that a job could meet.
     fn redactor(&self, job: &Job, given: &secrets::Secrets) -> Redactor {
+        self.redactor_of(job.repository.as_ref(), given.seen())
+    }
+
+    /// Finds the runner's own secrets, a repository's credential and what else is given.
+    pub(crate) fn redactor_of<'a>(
+        &'a self,
+        repository: Option<&'a windlass_wire::runner::Repository>,
+        given: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+    ) -> Redactor {
         let mut secrets = vec![("runner-token", self.options.token.expose().as_bytes())];
         let providers = &self.options.providers;
         for (name, provider) in [
@@ -236,10 +255,10 @@ impl Workshop {
             let key = provider.as_ref().and_then(|provider| provider.key.as_ref());
             secrets.extend(key.map(|key| (name, key.expose().as_bytes())));
         }
-        if let Some(repository) = &job.repository {
+        if let Some(repository) = repository {
             secrets.push(("repository-credential", repository.credential.as_bytes()));
         }
-        secrets.extend(given.seen());
+        secrets.extend(given);
         secrets.retain(|(_, secret)| secret.len() >= MIN_SECRET);
         Redactor::new(secrets).unwrap_or_else(|_| Redactor::nothing())
     }

@@ -2,6 +2,7 @@
 //! the request, calls one action or view, and shapes the answer; it decides nothing.
 
 mod accounts;
+mod environments;
 mod jobs;
 mod projects;
 mod pull_requests;
@@ -17,6 +18,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     endpoints.extend(system::endpoints());
     endpoints.extend(runs::endpoints());
     endpoints.extend(jobs::endpoints());
+    endpoints.extend(environments::endpoints());
     endpoints.extend(projects::endpoints());
     endpoints.extend(pull_requests::endpoints());
     endpoints.extend(secrets::endpoints());

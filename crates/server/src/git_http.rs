@@ -1,8 +1,10 @@
-//! `/git/PROJECT.git/...`: the repositories of local projects over git's smart protocol. Two sorts of
+//! `/git/PROJECT.git/...`: the repositories of local projects over git's smart protocol. Three sorts of
 //! clients:
 //!
 //! - A job, by a credential that is bound to the job and to its lease's epoch and works while that
 //!   lease holds: it fetches its project and pushes its own branches, nothing else.
+//! - An environment that lives by itself, by a credential that is bound to its generation and works
+//!   while it is wanted to run: it fetches its project.
 //! - A person or program, by a service token as the password: it fetches, if its role may look.
 //!
 //! A job's credential is not stored anywhere: it is a keyed digest of job and epoch, so it can be
@@ -21,7 +23,7 @@ use windlass_git::{
     smart_http::{self, View},
 };
 use windlass_policy::permission::Action;
-use windlass_run::{JobId, ProjectId, job::Phase, spec};
+use windlass_run::{EnvironmentId, JobId, ProjectId, environment::Wanted, job::Phase, spec};
 use windlass_store::projects::Project;
 
 use crate::{
@@ -44,6 +46,15 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
 /// The credential of a job's lease for its repository.
 pub(crate) fn credential(app: &AppState, job_id: &JobId, epoch: u64) -> String {
     app.sealer().keyed_digest(&format!("git:{job_id}:{epoch}"))
+}
+
+/// The credential of an environment for its repository, while it is wanted to run.
+pub(crate) fn environment_credential(
+    app: &AppState,
+    id: &EnvironmentId,
+    generation: u64,
+) -> String {
+    app.sealer().keyed_digest(&format!("git:{id}:{generation}"))
 }
 
 async fn handler(State(app): State<AppState>, request: Request) -> Response {
@@ -115,6 +126,9 @@ async fn client(app: &AppState, headers: &HeaderMap) -> Result<Client, Problem> 
         }
         return Ok(Client::Reader);
     }
+    if let Ok(id) = EnvironmentId::parse(&username) {
+        return environment(app, &id, &password).await;
+    }
     let job_id = JobId::parse(&username).map_err(|_| refuse("the credential is unknown"))?;
     let lost = || refuse("the job's lease is over, and its credential with it");
     let detail = match app.store().job(app.organisation_id(), &job_id).await {
@@ -131,6 +145,25 @@ async fn client(app: &AppState, headers: &HeaderMap) -> Result<Client, Problem> 
         project_id: detail.row.project_id,
         branches: branches(&job_id, &detail.state.spec),
     })
+}
+
+async fn environment(
+    app: &AppState,
+    id: &EnvironmentId,
+    password: &str,
+) -> Result<Client, Problem> {
+    let lost = || Problem::new(Code::NotSignedIn, "the environment does not run any more");
+    let row = match app.store().environment(app.organisation_id(), id).await {
+        Ok(row) => row,
+        Err(windlass_store::Error::NotFound { .. }) => return Err(lost()),
+        Err(error) => return Err(error.into()),
+    };
+    let expected = format!("git:{id}:{}", row.state.generation);
+    let is_wanted = row.state.wanted == Wanted::Running;
+    if !is_wanted || !app.sealer().is_keyed_digest(&expected, password) {
+        return Err(lost());
+    }
+    Ok(Client::Job { project_id: row.state.spec.project_id, branches: Vec::new() })
 }
 
 /// The branches that a job may push: those of its `pull_request` steps.

@@ -25,6 +25,7 @@ pub mod listen;
 pub mod secret;
 
 mod api;
+mod environments;
 mod extract;
 mod git_http;
 mod hooks;
@@ -38,6 +39,7 @@ mod remote;
 mod router;
 mod runner;
 mod sse;
+mod upgrade;
 
 pub use endpoint::{Access, Endpoint};
 pub use listen::Tls;

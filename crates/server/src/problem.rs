@@ -61,6 +61,8 @@ codes! {
     Conflict = "conflict", 409, "That does not fit the present state";
     NameTaken = "name-taken", 409, "The name is taken";
     JobEnded = "job-ended", 409, "The job has ended";
+    EnvironmentState = "environment-state", 409, "The environment can't do that now";
+    LimitReached = "limit-reached", 409, "A limit is reached";
     LeaseLost = "lease-lost", 409, "The lease is lost";
     HeadMoved = "head-moved", 409, "The change has moved on";
     MergeConflict = "merge-conflict", 409, "The change conflicts with its base";

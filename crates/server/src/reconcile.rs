@@ -3,6 +3,7 @@
 //! happy case and recovery. A failure is logged and met again at the next round.
 
 mod effects;
+mod environments;
 mod housekeeping;
 mod intake;
 mod watch;
@@ -22,6 +23,7 @@ pub(crate) fn spawn(app: &AppState, tasks: &mut JoinSet<()>) {
     tasks.spawn(until_stopped(app.clone(), effects(app.clone())));
     tasks.spawn(until_stopped(app.clone(), intake(app.clone())));
     tasks.spawn(until_stopped(app.clone(), housekeeping(app.clone())));
+    tasks.spawn(until_stopped(app.clone(), environments(app.clone())));
 }
 
 async fn until_stopped(app: AppState, work: impl Future<Output = ()>) {
@@ -32,6 +34,14 @@ async fn until_stopped(app: AppState, work: impl Future<Output = ()>) {
 async fn watch(app: AppState) {
     loop {
         let wait = settle("watch leases and limits", watch::round(&app).await);
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// Idle environments, lives that are over, runners that were not heard of.
+async fn environments(app: AppState) {
+    loop {
+        let wait = settle("watch environments", environments::round(&app).await);
         tokio::time::sleep(wait).await;
     }
 }

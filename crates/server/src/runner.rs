@@ -4,6 +4,7 @@
 
 mod artifacts;
 mod effects;
+mod environments;
 mod lease;
 mod register;
 mod report;
@@ -30,6 +31,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         secrets::endpoint(),
     ];
     endpoints.extend(artifacts::endpoints());
+    endpoints.extend(environments::endpoints());
     endpoints
 }
 

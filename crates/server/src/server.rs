@@ -125,6 +125,7 @@ impl Server {
             names: std::sync::Mutex::default(),
             under_way: UnderWay::default(),
             repositories: Locks::default(),
+            environments: crate::environments::Registry::default(),
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(listen::serve(bound, router::router(&app), stop.clone()));

@@ -43,6 +43,7 @@ pub(crate) struct Inner {
     pub(crate) names: Mutex<HashMap<String, String>>,
     pub(crate) under_way: crate::idempotency::UnderWay,
     pub(crate) repositories: crate::local::Locks,
+    pub(crate) environments: crate::environments::Registry,
 }
 
 impl AppState {
@@ -106,6 +107,11 @@ impl AppState {
 
     pub(crate) fn repositories(&self) -> &crate::local::Locks {
         &self.inner.repositories
+    }
+
+    /// What this process knows of runners that keep environments.
+    pub(crate) fn environments(&self) -> &crate::environments::Registry {
+        &self.inner.environments
     }
 
     /// Random bits for an id.

@@ -38,6 +38,7 @@ pub(super) fn options(url: &str, state_dir: &std::path::Path) -> Options {
         agents_dir: None,
         providers: Providers::default(),
         replay_dir: None,
+        environments: 0,
         network: Default::default(),
         binds: vec![],
         path: vec![],

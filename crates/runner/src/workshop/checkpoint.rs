@@ -8,17 +8,13 @@ use windlass_git::{
     repository::Expected,
     snapshot::{NewCommit, Options, Reason, WorkTree},
 };
-use windlass_run::job::StepResult;
+use windlass_run::{Time, job::StepResult};
 
 use super::{
     place::{Attempt, Place},
     repository::with_causes,
 };
-use crate::{
-    executor::Attempted,
-    job::{Job, failed},
-    journal::Item,
-};
+use crate::{executor::Attempted, job::failed, journal::Item};
 
 /// The largest patch that is sent.
 const PATCH_BYTES: usize = 16 << 20;
@@ -63,10 +59,10 @@ pub(super) async fn take_tree(
     Ok(Some(tip))
 }
 
-/// Who the platform's commits are by. The time is the job's: the same work gives the same commit, in
-/// whichever lease it is made.
-pub(super) fn platform(job: &Job) -> Signature {
-    let at = job.look(|state| state.created_at.as_micros());
+/// Who the platform's commits are by. The time is that of the creation of the job or environment: the
+/// same work gives the same commit, whenever it is made.
+pub(crate) fn platform(created_at: Time) -> Signature {
+    let at = created_at.as_micros();
     Signature { name: "Windlass".to_owned(), email: "windlass@windlass.invalid".to_owned(), at }
 }
 
@@ -110,7 +106,7 @@ async fn commit(place: &mut Place, attempt: &Attempt) -> windlass_git::Result<Op
 /// Makes the checkpoint's commit and its hidden reference.
 async fn keep(place: &Place, attempt: &Attempt, tree: Oid) -> windlass_git::Result<Oid> {
     let (repository, tip) = (&place.work.repository, &place.work.tip);
-    let who = platform(&place.job);
+    let who = platform(place.job.look(|state| state.created_at));
     let commit = NewCommit {
         tree,
         parents: vec![tip.clone()],

@@ -28,7 +28,7 @@ use windlass_run::job::Report;
 use windlass_sandbox::DoorListener;
 use windlass_wire::{runner as wire, session::Event};
 
-use super::Workshop;
+use super::{Workshop, environment::Tenant};
 use crate::{
     held::Writer,
     job::Job,
@@ -37,17 +37,17 @@ use crate::{
 
 /// The doors that every environment has, by name and port. The ports are in a network of its own, and
 /// the same in every environment, so that a work tree can name them before its environment exists.
-pub(super) const NAMES: [(&str, u16); 3] = [("model", 47101), ("git", 47102), ("web", 47103)];
+pub(crate) const NAMES: [(&str, u16); 3] = [("model", 47101), ("git", 47102), ("web", 47103)];
 /// How many refusals of the web door are remembered for the reason of a failure.
 const REFUSALS: usize = 20;
 
 /// The web door's address inside, the same in every environment.
-pub(super) fn web_address() -> String {
+pub(crate) fn web_address() -> String {
     format!("http://127.0.0.1:{}", NAMES[2].1)
 }
 
 /// The doors of one environment.
-pub(super) struct Doors {
+pub(crate) struct Doors {
     model: DoorListener,
     serving: Vec<Door>,
     credentials: web::Credentials,
@@ -58,9 +58,9 @@ pub(super) struct Doors {
 
 impl Doors {
     /// Opens the doors that serve as long as the environment lives: web and git.
-    pub(super) fn open(
+    pub(crate) fn open(
         workshop: &Workshop,
-        job: &Arc<Job>,
+        tenant: &Tenant,
         listeners: Vec<DoorListener>,
     ) -> Result<Self, String> {
         let mut listeners = listeners.into_iter();
@@ -72,19 +72,19 @@ impl Doors {
         let refusals = Arc::new(Mutex::new(VecDeque::new()));
         let credentials = web::Credentials::default();
         let serving = vec![
-            serve_web(workshop, job, &web.listener, refusals.clone(), credentials.clone())?,
-            serve_git(workshop, job, &git.listener)?,
+            serve_web(workshop, tenant, &web.listener, refusals.clone(), credentials.clone())?,
+            serve_git(workshop, tenant, &git.listener)?,
         ];
         Ok(Self { model, serving, credentials, offered: Vec::new(), refusals })
     }
 
     /// The model door's address inside.
-    pub(super) fn model_address(&self) -> String {
+    pub(crate) fn model_address(&self) -> String {
         format!("http://127.0.0.1:{}", self.model.port)
     }
 
     /// A copy of the model door's socket, to be served for one step.
-    pub(super) fn model_socket(&self) -> std::io::Result<TcpListener> {
+    pub(crate) fn model_socket(&self) -> std::io::Result<TcpListener> {
         self.model.listener.try_clone()
     }
 
@@ -118,12 +118,12 @@ impl Doors {
     }
 
     /// What the web door refused lately, one line each.
-    pub(super) fn refusals(&self) -> Vec<String> {
+    pub(crate) fn refusals(&self) -> Vec<String> {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// Closes all of them.
-    pub(super) async fn close(self) {
+    pub(crate) async fn close(self) {
         for door in self.serving {
             door.stop().await;
         }
@@ -132,15 +132,15 @@ impl Doors {
 
 fn serve_web(
     workshop: &Workshop,
-    job: &Arc<Job>,
+    tenant: &Tenant,
     listener: &TcpListener,
     refusals: Arc<Mutex<VecDeque<String>>>,
     credentials: web::Credentials,
 ) -> Result<Door, String> {
-    let network = network(&workshop.options.network, job)?;
-    let job_id = job.job_id.clone();
+    let network = network(&workshop.options.network, tenant)?;
+    let of = tenant.id.clone();
     let records = move |record: web::Record| {
-        tracing::info!(%job_id, host = %record.host, port = record.port, effect = ?record.effect, outcome = ?record.outcome, "web door");
+        tracing::info!(of, host = %record.host, port = record.port, effect = ?record.effect, outcome = ?record.outcome, "web door");
         if matches!(record.outcome, web::Outcome::Refused) {
             let line = format!("{}:{} was refused: {}", record.host, record.port, record.why);
             let mut refusals = refusals.lock().unwrap_or_else(PoisonError::into_inner);
@@ -161,24 +161,23 @@ fn serve_web(
     web::serve(socket, options).map_err(|error| format!("the web door can't be served: {error}"))
 }
 
-/// The operator's rules, and the job's hosts as the list of what it may reach.
-fn network(operator: &LayerText, job: &Job) -> Result<Network, String> {
-    let hosts = job.look(|state| state.spec.network.clone());
-    let job_layer = LayerText { allow: Some(hosts), deny: Vec::new() };
+/// The operator's rules, and the tenant's hosts as the list of what it may reach.
+fn network(operator: &LayerText, tenant: &Tenant) -> Result<Network, String> {
+    let job_layer = LayerText { allow: Some(tenant.network.clone()), deny: Vec::new() };
     Network::nothing()
         .with_layer(Layer::Operator, operator)
         .and_then(|network| network.with_layer(Layer::Job, &job_layer))
         .map_err(|error| format!("the network rules can't be used: {error}"))
 }
 
-fn serve_git(workshop: &Workshop, job: &Arc<Job>, listener: &TcpListener) -> Result<Door, String> {
+fn serve_git(workshop: &Workshop, tenant: &Tenant, listener: &TcpListener) -> Result<Door, String> {
     let failed = |error: &dyn std::fmt::Display| format!("the git door can't be served: {error}");
-    let Some(repository) = &job.repository else {
-        return Err("the job has no repository".to_owned());
+    let Some(repository) = &tenant.repository else {
+        return Err("there is no repository".to_owned());
     };
-    let job_id = job.job_id.clone();
+    let of = tenant.id.clone();
     let records = move |record: git::Record| {
-        tracing::info!(%job_id, service = %record.service, status = record.status, refused = ?record.refused, "git door");
+        tracing::info!(of, service = %record.service, status = record.status, refused = ?record.refused, "git door");
     };
     let options = git::Options {
         client: workshop.upstream.clone(),
@@ -195,33 +194,33 @@ fn serve_git(workshop: &Workshop, job: &Arc<Job>, listener: &TcpListener) -> Res
 }
 
 /// The address of the git door inside, as the work tree's `origin`.
-pub(super) fn origin() -> String {
+pub(crate) fn origin() -> String {
     format!("http://127.0.0.1:{}/git/origin", NAMES[1].1)
 }
 
 /// What the model door knows of one agent step.
 #[derive(Clone)]
-pub(super) struct Watch {
+pub(crate) struct Watch {
     /// Signs of life for the agent's driver.
-    pub(super) progress: Progress,
+    pub(crate) progress: Progress,
     /// The last call, if it went wrong: how, and in which words.
     last_problem: Arc<Mutex<Option<(Ended, String)>>>,
 }
 
 impl Watch {
     /// Nothing has been seen yet.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { progress: Progress::default(), last_problem: Arc::default() }
     }
 
     /// How the newest call went wrong, if it did.
-    pub(super) fn last_problem(&self) -> Option<(Ended, String)> {
+    pub(crate) fn last_problem(&self) -> Option<(Ended, String)> {
         self.last_problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 /// Serves the model door for one agent step.
-pub(super) fn serve_model(
+pub(crate) fn serve_model(
     socket: TcpListener,
     source: model::Source,
     meter: Arc<JobMeter>,
@@ -252,7 +251,7 @@ pub(super) fn serve_model(
 }
 
 /// Who answers an agent step's model calls.
-pub(super) fn source(
+pub(crate) fn source(
     workshop: &Workshop,
     replay: Option<&str>,
 ) -> Result<(model::Source, bool), String> {
@@ -307,7 +306,7 @@ fn providers(providers: &Providers, client: reqwest::Client) -> Result<model::So
 }
 
 /// Counts a job's tokens over all its steps of this lease, and reports them as they are used.
-pub(super) struct JobMeter {
+pub(crate) struct JobMeter {
     job: Arc<Job>,
     allotment: Allotment,
     /// Tokens of earlier leases.
@@ -325,7 +324,7 @@ struct Step {
 
 impl JobMeter {
     /// The job's limit, less what was used before.
-    pub(super) fn new(job: Arc<Job>) -> Self {
+    pub(crate) fn new(job: Arc<Job>) -> Self {
         let (limit, before) = job.look(|state| (state.spec.limits.tokens, state.tokens));
         let allotment =
             Allotment::new(limit.map_or(u64::MAX, |limit| limit.saturating_sub(before)));
@@ -333,19 +332,19 @@ impl JobMeter {
     }
 
     /// A step begins: its usage is written to its session.
-    pub(super) fn begin_step(&self, session: Writer) {
+    pub(crate) fn begin_step(&self, session: Writer) {
         let (used, calls) = (self.allotment.used(), self.calls.load(Ordering::Relaxed));
         *self.session.lock().unwrap_or_else(PoisonError::into_inner) =
             Some(Step { session, used, calls });
     }
 
     /// The step is over.
-    pub(super) fn end_step(&self) {
+    pub(crate) fn end_step(&self) {
         *self.session.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Tokens of the job so far, all leases together.
-    pub(super) fn total(&self) -> u64 {
+    pub(crate) fn total(&self) -> u64 {
         self.before.saturating_add(self.allotment.used().total())
     }
 }

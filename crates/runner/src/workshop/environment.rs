@@ -10,22 +10,27 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio_util::sync::CancellationToken;
+use windlass_git::{RefName, checkout::Objects};
+use windlass_run::Time;
 use windlass_sandbox::{
     Client, Demand, EnvironmentId, Error, Exec, OperationId, State, Status,
     plan::{HOME, SYSTEM_PATH},
     spool,
 };
+use windlass_wire::runner as wire;
 
 use super::{
     Workshop,
     doors::{self, Doors},
     repository::JobRepository,
     services::Services,
+    setup,
     stocked::{self, Prebuild, Stocked},
+    trees,
 };
 use crate::{
     definition::{Definition, folder_name},
@@ -35,50 +40,101 @@ use crate::{
 };
 
 /// Where the programs of Windlass are inside.
-pub(super) const PROGRAM: &str = "/opt/windlass/bin/windlass";
+pub(crate) const PROGRAM: &str = "/opt/windlass/bin/windlass";
 /// Where the host's certificate authorities are inside.
-pub(super) const CERTIFICATES: &str = "/opt/windlass/certificates.pem";
+pub(crate) const CERTIFICATES: &str = "/opt/windlass/certificates.pem";
 /// How long a program may take to end after it was asked to.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// The most bytes of one program's output that are kept.
 const OUTPUT: u64 = 64 << 20;
 
+/// For whom an environment is made: a job's lease, or an environment that lives by itself.
+pub(crate) struct Tenant {
+    /// Its name on this host: the environment's, or the job's with the epoch.
+    pub(crate) id: String,
+    /// Its repository.
+    pub(crate) repository: Option<wire::Repository>,
+    /// Hosts that programs inside may reach.
+    pub(crate) network: Vec<String>,
+    /// Variables of programs inside that say where they are.
+    pub(crate) marks: Vec<(String, String)>,
+}
+
+impl Tenant {
+    fn of_job(job: &Job) -> Self {
+        Self {
+            id: format!("{}-{}", job.job_id, job.epoch),
+            repository: job.repository.clone(),
+            network: job.look(|state| state.spec.network.clone()),
+            marks: vec![
+                ("WINDLASS_JOB_ID".to_owned(), job.job_id.to_string()),
+                ("WINDLASS_RUN_ID".to_owned(), job.run_id.to_string()),
+            ],
+        }
+    }
+}
+
+/// Where the work tree of an environment that lives by itself is, and how it begins.
+pub(crate) struct Home {
+    /// Its folder, which outlives the environment.
+    pub(crate) folder: PathBuf,
+    /// The branch that the tree begins with.
+    pub(crate) base: String,
+    /// When the environment was created.
+    pub(crate) created_at: Time,
+    /// The first number of its operations: none may come twice, whoever takes it over.
+    pub(crate) first_operation: u64,
+}
+
 /// An environment that is ready.
-pub(super) struct Environment {
-    pub(super) client: Client,
-    pub(super) id: EnvironmentId,
+pub(crate) struct Environment {
+    pub(crate) client: Client,
+    pub(crate) id: EnvironmentId,
     /// Where programs run inside: the work tree or a folder of it.
-    pub(super) inside: PathBuf,
+    pub(crate) inside: PathBuf,
     /// What the repository says of its environment.
-    pub(super) definition: Arc<Definition>,
+    pub(crate) definition: Arc<Definition>,
     /// What runs beside the steps.
-    pub(super) services: Services,
+    pub(crate) services: Services,
     name: String,
-    pub(super) doors: Doors,
+    pub(crate) doors: Doors,
     maker: Maker,
     folder: PathBuf,
     /// Where the work tree is on this machine.
-    pub(super) host_tree: PathBuf,
+    pub(crate) host_tree: PathBuf,
     /// The index that snapshots of the work tree use.
-    pub(super) index: PathBuf,
+    pub(crate) index: PathBuf,
     /// What of it was made before.
-    pub(super) prebuild: Prebuild,
+    pub(crate) prebuild: Prebuild,
     /// Where the time of its start went, in one line.
-    pub(super) started: String,
+    pub(crate) started: String,
     variables: Vec<(OsString, OsString)>,
     operations: AtomicU64,
+    keeps_tree: bool,
+    /// How long its work tree took.
+    pub(crate) tree_took: Duration,
+}
+
+/// What it takes to execute programs in an environment as its own are.
+#[derive(Clone)]
+pub(crate) struct Entry {
+    pub(crate) access: Access,
+    /// Where programs begin.
+    pub(crate) inside: PathBuf,
+    /// Their variables.
+    pub(crate) variables: Vec<(OsString, OsString)>,
 }
 
 /// The way into an environment, for what outlives a call.
 #[derive(Clone)]
-pub(super) struct Access {
-    pub(super) client: Client,
-    pub(super) id: EnvironmentId,
+pub(crate) struct Access {
+    pub(crate) client: Client,
+    pub(crate) id: EnvironmentId,
 }
 
 /// How a program ended.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Ran {
+pub(crate) enum Ran {
     /// By itself or by a signal that we did not send.
     Ended(State),
     /// Its time was over.
@@ -89,7 +145,7 @@ pub(super) enum Ran {
 
 /// Why nothing could be executed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Broken {
+pub(crate) enum Broken {
     /// The environment or its supervisor failed us.
     #[error(transparent)]
     Environment(#[from] Error),
@@ -101,14 +157,15 @@ pub(super) enum Broken {
 impl Environment {
     /// Makes a work tree at the job's newest checkpoint and an environment around it, or takes one that
     /// was started ahead.
-    pub(super) async fn make(
+    pub(crate) async fn make(
         workshop: &Arc<Workshop>,
         job: &Arc<Job>,
         work: &JobRepository,
     ) -> Result<Self, Attempted> {
         let name = job.repository.as_ref().map_or("work", |repository| repository.name.as_str());
         let name = folder_name(name);
-        let platform = variables(workshop, job);
+        let tenant = Tenant::of_job(job);
+        let platform = variables(workshop, &tenant);
         let client = workshop.supervisor().await.map_err(|error| broken(workshop, &error))?;
         let stocked = stocked::get(workshop, job, work, &client, &name, &platform).await?;
         let Stocked { definition, prebuild, made, started } = stocked;
@@ -117,7 +174,7 @@ impl Environment {
             tracing::debug!(layer = %row.layer, detail = %row.detail, "a wanted layer is not in force");
         }
         let Made { id, folder, tree: host_tree, index, created, .. } = made;
-        let doors = Doors::open(workshop, job, created.doors).map_err(|why| {
+        let doors = Doors::open(workshop, &tenant, created.doors).map_err(|why| {
             workshop.maker.end(client.clone(), id.clone(), folder.clone());
             Attempted::GiveBack(why)
         })?;
@@ -143,21 +200,93 @@ impl Environment {
             started,
             variables,
             operations: AtomicU64::new(0),
+            keeps_tree: false,
+            tree_took: Duration::ZERO,
+        })
+    }
+
+    /// Makes an environment around a work tree that outlives it, and the tree where there is none yet.
+    /// One of this name that is there already is taken over as it is.
+    pub(crate) async fn make_at(
+        workshop: &Workshop,
+        tenant: &Tenant,
+        home: &Home,
+        work: &JobRepository,
+    ) -> Result<Self, Attempted> {
+        let id = EnvironmentId::parse(&tenant.id)
+            .map_err(|error| Attempted::GiveBack(error.to_string()))?;
+        let name = tenant.repository.as_ref().map_or("work", |repository| repository.name.as_str());
+        let name = folder_name(name);
+        let (host_tree, index) = (home.folder.join("tree"), home.folder.join("index"));
+        let began = Instant::now();
+        check_out(home, work, &host_tree, &index).await.map_err(|error| {
+            match super::repository::of_git(error) {
+                crate::executor::Unopened::End(end) => Attempted::JobEnded(end),
+                crate::executor::Unopened::GiveBack(why) => Attempted::GiveBack(why),
+            }
+        })?;
+        let tree_took = began.elapsed();
+        let platform = variables(workshop, tenant);
+        let definition = setup::definition(workshop, work, &host_tree, &name, &platform).await?;
+        let mut plan = stocked::plain_plan(workshop, &definition);
+        plan.id = id.clone();
+        plan.work_tree.host = host_tree.clone();
+        let client = workshop.supervisor().await.map_err(|error| broken(workshop, &error))?;
+        let created = client.create(&plan).await.map_err(|error| broken(workshop, &error))?;
+        let doors = match Doors::open(workshop, tenant, created.doors) {
+            Ok(doors) => doors,
+            Err(why) => {
+                let _ = client.destroy(&id).await;
+                return Err(Attempted::GiveBack(why));
+            }
+        };
+        let mut variables: Vec<(OsString, OsString)> =
+            platform.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        for (name, value) in &definition.variables {
+            set(&mut variables, name, value.as_deref());
+        }
+        Ok(Self {
+            client,
+            id,
+            inside: PathBuf::from(&definition.folder),
+            definition: Arc::new(definition),
+            services: Services::default(),
+            name,
+            doors,
+            maker: workshop.maker.clone(),
+            folder: home.folder.clone(),
+            host_tree,
+            index,
+            prebuild: Prebuild::Plain,
+            started: "made around its own work tree".to_owned(),
+            variables,
+            operations: AtomicU64::new(home.first_operation),
+            keeps_tree: true,
+            tree_took,
         })
     }
 
     /// The project's name as one folder name.
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
+    /// What it takes to execute further programs in it, for as long as it is there.
+    pub(crate) fn entry(&self) -> Entry {
+        Entry {
+            access: self.access(),
+            inside: self.inside.clone(),
+            variables: self.variables.clone(),
+        }
+    }
+
     /// The way in, for what outlives a call.
-    pub(super) fn access(&self) -> Access {
+    pub(crate) fn access(&self) -> Access {
         Access { client: self.client.clone(), id: self.id.clone() }
     }
 
     /// The exact arguments of a shell command as steps have them.
-    pub(super) fn shell(command: &str) -> Vec<OsString> {
+    pub(crate) fn shell(command: &str) -> Vec<OsString> {
         let bash = ["/bin/bash", "/usr/bin/bash"].iter().any(|path| Path::new(path).exists());
         let words: &[&str] =
             if bash { &["bash", "-euo", "pipefail", "-c"] } else { &["sh", "-eu", "-c"] };
@@ -165,7 +294,7 @@ impl Environment {
     }
 
     /// What shall be executed, with the environment's own variables, in the work tree.
-    pub(super) fn exec(&self, name: &str, argv: Vec<OsString>) -> Result<Exec, Error> {
+    pub(crate) fn exec(&self, name: &str, argv: Vec<OsString>) -> Result<Exec, Error> {
         let n = self.operations.fetch_add(1, Ordering::Relaxed) + 1;
         let operation = OperationId::parse(&format!("{name}-{n}"))?;
         let mut exec = Exec::capture(operation, argv).in_folder(&self.inside);
@@ -177,7 +306,7 @@ impl Environment {
 
     /// Executes a program to its end, at most for `limit`; its output is handed on as it comes. When
     /// it has ended, nothing that it started runs any more.
-    pub(super) async fn run(
+    pub(crate) async fn run(
         &self,
         exec: Exec,
         limit: Duration,
@@ -188,16 +317,22 @@ impl Environment {
     }
 
     /// Stops what runs in the environment; the rest of it goes away beside whatever else is to be done.
-    pub(super) async fn destroy(self) {
+    pub(crate) async fn destroy(self) {
         self.services.stop().await;
         self.doors.close().await;
-        self.maker.end(self.client, self.id, self.folder);
+        if !self.keeps_tree {
+            return self.maker.end(self.client, self.id, self.folder);
+        }
+        // Its work tree is looked at next: nothing may run in it any more.
+        if let Err(error) = self.client.destroy(&self.id).await {
+            tracing::warn!(%error, environment = %self.id, "an environment could not be removed; its supervisor does it");
+        }
     }
 }
 
 impl Access {
     /// As [`Environment::run`].
-    pub(super) async fn run(
+    pub(crate) async fn run(
         &self,
         exec: Exec,
         limit: Duration,
@@ -237,7 +372,7 @@ impl Access {
     }
 
     /// Waits for a program's end; its output is handed on as it comes.
-    pub(super) async fn follow(
+    pub(crate) async fn follow(
         &self,
         operation: &OperationId,
         reader: &mut spool::Reader,
@@ -256,13 +391,13 @@ impl Access {
 }
 
 /// Sets a variable, or takes it away; a name never stands twice.
-pub(super) fn set(variables: &mut Vec<(OsString, OsString)>, name: &str, value: Option<&str>) {
+pub(crate) fn set(variables: &mut Vec<(OsString, OsString)>, name: &str, value: Option<&str>) {
     variables.retain(|(other, _)| other != name);
     variables.extend(value.map(|value| (name.into(), value.into())));
 }
 
 /// Sets several variables.
-pub(super) fn set_all<'a>(
+pub(crate) fn set_all<'a>(
     variables: &mut Vec<(OsString, OsString)>,
     more: impl IntoIterator<Item = (&'a String, &'a String)>,
 ) {
@@ -272,7 +407,7 @@ pub(super) fn set_all<'a>(
 }
 
 /// What an attempt ends with when its environment failed.
-pub(super) fn broken(workshop: &Workshop, error: &Error) -> Attempted {
+pub(crate) fn broken(workshop: &Workshop, error: &Error) -> Attempted {
     match error {
         Error::LayerMissing { .. } => {
             let reason = format!("The environment was refused: {error}.");
@@ -297,8 +432,38 @@ pub(super) fn broken(workshop: &Workshop, error: &Error) -> Attempted {
     }
 }
 
+/// Makes a work tree that stands by itself, once.
+async fn check_out(
+    home: &Home,
+    work: &JobRepository,
+    tree: &Path,
+    index: &Path,
+) -> windlass_git::Result<()> {
+    // Beside the tree, where nothing inside can make or remove it.
+    let whole = home.folder.join("whole");
+    if whole.exists() {
+        return Ok(());
+    }
+    trees::remove(tree).await;
+    let branch = RefName::branch(&home.base)?;
+    let options = windlass_git::checkout::Options {
+        commit: work.base.clone(),
+        remote_branches: vec![(branch.clone(), work.base.clone())],
+        branch: Some(branch),
+        objects: Objects::Copied,
+        origin: Some(doors::origin()),
+        identity: Some(super::checkpoint::platform(home.created_at)),
+        index_copy: Some(index.to_owned()),
+    };
+    work.mirror.checkout(tree, &options).await?;
+    std::fs::write(&whole, work.base.as_str()).map_err(|source| windlass_git::Error::Io {
+        what: format!("note that {} is whole", tree.display()),
+        source,
+    })
+}
+
 /// The variables of every program inside. None of them is secret.
-fn variables(workshop: &Workshop, job: &Job) -> BTreeMap<String, String> {
+fn variables(workshop: &Workshop, tenant: &Tenant) -> BTreeMap<String, String> {
     let options = &workshop.options;
     let mut path: Vec<String> =
         options.path.iter().map(|path| path.to_string_lossy().into_owned()).collect();
@@ -310,9 +475,8 @@ fn variables(workshop: &Workshop, job: &Job) -> BTreeMap<String, String> {
         ("TERM".to_owned(), "xterm-256color".to_owned()),
         ("GIT_TERMINAL_PROMPT".to_owned(), "0".to_owned()),
         ("WINDLASS".to_owned(), "1".to_owned()),
-        ("WINDLASS_JOB_ID".to_owned(), job.job_id.to_string()),
-        ("WINDLASS_RUN_ID".to_owned(), job.run_id.to_string()),
     ];
+    variables.extend(tenant.marks.clone());
     let web = doors::web_address();
     for name in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"] {
         variables.push((name.to_owned(), web.clone()));

@@ -6,42 +6,42 @@ use std::time::Duration;
 use windlass_run::{Time, actor::Actor, job::State};
 
 /// What was seen.
-pub(super) struct Facts {
+pub(crate) struct Facts {
     began: Time,
-    pub(super) commands: Vec<Command>,
-    pub(super) verified: Vec<Command>,
-    pub(super) agent: Option<Agent>,
-    pub(super) notes: Vec<String>,
+    pub(crate) commands: Vec<Command>,
+    pub(crate) verified: Vec<Command>,
+    pub(crate) agent: Option<Agent>,
+    pub(crate) notes: Vec<String>,
     /// What of the environment is otherwise than the repository says.
-    pub(super) environment: Vec<String>,
+    pub(crate) environment: Vec<String>,
     /// The report of a `readiness` step, as markdown.
-    pub(super) readiness: Option<String>,
+    pub(crate) readiness: Option<String>,
 }
 
 /// A command that was run.
-pub(super) struct Command {
-    pub(super) command: String,
+pub(crate) struct Command {
+    pub(crate) command: String,
     /// In a few words.
-    pub(super) ended: String,
-    pub(super) took: Duration,
+    pub(crate) ended: String,
+    pub(crate) took: Duration,
 }
 
 /// What an agent said at last. A claim.
-pub(super) struct Agent {
-    pub(super) name: String,
-    pub(super) scripted: bool,
-    pub(super) summary: String,
+pub(crate) struct Agent {
+    pub(crate) name: String,
+    pub(crate) scripted: bool,
+    pub(crate) summary: String,
 }
 
 /// What the body of a pull request also needs to know.
-pub(super) struct Change<'a> {
-    pub(super) job_id: &'a str,
-    pub(super) run_id: &'a str,
-    pub(super) base: &'a str,
-    pub(super) base_commit: &'a str,
-    pub(super) files: usize,
-    pub(super) tokens: u64,
-    pub(super) now: Time,
+pub(crate) struct Change<'a> {
+    pub(crate) job_id: &'a str,
+    pub(crate) run_id: &'a str,
+    pub(crate) base: &'a str,
+    pub(crate) base_commit: &'a str,
+    pub(crate) files: usize,
+    pub(crate) tokens: u64,
+    pub(crate) now: Time,
 }
 
 /// The most bytes of an agent's summary that are quoted.
@@ -52,7 +52,7 @@ const FINDINGS: usize = 10;
 
 impl Facts {
     /// Nothing was seen yet.
-    pub(super) fn new(began: Time) -> Self {
+    pub(crate) fn new(began: Time) -> Self {
         Self {
             began,
             commands: Vec::new(),
@@ -65,7 +65,7 @@ impl Facts {
     }
 
     /// The body of a pull request: facts first, the agent's words quoted and named.
-    pub(super) fn body(&self, change: &Change) -> String {
+    pub(crate) fn body(&self, change: &Change) -> String {
         let mut body = String::from("### What the platform saw\n\n");
         let files =
             if change.files == 1 { "1 file".to_owned() } else { format!("{} files", change.files) };
@@ -125,7 +125,7 @@ impl Facts {
 }
 
 /// The message of the platform's commit: the title, and trailers that say where it comes from.
-pub(super) fn commit_message(title: &str, job_id: &str, run_id: &str, state: &State) -> String {
+pub(crate) fn commit_message(title: &str, job_id: &str, run_id: &str, state: &State) -> String {
     let requester = state.by.on_behalf_of.as_ref().unwrap_or(&state.by.actor);
     let requester = match requester {
         Actor::User(id) => id.to_string(),
@@ -139,7 +139,7 @@ pub(super) fn commit_message(title: &str, job_id: &str, run_id: &str, state: &St
 }
 
 /// A title in one line of at most 120 characters, from whatever a person wrote.
-pub(super) fn title(text: &str) -> String {
+pub(crate) fn title(text: &str) -> String {
     let first = text.trim().lines().next().unwrap_or_default();
     let clean: String = first.chars().filter(|c| !c.is_control()).collect();
     let clean = clean.trim();

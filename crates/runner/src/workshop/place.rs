@@ -26,38 +26,38 @@ use crate::{
 };
 
 /// One job's place.
-pub(super) struct Place {
-    pub(super) workshop: Arc<Workshop>,
-    pub(super) job: Arc<Job>,
-    pub(super) work: JobRepository,
-    pub(super) environment: Option<Environment>,
-    pub(super) redactor: Redactor,
-    pub(super) secrets: Secrets,
-    pub(super) meter: Arc<JobMeter>,
-    pub(super) facts: Facts,
+pub(crate) struct Place {
+    pub(crate) workshop: Arc<Workshop>,
+    pub(crate) job: Arc<Job>,
+    pub(crate) work: JobRepository,
+    pub(crate) environment: Option<Environment>,
+    pub(crate) redactor: Redactor,
+    pub(crate) secrets: Secrets,
+    pub(crate) meter: Arc<JobMeter>,
+    pub(crate) facts: Facts,
 }
 
 /// Which attempt of which step, and where its output goes.
-pub(super) struct Attempt {
-    pub(super) step_id: StepId,
-    pub(super) number: u32,
-    pub(super) timeout: Duration,
+pub(crate) struct Attempt {
+    pub(crate) step_id: StepId,
+    pub(crate) number: u32,
+    pub(crate) timeout: Duration,
     /// When it began; getting its environment ready counts.
-    pub(super) began: Instant,
-    pub(super) log: Writer,
-    pub(super) stop: CancellationToken,
+    pub(crate) began: Instant,
+    pub(crate) log: Writer,
+    pub(crate) stop: CancellationToken,
 }
 
 impl Attempt {
     /// How much of its time is left.
-    pub(super) fn left(&self) -> Duration {
+    pub(crate) fn left(&self) -> Duration {
         self.timeout.saturating_sub(self.began.elapsed())
     }
 }
 
 impl Place {
     /// Gets the repository, with what earlier leases did.
-    pub(super) async fn open(workshop: Arc<Workshop>, job: Arc<Job>) -> Result<Self, Unopened> {
+    pub(crate) async fn open(workshop: Arc<Workshop>, job: Arc<Job>) -> Result<Self, Unopened> {
         let work = repository::get(&workshop, &job).await?;
         let secrets = Secrets::default();
         let redactor = workshop.redactor(&job, &secrets);
@@ -67,7 +67,7 @@ impl Place {
     }
 
     /// The environment, made and set up now if there is none.
-    pub(super) async fn environment(
+    pub(crate) async fn environment(
         &mut self,
         attempt: &Attempt,
     ) -> Result<&mut Environment, Attempted> {

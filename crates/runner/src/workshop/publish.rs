@@ -143,7 +143,7 @@ async fn make_commit(place: &Place, action: &PullRequestAction) -> Result<Oid, A
     let title = title(place, action);
     let (job_id, run_id) = (place.job.job_id.to_string(), place.job.run_id.to_string());
     let message = place.job.look(|state| facts::commit_message(&title, &job_id, &run_id, state));
-    let who = platform(&place.job);
+    let who = platform(place.job.look(|state| state.created_at));
     let made = async {
         let tree = repository.tree_of(&place.work.tip).await?;
         let commit = NewCommit {
@@ -229,7 +229,7 @@ async fn is_ours(place: &Place, there: &Oid) -> Result<bool, Attempted> {
         return Ok(false);
     }
     let commit = place.work.repository.commit_info(there).await.map_err(git)?;
-    Ok(commit.committer.email == platform(&place.job).email)
+    Ok(commit.committer.email == platform(place.job.look(|state| state.created_at)).email)
 }
 
 /// One push that was staged.

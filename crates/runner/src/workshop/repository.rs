@@ -7,7 +7,7 @@ use std::{
 };
 
 use windlass_git::{Address, Credential, Error, Git, Mirror, Oid, RefName, Remote, Repository};
-use windlass_run::{JobId, job::Report};
+use windlass_run::{JobId, ProjectId, job::Report};
 use windlass_wire::runner as wire;
 
 use super::Workshop;
@@ -24,24 +24,24 @@ const CHECKPOINT_BYTES: u64 = 2 << 30;
 const TRIES: u32 = 20;
 
 /// A job's repository.
-pub(super) struct JobRepository {
-    pub(super) repository: Repository,
+pub(crate) struct JobRepository {
+    pub(crate) repository: Repository,
     /// The commit that the work starts from.
-    pub(super) base: Oid,
+    pub(crate) base: Oid,
     /// The newest checkpoint, or the base.
-    pub(super) tip: Oid,
-    pub(super) remote: Remote,
+    pub(crate) tip: Oid,
+    pub(crate) remote: Remote,
     /// What the repository borrows from.
-    pub(super) mirror: Repository,
+    pub(crate) mirror: Repository,
 }
 
 /// Where the repository of a job lies.
-pub(super) fn dir(state_dir: &Path, job_id: &JobId) -> PathBuf {
+pub(crate) fn dir(state_dir: &Path, job_id: &JobId) -> PathBuf {
     state_dir.join("repositories").join(format!("{job_id}.git"))
 }
 
 /// Gets the repository with everything that earlier leases did, and reports the base commit.
-pub(super) async fn get(workshop: &Arc<Workshop>, job: &Job) -> Result<JobRepository, Unopened> {
+pub(crate) async fn get(workshop: &Arc<Workshop>, job: &Job) -> Result<JobRepository, Unopened> {
     let Some(wanted) = &job.repository else {
         return Err(end("repository", "The server named no repository for this job."));
     };
@@ -82,7 +82,7 @@ async fn attempt(
     let state_dir = &workshop.options.state_dir;
     let credential = Credential::basic(wanted.username.clone(), wanted.credential.clone());
     let remote = Remote::with(Address::parse(&wanted.url)?, credential);
-    let mirror_dir = state_dir.join("mirrors").join(format!("{}.git", wanted.project_id));
+    let mirror_dir = mirror_dir(workshop, &wanted.project_id);
     make_dirs(&mirror_dir)?;
     let mirror = Mirror::open(git, &mirror_dir).await?;
     let known =
@@ -111,6 +111,71 @@ async fn attempt(
     }
     let tip = restore(job, &repository, &dir).await?.unwrap_or_else(|| base.clone());
     Ok(JobRepository { repository, base, tip, remote, mirror: mirror.repository().clone() })
+}
+
+/// Gets the repository of an environment that lives by itself: the mirror brought up to date, and the
+/// commit that its work tree begins with, which is `base` if it has begun.
+pub(crate) async fn for_environment(
+    workshop: &Workshop,
+    wanted: &wire::Repository,
+    branch: &str,
+    base: Option<&str>,
+    folder: &Path,
+) -> Result<JobRepository, Unopened> {
+    let mut backoff = Backoff::default();
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match attempt_for_environment(workshop, wanted, branch, base, folder).await {
+            Ok(repository) => return Ok(repository),
+            Err(Trouble::Git(error)) if error.is_transient() && tries < TRIES => {
+                tracing::debug!(%error, "the repository can't be reached and is tried again");
+                tokio::time::sleep(backoff.next()).await;
+            }
+            Err(Trouble::Git(error)) => return Err(of_git(error)),
+            Err(Trouble::Other(unopened)) => return Err(unopened),
+        }
+    }
+}
+
+async fn attempt_for_environment(
+    workshop: &Workshop,
+    wanted: &wire::Repository,
+    branch: &str,
+    base: Option<&str>,
+    folder: &Path,
+) -> Result<JobRepository, Trouble> {
+    let git = workshop.git_for(&wanted.url);
+    let credential = Credential::basic(wanted.username.clone(), wanted.credential.clone());
+    let remote = Remote::with(Address::parse(&wanted.url)?, credential);
+    let mirror_dir = mirror_dir(workshop, &wanted.project_id);
+    make_dirs(&mirror_dir)?;
+    let mirror = Mirror::open(git, &mirror_dir).await?;
+    let base = match base {
+        // It has all it needs; a remote that is away does not keep it from starting.
+        Some(base) => Oid::parse(base)?,
+        None => mirror.refresh(&remote).await?.advertised.require_branch(branch)?.clone(),
+    };
+    let repository = kept(workshop, &wanted.project_id, folder).await?;
+    let tip = base.clone();
+    Ok(JobRepository { repository, base, tip, remote, mirror: mirror.repository().clone() })
+}
+
+/// The repository in an environment's folder that holds its work as commits.
+pub(crate) async fn kept(
+    workshop: &Workshop,
+    project_id: &ProjectId,
+    folder: &Path,
+) -> windlass_git::Result<Repository> {
+    let mirror = Mirror::open(&workshop.git, &mirror_dir(workshop, project_id)).await?;
+    let dir = folder.join("repository.git");
+    let repository = workshop.git.init_borrowing(&dir, mirror.repository()).await?;
+    repository.remove_stale_locks().await?;
+    Ok(repository)
+}
+
+fn mirror_dir(workshop: &Workshop, project_id: &ProjectId) -> PathBuf {
+    workshop.options.state_dir.join("mirrors").join(format!("{project_id}.git"))
 }
 
 /// Brings back the checkpoints of earlier steps, from this machine or from the server. The newest one.
@@ -161,7 +226,7 @@ fn make_dirs(dir: &Path) -> Result<(), Trouble> {
 }
 
 /// What a job ends with when its repository can't be had.
-pub(super) fn of_git(error: Error) -> Unopened {
+pub(crate) fn of_git(error: Error) -> Unopened {
     let code = match &error {
         Error::DiskFull { .. } => "runner_disk",
         Error::AuthFailed { .. } | Error::RemoteMissing { .. } | Error::Moved { .. } => {
@@ -180,7 +245,7 @@ pub(super) fn of_git(error: Error) -> Unopened {
 }
 
 /// An error with its causes in one line.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -39,7 +39,7 @@ rm -rf /run/secrets
 
 /// What the job's steps may be given, and every secret that any of them was.
 #[derive(Default)]
-pub(super) struct Secrets {
+pub(crate) struct Secrets {
     now: Vec<wire::Secret>,
     /// Names and values that are redacted to the job's end, also those that were rotated away.
     seen: BTreeSet<(String, String)>,
@@ -47,19 +47,19 @@ pub(super) struct Secrets {
 
 impl Secrets {
     /// What a step is given.
-    pub(super) fn of(&self, step_id: &StepId) -> Given {
+    pub(crate) fn of(&self, step_id: &StepId) -> Given {
         let of_step = |secret: &&wire::Secret| secret.steps.contains(step_id);
         Given(self.now.iter().filter(of_step).cloned().collect())
     }
 
     /// What must not be shown.
-    pub(super) fn seen(&self) -> impl Iterator<Item = (&str, &[u8])> {
+    pub(crate) fn seen(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.seen.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
     }
 }
 
 /// Asks for the job's secrets as they are now, and redacts them from everything that follows.
-pub(super) async fn refresh(place: &mut Place, stop: &CancellationToken) -> Result<(), Attempted> {
+pub(crate) async fn refresh(place: &mut Place, stop: &CancellationToken) -> Result<(), Attempted> {
     let may_ask = |action: &Action| matches!(action, Action::Run { .. } | Action::Agent(_));
     if !place.job.look(|state| state.spec.steps.iter().any(|step| may_ask(&step.action))) {
         return Ok(());
@@ -92,21 +92,21 @@ pub(super) async fn refresh(place: &mut Place, stop: &CancellationToken) -> Resu
 }
 
 /// What one step is given.
-pub(super) struct Given(Vec<wire::Secret>);
+pub(crate) struct Given(Vec<wire::Secret>);
 
 impl Given {
     /// Whether the step's own processes see any secret.
-    pub(super) fn has_secrets(&self) -> bool {
+    pub(crate) fn has_secrets(&self) -> bool {
         self.0.iter().any(|given| given.is_secret && given.door.is_none())
     }
 
     /// All of it.
-    pub(super) fn all(&self) -> &[wire::Secret] {
+    pub(crate) fn all(&self) -> &[wire::Secret] {
         &self.0
     }
 
     /// Adds the variables to what shall be executed, and makes the files.
-    pub(super) async fn enter(
+    pub(crate) async fn enter(
         &self,
         environment: &mut Environment,
         exec: &mut Exec,
@@ -129,7 +129,7 @@ impl Given {
 
     /// Removes the files. To be called whatever came of the step, and before anything else is
     /// executed; where it fails, the environment is not fit for anything else.
-    pub(super) async fn leave(&self, environment: &mut Environment) -> Result<(), Broken> {
+    pub(crate) async fn leave(&self, environment: &mut Environment) -> Result<(), Broken> {
         if self.files().next().is_none() {
             return Ok(());
         }

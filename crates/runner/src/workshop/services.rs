@@ -33,7 +33,7 @@ const WAITING: usize = 64 * 1024;
 
 /// The services of one environment.
 #[derive(Default)]
-pub(super) struct Services {
+pub(crate) struct Services {
     running: Mutex<Vec<Running>>,
     sink: Sink,
 }
@@ -44,14 +44,14 @@ struct Running {
 }
 
 /// What is known of a service while it is waited for.
-pub(super) struct Life {
+pub(crate) struct Life {
     state: watch::Receiver<Option<String>>,
     /// The end of its output.
-    pub(super) tail: Tail,
+    pub(crate) tail: Tail,
 }
 
 /// Why a service is not ready.
-pub(super) enum Unready {
+pub(crate) enum Unready {
     /// Somebody said to stop.
     Stopped,
     /// The environment failed.
@@ -62,17 +62,17 @@ pub(super) enum Unready {
 
 impl Services {
     /// From now on output goes to this log.
-    pub(super) fn attach(&self, log: &Writer) {
+    pub(crate) fn attach(&self, log: &Writer) {
         self.sink.attach(log);
     }
 
     /// The log ends; output waits for the next one.
-    pub(super) fn detach(&self) {
+    pub(crate) fn detach(&self) {
         self.sink.lock().log = None;
     }
 
     /// Starts a service and keeps it.
-    pub(super) fn start(
+    pub(crate) fn start(
         &self,
         environment: &Environment,
         name: &str,
@@ -109,12 +109,12 @@ impl Services {
     }
 
     /// Whether any was started.
-    pub(super) fn is_any(&self) -> bool {
+    pub(crate) fn is_any(&self) -> bool {
         !self.running.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Stops all, the last first, each with its grace.
-    pub(super) async fn stop(&self) {
+    pub(crate) async fn stop(&self) {
         let running =
             std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
         for service in running.into_iter().rev() {
@@ -125,7 +125,7 @@ impl Services {
 }
 
 /// Waits until a service is ready, or can't be any more.
-pub(super) async fn until_ready(
+pub(crate) async fn until_ready(
     environment: &Environment,
     service: &Service,
     life: &mut Life,

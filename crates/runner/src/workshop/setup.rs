@@ -41,7 +41,7 @@ const LINES: usize = 12;
 const TAIL: usize = 8 * 1024;
 
 /// Brings an environment to where its repository wants it. `Err` is the end of the attempt.
-pub(super) async fn get_ready(
+pub(crate) async fn get_ready(
     workshop: &Workshop,
     environment: &mut Environment,
     redactor: &Redactor,
@@ -279,18 +279,18 @@ impl Setup<'_> {
 }
 
 /// Puts a label before each line, where several programs write at once.
-pub(super) struct Lines {
+pub(crate) struct Lines {
     label: Option<String>,
     partial: Vec<u8>,
 }
 
 impl Lines {
-    pub(super) fn new(label: Option<String>) -> Self {
+    pub(crate) fn new(label: Option<String>) -> Self {
         Self { label, partial: Vec::new() }
     }
 
     /// What can be written now.
-    pub(super) fn take(&mut self, bytes: &[u8]) -> Vec<u8> {
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> Vec<u8> {
         /// A line that is longer is cut, so that output without an end takes no memory.
         const LONGEST: usize = 16 * 1024;
         let Some(label) = &self.label else { return bytes.to_vec() };
@@ -309,17 +309,17 @@ impl Lines {
     }
 
     /// A last line that has no end.
-    pub(super) fn rest(&mut self) -> Vec<u8> {
+    pub(crate) fn rest(&mut self) -> Vec<u8> {
         if self.partial.is_empty() { Vec::new() } else { self.take(b"\n") }
     }
 }
 
 /// The end of a program's output.
 #[derive(Clone, Default)]
-pub(super) struct Tail(Arc<Mutex<VecDeque<u8>>>);
+pub(crate) struct Tail(Arc<Mutex<VecDeque<u8>>>);
 
 impl Tail {
-    pub(super) fn add(&self, bytes: &[u8]) {
+    pub(crate) fn add(&self, bytes: &[u8]) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.extend(bytes);
         let excess = kept.len().saturating_sub(TAIL);
@@ -327,7 +327,7 @@ impl Tail {
     }
 
     /// The end of a sentence about the program.
-    pub(super) fn in_words(&self, redactor: &Redactor) -> String {
+    pub(crate) fn in_words(&self, redactor: &Redactor) -> String {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes: Vec<u8> = kept.iter().copied().collect();
         let text = redactor.redact_text(&String::from_utf8_lossy(&bytes));
@@ -342,7 +342,7 @@ impl Tail {
 
 /// Reads what the repository says of its environment, from the work tree as it was just made or, if
 /// that holds the work of earlier steps, from the commit that the job began with.
-pub(super) async fn definition(
+pub(crate) async fn definition(
     workshop: &Workshop,
     work: &super::repository::JobRepository,
     host_tree: &Path,

@@ -42,17 +42,17 @@ const SNAPSHOT: CopyLimits = CopyLimits { bytes: 8 << 30, entries: 1_000_000 };
 const FAMILY: &str = "family";
 
 /// An environment for a job, and what is known of it.
-pub(super) struct Stocked {
-    pub(super) definition: Arc<Definition>,
-    pub(super) prebuild: Prebuild,
-    pub(super) made: Made,
+pub(crate) struct Stocked {
+    pub(crate) definition: Arc<Definition>,
+    pub(crate) prebuild: Prebuild,
+    pub(crate) made: Made,
     /// Where the time went, in one line.
-    pub(super) started: String,
+    pub(crate) started: String,
 }
 
 /// What of the set-up is done already.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Prebuild {
+pub(crate) enum Prebuild {
     /// All that can be done before a job is known: the environment is that of a snapshot.
     Done,
     /// Nothing; when it is done it is worth keeping, under this key.
@@ -62,7 +62,7 @@ pub(super) enum Prebuild {
 }
 
 /// Gets an environment for a job.
-pub(super) async fn get(
+pub(crate) async fn get(
     workshop: &Arc<Workshop>,
     job: &Arc<Job>,
     work: &JobRepository,
@@ -199,7 +199,7 @@ fn check_out(
         branch: Some(branch),
         objects,
         origin: Some(doors::origin()),
-        identity: Some(super::checkpoint::platform(job)),
+        identity: Some(super::checkpoint::platform(job.look(|state| state.created_at))),
         index_copy: None,
     })
 }
@@ -263,7 +263,7 @@ fn keys(
 
 /// Keeps a copy of the environment as it is after its prebuild and before anything of the job. Answers
 /// what to say of it.
-pub(super) async fn keep(workshop: &Workshop, environment: &Environment) -> Option<String> {
+pub(crate) async fn keep(workshop: &Workshop, environment: &Environment) -> Option<String> {
     let Prebuild::Keep { key, family } = &environment.prebuild else { return None };
     let (home, tree) = (environment.client.home(&environment.id), environment.host_tree.clone());
     let (index, by) = (environment.index.clone(), workshop.store.copies_by());
@@ -302,6 +302,16 @@ fn copy_all(
 
 /// The plan of every environment with this definition: its id and work tree are chosen when it is made.
 fn plan(workshop: &Workshop, work: &JobRepository, definition: &Definition) -> Plan {
+    let mut plan = plain_plan(workshop, definition);
+    if work.tip == work.base {
+        let objects = work.mirror.dir().join("objects");
+        plan.binds.push(Bind { host: objects, inside: PathBuf::from(OBJECTS), optional: false });
+    }
+    plan
+}
+
+/// The same for a work tree that borrows nothing.
+pub(crate) fn plain_plan(workshop: &Workshop, definition: &Definition) -> Plan {
     let options = &workshop.options;
     let id = EnvironmentId::parse("recipe").expect("it is a name");
     let mut plan = Plan::new(id, PathBuf::from("/"), PathBuf::from(&definition.tree));
@@ -323,9 +333,6 @@ fn plan(workshop: &Workshop, work: &JobRepository, definition: &Definition) -> P
     }
     if let Some(bundle) = &options.ca_bundle {
         plan.binds.push(bind(bundle, CERTIFICATES, true));
-    }
-    if work.tip == work.base {
-        plan.binds.push(bind(&work.mirror.dir().join("objects"), OBJECTS, false));
     }
     plan
 }

@@ -15,7 +15,7 @@ const KEEP: Duration = Duration::from_secs(3 * 24 * 3600);
 
 /// Removes a folder with everything in it, if it is there. What can't be removed is said in the log and
 /// tried again by the next start.
-pub(super) async fn remove(path: &Path) {
+pub(crate) async fn remove(path: &Path) {
     let path = path.to_owned();
     let removed = tokio::task::spawn_blocking(move || (remove_now(&path), path)).await;
     if let Ok((Err(error), path)) = removed {
@@ -24,14 +24,14 @@ pub(super) async fn remove(path: &Path) {
 }
 
 /// Removes everything below a folder.
-pub(super) async fn remove_all(folder: &Path) {
+pub(crate) async fn remove_all(folder: &Path) {
     for path in below(folder) {
         remove(&path).await;
     }
 }
 
 /// Removes what has been left alone below a folder for a long time.
-pub(super) async fn remove_old(folder: &Path, now: Time) {
+pub(crate) async fn remove_old(folder: &Path, now: Time) {
     for path in below(folder) {
         let changed = std::fs::metadata(&path).and_then(|metadata| metadata.modified());
         let since = changed

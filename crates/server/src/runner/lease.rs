@@ -74,7 +74,7 @@ async fn handler(
 }
 
 /// How the runner reaches this server: as it just did.
-fn origin(app: &AppState, headers: &HeaderMap) -> String {
+pub(super) fn origin(app: &AppState, headers: &HeaderMap) -> String {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     match host {
         Some(host) => format!("{}://{host}", if app.is_secure() { "https" } else { "http" }),

@@ -1,0 +1,243 @@
+//! Programs that people execute in an environment, each on a stream of its own. What a program starts
+//! ends with it; one whose client goes away is ended, unless the client gave it a name.
+
+use std::{fs::File, path::Path, time::Duration};
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use windlass_sandbox::{Error, Exec, Io, OperationId, Pipes, State, spool};
+use windlass_wire::attach::{Attach, End, FrameKind, Open};
+
+use super::view::View;
+use crate::{
+    attach::{json, read, write, write_json},
+    link::Link,
+    options::Clock,
+    workshop::environment::{Entry, set},
+};
+
+/// The time between two signs of activity while a program runs.
+const ALIVE: Duration = Duration::from_secs(10);
+/// How long a client may take to say what it wants.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The most bytes of one program's output that are kept for another asking.
+const OUTPUT: u64 = 64 << 20;
+
+/// Dials a stream and serves it to its end.
+pub(super) async fn serve(link: &Link, view: &View, clock: &Clock, attach: &Attach) {
+    let stream = match link.client.dial(&attach.stream, &link.runner_id()).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            tracing::debug!(%error, environment = %attach.environment_id, "a stream could not be dialled");
+            return;
+        }
+    };
+    let (mut from, mut to) = tokio::io::split(stream);
+    let mut entries = view.entry();
+    let entry = entries.borrow_and_update().clone();
+    let end = match entry {
+        None => Some(End::Lost { why: "the environment does not run any more".to_owned() }),
+        Some(entry) => {
+            let alive = async {
+                loop {
+                    view.active(clock());
+                    tokio::time::sleep(ALIVE).await;
+                }
+            };
+            tokio::select! {
+                end = program(&entry, attach, &mut from, &mut to) => end,
+                _ = entries.changed() => {
+                    Some(End::Lost { why: "the environment was stopped".to_owned() })
+                }
+                () = alive => None,
+            }
+        }
+    };
+    view.active(clock());
+    if let Some(end) = end {
+        let _client_may_be_gone = write_json(&mut to, FrameKind::End, &end).await;
+    }
+    let _ = to.shutdown().await;
+}
+
+/// Executes what the client wants. Absent if the client is gone.
+async fn program(
+    entry: &Entry,
+    attach: &Attach,
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+) -> Option<End> {
+    let refused = |why: String| Some(End::NotStarted { why });
+    let open: Open = match tokio::time::timeout(PATIENCE, read(from)).await {
+        Ok(Ok(Some((FrameKind::Open, content)))) => match json(&content) {
+            Ok(open) => open,
+            Err(error) => return refused(format!("what to execute can't be read: {error}")),
+        },
+        Ok(Ok(Some(_))) => return refused("the stream did not begin with what to execute".into()),
+        Ok(Ok(None) | Err(_)) | Err(_) => return None,
+    };
+    let exec = match exec(entry, attach, &open) {
+        Ok(exec) => exec,
+        Err(why) => return refused(why),
+    };
+    let operation = exec.operation.clone();
+    let is_named = open.operation.is_some();
+    let ran = run(entry, exec, from, to).await;
+    let access = &entry.access;
+    if !is_named || matches!(ran, Ok(Some(_))) {
+        // Nothing that it started goes on without it.
+        let _gone_already = access.client.kill(&access.id, &operation).await;
+    }
+    if !is_named {
+        let _gone_already = access.client.forget(&access.id, &operation).await;
+    }
+    match ran {
+        Ok(state) => state.map(end_of),
+        Err(error) => Some(End::Lost { why: error.to_string() }),
+    }
+}
+
+fn exec(entry: &Entry, attach: &Attach, open: &Open) -> Result<Exec, String> {
+    if open.argv.is_empty() {
+        return Err("name a program".to_owned());
+    }
+    if open.operation.is_some() && open.input {
+        return Err("an operation with a name has no input: it could not be given twice".to_owned());
+    }
+    let has_nul = |text: &String| text.contains('\0');
+    if open.argv.iter().any(has_nul) || open.env.iter().any(|(n, v)| has_nul(n) || has_nul(v)) {
+        return Err("arguments and variables have no byte 0".to_owned());
+    }
+    let name = match &open.operation {
+        Some(name) => format!("named-{name}"),
+        None => attach.stream.chars().filter(char::is_ascii_alphanumeric).take(60).collect(),
+    };
+    let operation = OperationId::parse(&name).map_err(|error| error.to_string())?;
+    let mut exec = Exec::capture(operation, &open.argv);
+    exec.io = if open.input { Io::Pipes } else { Io::Capture { limit_bytes: OUTPUT } };
+    exec.env = entry.variables.clone();
+    for (name, value) in &open.env {
+        set(&mut exec.env, name, Some(value));
+    }
+    let cwd = open.cwd.as_deref().unwrap_or_default();
+    Ok(exec.in_folder(entry.inside.join(Path::new(cwd))))
+}
+
+/// Runs it to its end, or until the client is gone.
+async fn run(
+    entry: &Entry,
+    exec: Exec,
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+) -> Result<Option<State>, Error> {
+    let access = &entry.access;
+    let operation = exec.operation.clone();
+    let started = access.client.exec(&access.id, &exec).await?;
+    match (started.pipes, started.spool) {
+        (Some(pipes), _) => with_input(entry, &operation, pipes, from, to).await,
+        (None, Some(spool)) => {
+            let gone = async { while let Ok(Some(_)) = read(from).await {} };
+            tokio::select! {
+                state = follow(entry, &operation, &spool, to) => state.map(Some),
+                () = gone => Ok(None),
+            }
+        }
+        (None, None) => access.client.wait(&access.id, &operation).await.map(|s| Some(s.state)),
+    }
+}
+
+/// Hands on what is captured, from the beginning.
+async fn follow(
+    entry: &Entry,
+    operation: &OperationId,
+    spool: &Path,
+    to: &mut (impl AsyncWrite + Unpin),
+) -> Result<State, Error> {
+    let access = &entry.access;
+    let mut reader = spool::Reader::open(spool, 0)?;
+    loop {
+        let status = access.client.output(&access.id, operation, reader.offset()).await?;
+        while let Some(chunk) = reader.next_chunk()? {
+            let kind = match chunk.stream {
+                spool::Stream::Output => FrameKind::Output,
+                spool::Stream::Errors => FrameKind::Errors,
+            };
+            // A client that is gone is seen by whoever reads from it.
+            let _ = write(to, kind, &chunk.bytes).await;
+        }
+        if status.state.has_ended() {
+            return Ok(status.state);
+        }
+    }
+}
+
+/// Carries input and output until the program ends. Absent if the client is gone before that.
+async fn with_input(
+    entry: &Entry,
+    operation: &OperationId,
+    pipes: Pipes,
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+) -> Result<Option<State>, Error> {
+    let access = &entry.access;
+    let file = |pipe| tokio::fs::File::from_std(File::from(pipe));
+    let (stdin, stdout, stderr) = (file(pipes.stdin), file(pipes.stdout), file(pipes.stderr));
+    let (sender, mut output) = tokio::sync::mpsc::channel(16);
+    for (kind, pipe) in [(FrameKind::Output, stdout), (FrameKind::Errors, stderr)] {
+        tokio::spawn(carry(kind, pipe, sender.clone()));
+    }
+    drop(sender);
+    let ended = async {
+        let status = access.client.wait(&access.id, operation).await?;
+        // What it left running would keep its output open.
+        access.client.kill(&access.id, operation).await?;
+        Ok::<_, Error>(status.state)
+    };
+    let outward = async {
+        while let Some((kind, bytes)) = output.recv().await {
+            let _ = write(to, kind, &bytes).await;
+        }
+    };
+    let inward = async {
+        let mut stdin = Some(stdin);
+        while let Ok(Some((kind, content))) = read(from).await {
+            match (&mut stdin, kind, content.is_empty()) {
+                (Some(pipe), FrameKind::Input, false) => {
+                    // A program that does not read on is no reason to end.
+                    let wrote = pipe.write_all(&content).await;
+                    if wrote.is_err() || pipe.flush().await.is_err() {
+                        stdin = None;
+                    }
+                }
+                (_, FrameKind::Input, true) => stdin = None,
+                _ => {}
+            }
+        }
+    };
+    tokio::select! {
+        (state, ()) = async { tokio::join!(ended, outward) } => state.map(Some),
+        () = inward => Ok(None),
+    }
+}
+
+async fn carry(
+    kind: FrameKind,
+    mut pipe: tokio::fs::File,
+    to: tokio::sync::mpsc::Sender<(FrameKind, Vec<u8>)>,
+) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(n @ 1..) = pipe.read(&mut buffer).await {
+        if to.send((kind, buffer[..n].to_vec())).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn end_of(state: State) -> End {
+    match state {
+        State::Exited { code } => End::Exited { code },
+        State::Signalled { signal, out_of_memory } => End::Signalled { signal, out_of_memory },
+        State::NotStarted { why } => End::NotStarted { why },
+        State::Lost { why } => End::Lost { why },
+        State::Running => End::Lost { why: "it still runs".to_owned() },
+    }
+}

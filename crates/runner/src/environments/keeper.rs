@@ -1,0 +1,545 @@
+//! The keeper of one environment: compares what is wanted with what is, and closes the gap. After a
+//! restart of the runner it begins with what lies in the folder and what the supervisor still has.
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use windlass_git::{
+    Oid, RefName,
+    repository::Expected,
+    snapshot::{NewCommit, Options, WorkTree},
+};
+use windlass_run::{
+    EnvironmentId, StepId,
+    environment::{Seen, Unpushed, Wanted},
+    job::StepResult,
+};
+use windlass_wire::runner::{EnvironmentStart, Looked, WantedEnvironment};
+
+use super::{
+    activity::{self, Used},
+    record::Record,
+    view::View,
+};
+use crate::{
+    executor::{Attempted, Unopened},
+    held::Writer,
+    link::Link,
+    workshop::{
+        Workshop, checkpoint,
+        environment::{Environment, Home, Tenant},
+        place::Attempt,
+        repository, setup, trees,
+    },
+};
+
+/// The time between two looks at an environment that runs.
+const LOOK: Duration = Duration::from_secs(5);
+/// The time between two reports of a log while it grows.
+const LOG: Duration = Duration::from_secs(1);
+/// How much of the end of the log of a start is told.
+const LOG_BYTES: usize = 64 * 1024;
+/// How long getting ready may take.
+const LIMIT: Duration = Duration::from_secs(30 * 60);
+/// One that ends by itself earlier than this is not made again.
+const STEADY: Duration = Duration::from_secs(20);
+/// The rest before something that the server or the disk did not take is tried again.
+const REST: Duration = Duration::from_secs(5);
+
+/// The last part of a start.
+const PREPARATION: &str = "preparation";
+
+/// The keeper of one environment.
+pub(super) struct Keeper {
+    id: EnvironmentId,
+    workshop: Arc<Workshop>,
+    link: Arc<Link>,
+    folder: PathBuf,
+    wanted: watch::Receiver<WantedEnvironment>,
+    view: Arc<View>,
+    rooms: Arc<Semaphore>,
+    record: Record,
+    up: Option<Up>,
+}
+
+/// An environment that runs.
+struct Up {
+    environment: Environment,
+    since: Instant,
+    used: Option<(Used, Instant)>,
+    _room: OwnedSemaphorePermit,
+}
+
+/// Why it does not run.
+enum Down {
+    /// It is no longer wanted to.
+    Unwanted,
+    /// It can't, for a person.
+    Failed(String),
+}
+
+impl Keeper {
+    pub(super) fn new(
+        workshop: Arc<Workshop>,
+        link: Arc<Link>,
+        wanted: watch::Receiver<WantedEnvironment>,
+        view: Arc<View>,
+        rooms: Arc<Semaphore>,
+    ) -> Self {
+        let id = wanted.borrow().id.clone();
+        let folder = workshop.kept_folder(id.as_str());
+        let record = Record::read(&folder);
+        if let Some(unpushed) = record.looked.clone() {
+            view.looked(Looked { unpushed });
+        }
+        Self { id, workshop, link, folder, wanted, view, rooms, record, up: None }
+    }
+
+    /// Keeps it until nothing of it is left.
+    pub(super) async fn keep(mut self) {
+        loop {
+            let wanted = self.wanted.borrow_and_update().clone();
+            match wanted.wanted {
+                Wanted::Running => self.bring_up(&wanted).await,
+                Wanted::Stopped => self.bring_down(&wanted).await,
+                Wanted::Gone => {
+                    self.bring_down(&wanted).await;
+                    if self.hand_over().await {
+                        trees::remove(&self.folder).await;
+                        self.view.see(wanted.generation, Seen::Gone);
+                        return;
+                    }
+                }
+            }
+            if !self.rest(&wanted).await {
+                return;
+            }
+        }
+    }
+
+    /// Waits until something else is wanted, or it is time for another look. False at the end.
+    async fn rest(&mut self, wanted: &WantedEnvironment) -> bool {
+        let is_settled =
+            self.up.is_none() && wanted.wanted != Wanted::Gone && self.is_handed_over();
+        if is_settled {
+            return self.wanted.changed().await.is_ok();
+        }
+        tokio::select! {
+            changed = self.wanted.changed() => changed.is_ok(),
+            () = tokio::time::sleep(LOOK) => true,
+        }
+    }
+
+    async fn bring_up(&mut self, wanted: &WantedEnvironment) {
+        if self.up.is_some() {
+            return self.look(wanted).await;
+        }
+        if let Some((generation, reason)) = &self.record.failed
+            && *generation == wanted.generation
+        {
+            return self.view.see(wanted.generation, Seen::Failed { reason: reason.clone() });
+        }
+        if let Some(why) = &wanted.repository_refused {
+            let reason = format!("Its repository can't be had: {why}.");
+            return self.failed(wanted, reason);
+        }
+        if wanted.repository.is_none() {
+            // The server gives it once it knows that the environment is on its way.
+            return self.view.see(wanted.generation, Seen::Starting { waits: None });
+        }
+        match self.start(wanted).await {
+            Ok(up) => {
+                self.view.enter(Some(up.environment.entry()));
+                self.up = Some(up);
+                self.record.failed = None;
+                self.record.ready = Some(wanted.generation);
+                self.note();
+                self.view.active((self.workshop.options.clock)());
+                self.view.see(wanted.generation, Seen::Running);
+            }
+            Err(Down::Unwanted) => {}
+            Err(Down::Failed(reason)) => self.failed(wanted, reason),
+        }
+    }
+
+    fn failed(&mut self, wanted: &WantedEnvironment, reason: String) {
+        tracing::warn!(environment = %self.id, reason, "an environment failed");
+        self.record.ready = None;
+        self.record.failed = Some((wanted.generation, reason.clone()));
+        self.note();
+        self.view.see(wanted.generation, Seen::Failed { reason });
+    }
+
+    /// Makes it and gets it ready, unless it is no longer wanted.
+    async fn start(&mut self, wanted: &WantedEnvironment) -> Result<Up, Down> {
+        let room = self.room(wanted).await?;
+        self.view.see(wanted.generation, Seen::Starting { waits: None });
+        let stop = CancellationToken::new();
+        let mut changes = self.wanted.clone();
+        let unwanted = async {
+            while changes.changed().await.is_ok() {
+                if changes.borrow_and_update().wanted != Wanted::Running {
+                    return;
+                }
+            }
+            std::future::pending::<()>().await;
+        };
+        let start = self.start_until(wanted, &stop);
+        tokio::pin!(start);
+        let started = tokio::select! {
+            started = &mut start => started,
+            () = unwanted => {
+                stop.cancel();
+                let started = start.await;
+                if let Ok(environment) = started {
+                    environment.destroy().await;
+                }
+                return Err(Down::Unwanted);
+            }
+        };
+        let environment = started.map_err(Down::Failed)?;
+        Ok(Up { environment, since: Instant::now(), used: None, _room: room })
+    }
+
+    /// Waits for room on this machine.
+    async fn room(&mut self, wanted: &WantedEnvironment) -> Result<OwnedSemaphorePermit, Down> {
+        if let Ok(room) = self.rooms.clone().try_acquire_owned() {
+            return Ok(room);
+        }
+        let most = self.workshop.options.environments;
+        let waits = format!("Its runner lets {most} environments run at once, and they do.");
+        self.view.see(wanted.generation, Seen::Starting { waits: Some(waits) });
+        tokio::select! {
+            room = self.rooms.clone().acquire_owned() => room.map_err(|_| Down::Unwanted),
+            _ = self.wanted.changed() => {
+                self.wanted.mark_changed();
+                Err(Down::Unwanted)
+            }
+        }
+    }
+
+    /// The start itself. On failure, nothing is left of it but the log and the work tree.
+    async fn start_until(
+        &self,
+        wanted: &WantedEnvironment,
+        stop: &CancellationToken,
+    ) -> Result<Environment, String> {
+        std::fs::create_dir_all(&self.folder)
+            .map_err(|error| format!("{} can't be made: {error}.", self.folder.display()))?;
+        let path = self.folder.join("start.log");
+        if self.record.ready.is_none() {
+            let _none_before = std::fs::remove_file(&path);
+        }
+        let redactor = self.workshop.redactor_of(wanted.repository.as_ref(), []);
+        let step_id = StepId::parse("environment").map_err(|error| error.to_string())?;
+        let log = Writer::to_file(step_id.clone(), path.clone(), &redactor);
+        let attempt = Attempt {
+            step_id,
+            number: 1,
+            timeout: LIMIT,
+            began: tokio::time::Instant::now(),
+            log,
+            stop: stop.clone(),
+        };
+        let mut stages = Vec::new();
+        let started = {
+            let start = self.stages(wanted, &redactor, &attempt, &mut stages);
+            tokio::pin!(start);
+            loop {
+                tokio::select! {
+                    started = &mut start => break started,
+                    () = tokio::time::sleep(LOG) => self.tell_start(&path, Vec::new()),
+                }
+            }
+        };
+        if let Err(reason) = &started {
+            let _ = attempt.log.append(format!("[windlass: {reason}]\n").as_bytes());
+        }
+        // One that was taken over as it was did not start.
+        if started.is_err() || stages.iter().any(|(name, _)| name == PREPARATION) {
+            self.tell_start(&path, stages);
+        }
+        started
+    }
+
+    async fn stages(
+        &self,
+        wanted: &WantedEnvironment,
+        redactor: &windlass_policy::redact::Redactor,
+        attempt: &Attempt,
+        stages: &mut Vec<(String, u64)>,
+    ) -> Result<Environment, String> {
+        let Some(source) = &wanted.repository else {
+            return Err("The server named no repository.".to_owned());
+        };
+        let began = Instant::now();
+        let base = std::fs::read_to_string(self.folder.join("whole")).ok();
+        let branch = &wanted.spec.base;
+        let work = repository::for_environment(
+            &self.workshop,
+            source,
+            branch,
+            base.as_deref(),
+            &self.folder,
+        );
+        let work = work.await.map_err(|unopened| match unopened {
+            Unopened::End(end) => end.reason,
+            Unopened::GiveBack(why) => why,
+        })?;
+        took(stages, "repository", began.elapsed());
+        let (tenant, home) = self.tenant(wanted);
+        let is_ready = self.record.ready.is_some() && self.is_there().await;
+        if !is_ready {
+            self.clear_away().await;
+        }
+        let began = Instant::now();
+        let make = || Environment::make_at(&self.workshop, &tenant, &home, &work);
+        let mut environment = make().await.map_err(in_words)?;
+        took(stages, "work tree", environment.tree_took);
+        took(stages, "isolation", began.elapsed().saturating_sub(environment.tree_took));
+        let has_services = !environment.definition.automation.services.is_empty();
+        if is_ready && !has_services {
+            return Ok(environment);
+        }
+        if is_ready {
+            // Nobody watches its services any more.
+            environment.destroy().await;
+            environment = make().await.map_err(in_words)?;
+        }
+        let began = Instant::now();
+        let ready = setup::get_ready(&self.workshop, &mut environment, redactor, attempt).await;
+        took(stages, PREPARATION, began.elapsed());
+        match ready {
+            Ok(()) => Ok(environment),
+            Err(end) => {
+                environment.destroy().await;
+                Err(in_words(end))
+            }
+        }
+    }
+
+    fn tenant(&self, wanted: &WantedEnvironment) -> (Tenant, Home) {
+        let now = (self.workshop.options.clock)().as_micros();
+        let tenant = Tenant {
+            id: self.id.to_string(),
+            repository: wanted.repository.clone(),
+            network: wanted.spec.network.clone(),
+            marks: vec![
+                ("WINDLASS_ENVIRONMENT_ID".to_owned(), self.id.to_string()),
+                ("WINDLASS_ENVIRONMENT".to_owned(), wanted.spec.name.clone()),
+            ],
+        };
+        let home = Home {
+            folder: self.folder.clone(),
+            base: wanted.spec.base.clone(),
+            created_at: wanted.created_at,
+            first_operation: u64::try_from(now).unwrap_or(0),
+        };
+        (tenant, home)
+    }
+
+    fn tell_start(&self, path: &std::path::Path, stages: Vec<(String, u64)>) {
+        let log = std::fs::read(path).unwrap_or_default();
+        let end = &log[log.len().saturating_sub(LOG_BYTES)..];
+        self.view.started(EnvironmentStart { stages, log: String::from_utf8_lossy(end).into() });
+    }
+
+    /// A look at one that runs: is it still there, and is somebody at work in it?
+    async fn look(&mut self, wanted: &WantedEnvironment) {
+        let listed = match self.workshop.supervisor().await {
+            Ok(client) => client.list().await,
+            Err(error) => Err(error),
+        };
+        let found = match &listed {
+            Ok(listed) => listed.iter().find(|found| found.id.as_str() == self.id.as_str()),
+            Err(_) => {
+                self.workshop.supervisor_is_gone();
+                None
+            }
+        };
+        let Some(pid) = found.map(|found| found.pid) else {
+            return self.ended_by_itself(wanted).await;
+        };
+        let Some(up) = &mut self.up else { return };
+        let now = activity::used(pid).map(|used| (used, Instant::now()));
+        if let (Some((before, then)), Some((after, _))) = (up.used, now)
+            && activity::is_busy(before, after, then.elapsed())
+        {
+            self.view.active((self.workshop.options.clock)());
+        }
+        up.used = now;
+        // A generation that grew without another wish: started twice in a row.
+        self.view.see(wanted.generation, Seen::Running);
+    }
+
+    async fn ended_by_itself(&mut self, wanted: &WantedEnvironment) {
+        let Some(up) = self.up.take() else { return };
+        self.view.enter(None);
+        let lived = up.since.elapsed();
+        up.environment.destroy().await;
+        self.record.ready = None;
+        self.note();
+        if lived < STEADY {
+            let reason = format!(
+                "It ended by itself {} s after its start. The log of the runner may say why.",
+                lived.as_secs()
+            );
+            return self.failed(wanted, reason);
+        }
+        tracing::warn!(environment = %self.id, "an environment ended by itself and is made again");
+        self.view.see(wanted.generation, Seen::Starting { waits: None });
+    }
+
+    async fn bring_down(&mut self, wanted: &WantedEnvironment) {
+        if self.up.is_some() || self.record.ready.is_some() || self.record.looked.is_none() {
+            self.view.see(wanted.generation, Seen::Stopping);
+            self.view.enter(None);
+            match self.up.take() {
+                Some(up) => up.environment.destroy().await,
+                None => self.clear_away().await,
+            }
+            self.record.ready = None;
+            self.look_for_work(wanted).await;
+            self.note();
+        }
+        // Tried once here, so that it is offered with the stop; again in the background if need be.
+        self.upload().await;
+        if wanted.wanted == Wanted::Stopped {
+            self.view.see(wanted.generation, Seen::Stopped);
+        }
+    }
+
+    /// Whether the supervisor has it.
+    async fn is_there(&self) -> bool {
+        let Ok(client) = self.workshop.supervisor().await else { return false };
+        let listed = client.list().await.unwrap_or_default();
+        listed.iter().any(|found| found.ready && found.id.as_str() == self.id.as_str())
+    }
+
+    /// Removes what an earlier process of the runner left running.
+    async fn clear_away(&self) {
+        let Ok(id) = windlass_sandbox::EnvironmentId::parse(self.id.as_str()) else { return };
+        let Ok(client) = self.workshop.supervisor().await else { return };
+        if let Err(error) = client.destroy(&id).await {
+            tracing::warn!(%error, environment = %self.id, "an environment could not be removed; its supervisor does it");
+        }
+    }
+
+    /// Takes the work that no repository has, as a commit and a bundle.
+    async fn look_for_work(&mut self, wanted: &WantedEnvironment) {
+        let Ok(base) = std::fs::read_to_string(self.folder.join("whole")) else {
+            // It has no work tree: there is nothing to lose.
+            self.record.looked = Some(None);
+            self.view.looked(Looked { unpushed: None });
+            return;
+        };
+        match self.take_work(wanted, &base).await {
+            Ok(unpushed) => {
+                self.record.looked = Some(unpushed.clone());
+                self.view.looked(Looked { unpushed });
+            }
+            Err(error) => {
+                self.record.looked = None;
+                tracing::warn!(%error, environment = %self.id, "the work of an environment could not be taken; it stays where it is");
+            }
+        }
+    }
+
+    async fn take_work(
+        &self,
+        wanted: &WantedEnvironment,
+        base: &str,
+    ) -> windlass_git::Result<Option<Unpushed>> {
+        let base = Oid::parse(base)?;
+        let repository =
+            repository::kept(&self.workshop, &wanted.spec.project_id, &self.folder).await?;
+        let tree = WorkTree { path: self.folder.join("tree"), index: self.folder.join("index") };
+        let options = Options { files: 1_000_000, total_bytes: 4 << 30, ..Options::default() };
+        let snapshot = repository.snapshot(&tree, &base, &options).await?;
+        if snapshot.changed.is_empty() {
+            return Ok(None);
+        }
+        let who = checkpoint::platform(wanted.created_at);
+        let new = NewCommit {
+            tree: snapshot.tree,
+            parents: vec![base.clone()],
+            author: who.clone(),
+            committer: who,
+            message: format!("Work of the environment {}", wanted.spec.name),
+        };
+        let commit = repository.commit(&new).await?;
+        let reference = RefName::checkpoint(self.id.as_str(), "work")?;
+        repository.update_reference(&reference, &commit, Expected::Anything).await?;
+        repository.create_bundle(&self.bundle(), &reference, std::slice::from_ref(&base)).await?;
+        let files = u32::try_from(snapshot.changed.len()).unwrap_or(u32::MAX);
+        Ok(Some(Unpushed { commit: commit.to_string(), files }))
+    }
+
+    fn bundle(&self) -> PathBuf {
+        self.folder.join("work.bundle")
+    }
+
+    /// Whether the server has all work that there is.
+    fn is_handed_over(&self) -> bool {
+        match &self.record.looked {
+            Some(Some(unpushed)) => self.record.uploaded.as_ref() == Some(&unpushed.commit),
+            Some(None) => true,
+            None => false,
+        }
+    }
+
+    /// Sees to it that nothing is lost with the folder. False if that can't be said yet.
+    async fn hand_over(&mut self) -> bool {
+        if !self.is_handed_over() {
+            self.upload().await;
+        }
+        if !self.is_handed_over() {
+            tokio::time::sleep(REST).await;
+        }
+        self.is_handed_over()
+    }
+
+    async fn upload(&mut self) {
+        let Some(Some(unpushed)) = self.record.looked.clone() else { return };
+        if self.is_handed_over() {
+            return;
+        }
+        let Ok(file) = tokio::fs::File::open(self.bundle()).await else { return };
+        let runner_id = self.link.runner_id();
+        let put =
+            self.link.client.put_environment_work(&self.id, &runner_id, &unpushed.commit, file);
+        match put.await {
+            Ok(()) => {
+                self.record.uploaded = Some(unpushed.commit);
+                self.note();
+            }
+            Err(error) => {
+                tracing::warn!(%error, environment = %self.id, "the work of an environment could not be given to the server yet");
+            }
+        }
+    }
+
+    fn note(&self) {
+        if let Err(error) = self.record.write(&self.folder) {
+            tracing::warn!(%error, environment = %self.id, "the record of an environment can't be written");
+        }
+    }
+}
+
+fn took(stages: &mut Vec<(String, u64)>, name: &str, span: Duration) {
+    stages.push((name.to_owned(), u64::try_from(span.as_micros()).unwrap_or(u64::MAX)));
+}
+
+/// Why an environment could not be had, for a person.
+fn in_words(attempted: Attempted) -> String {
+    match attempted {
+        Attempted::JobEnded(end) => end.reason,
+        Attempted::GiveBack(why) | Attempted::Ended(StepResult::Failed { reason: why, .. }) => why,
+        Attempted::Ended(_) => "It was stopped.".to_owned(),
+    }
+}
