@@ -1,7 +1,9 @@
 //! The command line, as clap sees it.
 
+mod env;
 mod secret;
 
+pub(crate) use env::{CreateEnv, Env, ExecEnv};
 pub(crate) use secret::{Secret, SetSecret};
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
@@ -55,6 +57,9 @@ pub(crate) enum Verb {
     /// List, install or check coding agents.
     #[command(subcommand)]
     Agents(Agents),
+    /// Create, list and use environments that live by themselves.
+    #[command(subcommand)]
+    Env(Env),
     /// See what a repository says of its environment, and what of it can't be honoured.
     #[command(subcommand)]
     Environment(Environment),
@@ -133,6 +138,9 @@ pub(crate) struct RunnerOptions {
     /// How many jobs at once.
     #[arg(long, default_value_t = 4, env = "WINDLASS_CAPACITY", value_name = "N")]
     pub(crate) capacity: u32,
+    /// How many environments that live by themselves run at once; 0: none.
+    #[arg(long, default_value_t = 8, env = "WINDLASS_ENVIRONMENTS", value_name = "N")]
+    pub(crate) environments: u32,
     /// Let environments reach a host on a non-global address, such as a package mirror on a private
     /// network: `HOST:PORT in CIDR`, or `@registries in CIDR` for all the usual registries. Repeatable;
     /// jobs still have to ask for the host.
@@ -200,6 +208,7 @@ impl RunnerOptions {
     pub(crate) fn as_arguments(&self) -> Vec<OsString> {
         let mut all: Vec<OsString> =
             vec!["--capacity".into(), self.capacity.max(1).to_string().into()];
+        all.extend(["--environments".into(), self.environments.to_string().into()]);
         for rule in &self.allow_private {
             all.extend(["--allow-private".into(), rule.into()]);
         }

@@ -51,12 +51,16 @@ impl Client {
 
     /// Speaks to this server.
     pub(crate) fn new(connection: Connection) -> Result<Self> {
+        let http = Self::builder(&connection)?.build().context("failed to set up the client")?;
+        Ok(Self { http, connection })
+    }
+
+    fn builder(connection: &Connection) -> Result<reqwest::ClientBuilder> {
         let mut builder = reqwest::Client::builder().connect_timeout(Duration::from_secs(5));
         if let Some(fingerprint) = &connection.certificate {
             builder = builder.tls_backend_preconfigured(windlass_runner::tls::pinned(fingerprint)?);
         }
-        let http = builder.build().context("failed to set up the client")?;
-        Ok(Self { http, connection })
+        Ok(builder)
     }
 
     /// Reads.
@@ -80,6 +84,25 @@ impl Client {
         let response = self.send(self.request(Method::GET, path)).await?;
         let bytes = response.bytes().await.context("failed to read the answer")?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Reads bytes.
+    pub(crate) async fn bytes(&self, path: &str) -> Result<Vec<u8>> {
+        let response = self.send(self.request(Method::GET, path)).await?;
+        Ok(response.bytes().await.context("failed to read the answer")?.into())
+    }
+
+    /// Upgrades a connection to a stream into an environment.
+    pub(crate) async fn upgrade(&self, path: &str) -> Result<reqwest::Upgraded> {
+        let client = Self::builder(&self.connection)?.http1_only().build();
+        let request = client
+            .context("failed to set up the client")?
+            .get(format!("{}{path}", self.connection.url))
+            .bearer_auth(&self.connection.token)
+            .header("Connection", "upgrade")
+            .header("Upgrade", windlass_wire::attach::PROTOCOL);
+        let response = self.send(request).await?;
+        response.upgrade().await.context("the server did not open a stream")
     }
 
     /// Commands. The key makes a repeated call the same call.
@@ -144,7 +167,7 @@ impl Client {
             }
         })?;
         let status = response.status();
-        if status.is_success() {
+        if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS {
             return Ok(response);
         }
         let exit = match status {

@@ -21,6 +21,8 @@ pub(crate) enum Exit {
     Refused,
     /// A check found something (`doctor`, `environment`).
     Found,
+    /// As the program that was executed (`env exec`).
+    Of(u8),
 }
 
 /// The list for `--help`.
@@ -34,7 +36,9 @@ Exit codes:
   5  the job was cancelled
   6  no server answers
   7  the server refused: not signed in, or not allowed
-  8  a check found something to mend (doctor, environment)";
+  8  a check found something to mend (doctor, environment)
+`env exec` ends as its program does: with 128 and the signal's number if that was killed,
+126 if it could not be started, 125 if the environment stopped.";
 
 impl Exit {
     pub(crate) fn code(self) -> u8 {
@@ -47,6 +51,7 @@ impl Exit {
             Self::NoServer => 6,
             Self::Refused => 7,
             Self::Found => 8,
+            Self::Of(code) => code,
         }
     }
 

@@ -6,6 +6,7 @@ mod check;
 mod demo;
 mod doctor;
 mod embedded;
+mod env;
 mod environment;
 mod find;
 mod follow;
@@ -62,6 +63,7 @@ pub(crate) fn dispatch(arguments: Arguments) -> Result<Exit> {
         Verb::Project(verb) => wait(project::run(&settings, verb)),
         Verb::Runner(verb) => wait(runner::run(&settings, verb)),
         Verb::Agents(verb) => wait(agents::run(&settings, verb)),
+        Verb::Env(verb) => wait(env::run(&settings, verb)),
         Verb::Environment(verb) => environment::run(&settings, verb),
         Verb::Token(verb) => wait(token::run(&settings, verb)),
         Verb::Secret(verb) => wait(secret::run(&settings, SecretKind::Secret, verb)),

@@ -14,6 +14,8 @@ mod world;
 mod bad_input;
 #[path = "whole/demo.rs"]
 mod demo;
+#[path = "whole/env.rs"]
+mod env;
 #[path = "whole/environment.rs"]
 mod environment;
 #[path = "whole/readiness.rs"]

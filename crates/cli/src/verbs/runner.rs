@@ -105,6 +105,7 @@ fn options(settings: &Settings, verb: &arguments::Runner) -> Result<Options> {
         server_certificate: verb.certificate.clone(),
         state_dir,
         capacity: verb.options.capacity.max(1),
+        environments: verb.options.environments,
         name: verb.name.clone().unwrap_or_else(host_name),
         supervisor_argv: supervisor_argv()?,
         windlass_exe: std::env::current_exe().context("failed to find this program's own file")?,

@@ -98,7 +98,8 @@ fn a_taken_port_is_named_with_the_way_out() {
 fn a_network_rule_is_checked_before_anything_starts() {
     let world = World::new();
     let rule = |text: &'static str| world.run(&["up", "--allow-private", text]);
-    rule("https://mirror.example in 10.0.0.0/8").says(2, &["--allow-private", "write only host:port"]);
+    rule("https://mirror.example in 10.0.0.0/8")
+        .says(2, &["--allow-private", "write only host:port"]);
     rule("mirror.example=10.0.0.0/8").says(2, &["it names no address"]);
     rule("mirror.example:443").says(2, &["it names no address", "mirror.example:443 in CIDR"]);
     rule("*:443 in 10.0.0.0/8").says(2, &["must name its host"]);

@@ -1,0 +1,143 @@
+//! `windlass env`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// `windlass env`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Env {
+    /// Create one, and wait until it runs.
+    Create(CreateEnv),
+    /// List them, the newest first.
+    List {
+        /// Only your own.
+        #[arg(long)]
+        mine: bool,
+        /// Only this project's.
+        #[arg(long, value_name = "PROJECT")]
+        project: Option<String>,
+        /// Archived and deleted ones too.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show one: how it stands and where the time of its start went.
+    Show {
+        /// Its name or id.
+        env: String,
+    },
+    /// Print the log of its last start.
+    Logs {
+        /// Its name or id.
+        env: String,
+    },
+    /// Start one again, and wait until it runs.
+    Start {
+        /// Its name or id.
+        env: String,
+        /// Don't wait.
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Stop one, and wait until it has. Its work tree is kept.
+    Stop {
+        /// Its name or id.
+        env: String,
+        /// Don't wait.
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Stop one and put it away.
+    Archive {
+        /// Its name or id.
+        env: String,
+    },
+    /// Take an archived one out again.
+    Unarchive {
+        /// Its name or id.
+        env: String,
+    },
+    /// Stop and delete one. It can be had back for a day.
+    Delete {
+        /// Its name or id.
+        env: String,
+    },
+    /// Have a deleted one back.
+    Undelete {
+        /// Its name or id.
+        env: String,
+    },
+    /// Execute a program in one. Ends as the program does.
+    Exec(ExecEnv),
+    /// Copy a file into one or out of one: `ENV:PATH` names a file in it.
+    Cp {
+        /// What is copied.
+        from: String,
+        /// Where to.
+        to: String,
+    },
+    /// Fetch the work in it that no repository had at its last stop, as a git bundle.
+    Work {
+        /// Its name or id.
+        env: String,
+        /// Where the bundle goes.
+        #[arg(long, short, value_name = "FILE")]
+        output: PathBuf,
+    },
+}
+
+/// `windlass env create`
+#[derive(Debug, Args)]
+pub(crate) struct CreateEnv {
+    /// The project, by name or id.
+    pub(crate) project: String,
+    /// The branch to begin with [default: the project's default branch].
+    #[arg(long = "ref", value_name = "BRANCH")]
+    pub(crate) base: Option<String>,
+    /// What to call it: a letter, then a-z, 0-9 and `-` [default: made from the project's].
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Let programs inside reach a host, as `host:port` or `*.suffix:port`; repeatable.
+    #[arg(long = "allow", value_name = "HOST:PORT")]
+    pub(crate) allow: Vec<String>,
+    /// Stop it after so many minutes without anything happening; 0: never.
+    #[arg(long, default_value_t = 30, value_name = "MINUTES")]
+    pub(crate) idle: u64,
+    /// Delete it after so many hours, whatever happens [default: never].
+    #[arg(long, value_name = "HOURS")]
+    pub(crate) life: Option<u64>,
+    /// Don't wait until it runs.
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}
+
+/// `windlass env exec`
+#[derive(Debug, Args)]
+pub(crate) struct ExecEnv {
+    /// Its name or id.
+    pub(crate) env: String,
+    /// Send standard input to the program.
+    #[arg(long, short)]
+    pub(crate) input: bool,
+    /// Where the program begins [default: the work tree].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cwd: Option<String>,
+    /// A variable for the program, as `NAME=VALUE`; repeatable. Others on this machine can read a
+    /// command line: it is no place for a secret.
+    #[arg(long = "env", short = 'e', value_name = "NAME=VALUE", value_parser = variable)]
+    pub(crate) variables: Vec<(String, String)>,
+    /// A name for this operation: asked for again, it is not executed twice but gives the output and
+    /// the end of the first.
+    #[arg(long, value_name = "NAME", conflicts_with = "input")]
+    pub(crate) operation: Option<String>,
+    /// The program and its arguments, as they are: there is no shell.
+    #[arg(last = true, required = true)]
+    pub(crate) argv: Vec<String>,
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE".to_owned()),
+    }
+}

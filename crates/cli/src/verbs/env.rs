@@ -1,0 +1,237 @@
+//! `windlass env`: environments that live by themselves.
+
+mod exec;
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use reqwest::Method;
+use windlass_wire::api::{
+    Page,
+    environment::{Environment, NewEnvironment},
+};
+
+use crate::{
+    arguments::{CreateEnv, Env},
+    client::Client,
+    exit::Exit,
+    settings::Settings,
+    terminal::{self, Style},
+};
+
+/// The time between two looks at one that is waited for.
+const LOOK: Duration = Duration::from_millis(250);
+
+pub(crate) async fn run(settings: &Settings, verb: Env) -> Result<Exit> {
+    let client = Client::find(settings).await?;
+    let env = |client: Client| Verb { client, settings };
+    match verb {
+        Env::Create(create) => env(client).create(create).await,
+        Env::List { mine, project, all } => env(client).list(mine, project, all).await,
+        Env::Show { env: name } => env(client).show(&name).await,
+        Env::Logs { env: name } => env(client).logs(&name).await,
+        Env::Start { env: name, no_wait } => env(client).start(&name, !no_wait).await,
+        Env::Stop { env: name, no_wait } => env(client).stop(&name, !no_wait).await,
+        Env::Archive { env: name } => env(client).say(&name, "archive").await,
+        Env::Unarchive { env: name } => env(client).say(&name, "unarchive").await,
+        Env::Delete { env: name } => env(client).delete(&name).await,
+        Env::Undelete { env: name } => env(client).say(&name, "undelete").await,
+        Env::Exec(exec) => exec::run(&client, exec).await,
+        Env::Cp { from, to } => exec::copy(&client, &from, &to).await,
+        Env::Work { env: name, output } => env(client).work(&name, &output).await,
+    }
+}
+
+struct Verb<'a> {
+    client: Client,
+    settings: &'a Settings,
+}
+
+impl Verb<'_> {
+    async fn create(&self, create: CreateEnv) -> Result<Exit> {
+        let new = NewEnvironment {
+            project: create.project,
+            base: create.base,
+            name: create.name,
+            network: create.allow,
+            idle_minutes: Some(create.idle),
+            life_hours: create.life,
+        };
+        let made: Environment = self.client.post("/api/v1/environments", &new).await?;
+        if create.no_wait {
+            return self.print(&made);
+        }
+        self.until_running(made).await
+    }
+
+    async fn list(&self, mine: bool, project: Option<String>, all: bool) -> Result<Exit> {
+        let mut items = Vec::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let mut query = vec![
+                ("limit", "200".to_owned()),
+                ("mine", mine.to_string()),
+                ("all", all.to_string()),
+            ];
+            query.extend(project.clone().map(|project| ("project", project)));
+            query.extend(cursor.take().map(|cursor| ("cursor", cursor)));
+            let page: Page<Environment> = self.client.query("/api/v1/environments", &query).await?;
+            items.extend(page.items);
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        if self.settings.json {
+            super::print_json(&Page { items, next: None })?;
+            return Ok(Exit::Success);
+        }
+        let style = Style::for_stdout();
+        let rows = items.iter().map(|env| {
+            vec![
+                terminal::one_line(&env.name, 64),
+                style.state(&env.phase),
+                terminal::one_line(&env.project, 40),
+                terminal::one_line(&env.base, 40),
+                terminal::one_line(&env.owner.name, 40),
+                env.runner.as_deref().map_or_else(String::new, |name| terminal::one_line(name, 40)),
+            ]
+        });
+        let rows: Vec<_> = rows.collect();
+        terminal::table(&["name", "phase", "project", "ref", "owner", "runner"], &rows);
+        Ok(Exit::Success)
+    }
+
+    async fn show(&self, name: &str) -> Result<Exit> {
+        self.print(&self.get(name).await?)
+    }
+
+    async fn logs(&self, name: &str) -> Result<Exit> {
+        let log = self.client.text(&format!("{}/log", path(name))).await?;
+        print!("{}", terminal::harmless(&log));
+        Ok(Exit::Success)
+    }
+
+    async fn start(&self, name: &str, wait: bool) -> Result<Exit> {
+        let env: Environment = self.tell(name, "start").await?;
+        if wait { self.until_running(env).await } else { self.print(&env) }
+    }
+
+    async fn stop(&self, name: &str, wait: bool) -> Result<Exit> {
+        let mut env: Environment = self.tell(name, "stop").await?;
+        while wait && env.phase == "stopping" {
+            tokio::time::sleep(LOOK).await;
+            env = self.get(env.id.as_str()).await?;
+        }
+        self.print(&env)
+    }
+
+    async fn say(&self, name: &str, what: &str) -> Result<Exit> {
+        let env = self.tell(name, what).await?;
+        self.print(&env)
+    }
+
+    async fn delete(&self, name: &str) -> Result<Exit> {
+        let id = self.get(name).await?.id;
+        self.client.command(Method::DELETE, &path(id.as_str())).await?;
+        self.print(&self.get(id.as_str()).await?)
+    }
+
+    async fn work(&self, name: &str, output: &std::path::Path) -> Result<Exit> {
+        let bundle = self.client.bytes(&format!("{}/work", path(name))).await?;
+        std::fs::write(output, &bundle)
+            .with_context(|| format!("failed to write {}", output.display()))?;
+        let shown = output.display();
+        println!(
+            "{shown}: {} bytes; in a clone: git pull {shown} \"$(git bundle list-heads {shown} | cut -d' ' -f2)\"",
+            bundle.len()
+        );
+        Ok(Exit::Success)
+    }
+
+    async fn get(&self, name: &str) -> Result<Environment> {
+        self.client.get(&path(name)).await
+    }
+
+    async fn tell(&self, name: &str, what: &str) -> Result<Environment> {
+        let nothing = serde_json::json!({});
+        self.client.post(&format!("{}/{what}", path(name)), &nothing).await
+    }
+
+    /// Waits until it runs, and prints it; or until it is clear that it does not, and prints why.
+    async fn until_running(&self, mut env: Environment) -> Result<Exit> {
+        let mut said = String::new();
+        loop {
+            let now = format!("{} {}", env.phase, env.reason.as_deref().unwrap_or_default());
+            if now != said && !self.settings.json {
+                eprintln!("{}", terminal::one_line(now.trim(), 200));
+                said = now;
+            }
+            match env.phase.as_str() {
+                "creating" | "starting" => {}
+                "running" => return self.print(&env),
+                _ => {
+                    self.print(&env)?;
+                    return Ok(Exit::Failure);
+                }
+            }
+            tokio::time::sleep(LOOK).await;
+            env = self.get(env.id.as_str()).await?;
+        }
+    }
+
+    fn print(&self, env: &Environment) -> Result<Exit> {
+        if self.settings.json {
+            super::print_json(env)?;
+            return Ok(Exit::Success);
+        }
+        let style = Style::for_stdout();
+        println!("{} {}", style.bold(&terminal::one_line(&env.name, 64)), style.state(&env.phase));
+        let line = |name: &str, value: &str| {
+            println!("  {}  {}", style.dim(&format!("{name:<8}")), terminal::one_line(value, 400));
+        };
+        if let Some(reason) = &env.reason {
+            line("why", reason);
+        }
+        line("id", env.id.as_str());
+        line("project", &format!("{} at {}", env.project, env.base));
+        line("owner", &env.owner.name);
+        if let Some(runner) = &env.runner {
+            line("runner", runner);
+        }
+        if let Some(minutes) = env.idle_minutes {
+            line("idle", &format!("stopped after {minutes} min without anything happening"));
+        }
+        if !env.start.is_empty() {
+            let part = |stage: &windlass_wire::api::environment::Stage| {
+                let micros = i64::try_from(stage.micros).unwrap_or(i64::MAX);
+                format!("{} {}", stage.name, terminal::span(micros))
+            };
+            let parts: Vec<String> = env.start.iter().map(part).collect();
+            line("start", &parts.join(", "));
+        }
+        if let Some(work) = &env.unpushed {
+            let what = format!(
+                "{} changed files are kept as {:.12}: windlass env work {} --output work.bundle",
+                work.files, work.commit, env.name
+            );
+            line("work", &what);
+        }
+        if env.undo_until.is_some() {
+            line("undo", &format!("windlass env undelete {}", env.name));
+        }
+        Ok(Exit::Success)
+    }
+}
+
+/// The address of an environment. A name that could not be one is refused by the server.
+fn path(name: &str) -> String {
+    let name: String = name
+        .bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => char::from(byte).to_string(),
+            other => format!("%{other:02X}"),
+        })
+        .collect();
+    format!("/api/v1/environments/{name}")
+}
