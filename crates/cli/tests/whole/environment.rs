@@ -291,7 +291,7 @@ fn a_prebuild_by_hand_is_what_the_next_task_begins_with() {
     let definition = r#"{ "onCreateCommand": "echo made >> ~/made" }"#;
     let repository = world.repository("api", &[(".devcontainer.json", definition)]);
     let _up = world.up(&["--ahead", "0"]);
-    world.json(&["project", "add", repository.to_str().expect("UTF-8")]);
+    world.json(&["--json", "project", "add", repository.to_str().expect("UTF-8")]);
     let log = || {
         let job = world.run(&["--json", "project", "prebuild", "api"]).json();
         assert_eq!(job["end"]["outcome"], "succeeded", "{job}");
