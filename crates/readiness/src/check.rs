@@ -107,7 +107,7 @@ impl Check {
 
     /// The next command; `None` when nothing is left to try. Asked again before [`Check::ended`], it
     /// answers the same.
-    pub fn next(&mut self) -> Option<Todo> {
+    pub fn todo(&mut self) -> Option<Todo> {
         loop {
             let (unit, phase, command) = match &self.place {
                 Stage::Done => return None,
@@ -145,9 +145,9 @@ impl Check {
         }
     }
 
-    /// The command that [`Check::next`] gave has ended.
+    /// The command that [`Check::todo`] gave has ended.
     pub fn ended(&mut self, ended: &Ended) {
-        let Some(todo) = self.next() else { return };
+        let Some(todo) = self.todo() else { return };
         if todo.phase == Phase::Probe {
             self.found = found(&ended.output);
             self.place = Stage::Install(0, 0);

@@ -10,7 +10,7 @@ fn tree(files: &[(&str, &str)]) -> Tree {
 fn run(files: &[(&str, &str)], tools: &[&str], ends: &[(&str, i32, &str)]) -> Report {
     let mut check = Check::new("0123".to_owned(), &tree(files));
     let mut left = 50;
-    while let Some(todo) = check.next() {
+    while let Some(todo) = check.todo() {
         left -= 1;
         assert!(left > 0, "it does not end");
         let probed: String =
@@ -129,7 +129,7 @@ fn a_missing_helper_of_tests_is_added_and_a_missing_module_of_another_name_never
 fn a_test_that_fails_only_sometimes_is_named() {
     let mut check = Check::new("0123".to_owned(), &tree(RUST));
     let mut runs = 0;
-    while let Some(todo) = check.next() {
+    while let Some(todo) = check.todo() {
         let output = match todo.phase {
             Phase::Probe => format!("{MARK} cargo cargo 1.95.0\n"),
             Phase::Test => "test a ... ok\ntest b ... ok\n".to_owned(),

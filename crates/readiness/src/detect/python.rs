@@ -104,7 +104,8 @@ fn install(
         let why = "the package with what its files name for tests";
         install.push(pip(&format!("{}{groups}{files}{helpers}", package(&extras)), why));
     }
-    if !groups.is_empty() && !(files.is_empty() && extras.is_empty()) {
+    let has_others = !files.is_empty() || !extras.is_empty();
+    if !groups.is_empty() && has_others {
         let why = "the same without dependency groups, which an old pip does not know";
         install.push(pip(&format!("{}{files}{helpers}", package(&extras)), why));
     }

@@ -21,7 +21,8 @@ fn unit(ecosystem: &str, install: &str, test: &str) -> (String, String, String) 
 
 #[test]
 fn each_ecosystem_is_told_by_its_own_files() {
-    let cases: &[(&[(&str, &str)], (String, String, String))] = &[
+    type Case = (&'static [(&'static str, &'static str)], (String, String, String));
+    let cases: &[Case] = &[
         (
             &[("Cargo.toml", "[package]\nname='a'\n"), ("Cargo.lock", "")],
             unit("rust", "cargo fetch --locked", "cargo test --no-fail-fast"),

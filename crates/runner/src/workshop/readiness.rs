@@ -41,7 +41,7 @@ pub(super) async fn run(
     let tree = read(place).await?;
     let mut check = Check::new(place.work.tip.to_string(), &tree);
     place.environment(attempt).await?;
-    while let Some(todo) = check.next() {
+    while let Some(todo) = check.todo() {
         if attempt.left() <= RESERVE {
             say(attempt, "no time is left for what would come next");
             break;
