@@ -17,8 +17,8 @@ const MIGRATIONS: [(&str, &str); 7] = [
     ("streams", include_str!("migrations/0003_streams.sql")),
     ("pulls", include_str!("migrations/0004_pulls.sql")),
     ("secrets", include_str!("migrations/0005_secrets.sql")),
-    ("readiness", include_str!("migrations/0007_readiness.sql")),
-    ("environments", include_str!("migrations/0008_environments.sql")),
+    ("readiness", include_str!("migrations/0006_readiness.sql")),
+    ("environments", include_str!("migrations/0007_environments.sql")),
 ];
 
 /// The newest schema that this version knows.
