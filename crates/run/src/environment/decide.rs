@@ -1,7 +1,7 @@
 //! Commands to events.
 
 use crate::{
-    Duration, RunnerId, Time,
+    RunnerId, Time,
     actor::By,
     environment::{Command, Deletion, Event, Phase, Refusal, Seen, State, UNDO, Unpushed, Wanted},
 };
@@ -256,7 +256,7 @@ fn watch(state: &State, now: Time) -> Vec<Event> {
     }
     let is_idle = state.phase == Phase::Running && idle_at(state).is_some_and(|at| at <= now);
     if is_idle {
-        let minutes = state.spec.idle.unwrap_or(Duration::default()).as_micros() / 60_000_000;
+        let minutes = state.spec.idle.unwrap_or_default().as_micros() / 60_000_000;
         let why = format!("Nothing happened in it for {minutes} min.");
         return halt(state, Phase::Stopping { why });
     }

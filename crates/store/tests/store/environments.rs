@@ -227,7 +227,10 @@ async fn idle_ones_are_stopped_by_the_watch(world: World) {
     let early = world.store.watch_environments(at(1_700)).await.expect("looked");
     assert_eq!(early, []);
     let now = world.now + IDLE;
-    assert_eq!(world.store.watch_environments(now).await.expect("looked"), [row.id.clone()]);
+    assert_eq!(
+        world.store.watch_environments(now).await.expect("looked"),
+        std::slice::from_ref(&row.id)
+    );
     let why = "Nothing happened in it for 30 min.".to_owned();
     assert_eq!(found(&world, &row).await.state.phase, Phase::Stopping { why });
     assert_eq!(world.store.watch_environments(now).await.expect("looked"), []);
@@ -239,7 +242,7 @@ async fn a_lost_runner_loses_what_was_under_way_until_it_is_back(world: World) {
         let why = "The runner is away.".to_owned();
         world.store.lose_environments(world.runner_id.clone(), why, world.now).await
     };
-    assert_eq!(lose().await.expect("lost"), [row.id.clone()]);
+    assert_eq!(lose().await.expect("lost"), std::slice::from_ref(&row.id));
     assert_eq!(lose().await.expect("lost before"), []);
     assert_eq!(found(&world, &row).await.state.phase.reason(), Some("The runner is away."));
     sync(&world, vec![seen(&row, Seen::Running)]).await;

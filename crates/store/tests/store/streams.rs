@@ -246,7 +246,7 @@ async fn reports_on_readiness_are_kept_replaced_and_listed_newest_first(mut worl
         report: "{\"score\":85}".to_owned(),
         at: world.now,
     };
-    assert_eq!(list(None, None).await, [expected.clone()]);
+    assert_eq!(list(None, None).await, std::slice::from_ref(&expected));
     assert_eq!(list(Some(&leased.job_id), None).await, [expected]);
     assert_eq!(list(None, Some(world.now)).await, []);
     let other = windlass_run::JobId::new(world.now, chance());
