@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use windlass_run::environment::Unpushed;
 
 /// What is remembered of an environment.
@@ -17,9 +17,15 @@ pub(super) struct Record {
     /// The generation under which it failed, and why.
     pub(super) failed: Option<(u64, String)>,
     /// What was found when work was looked for last; the outer absence means never.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "there")]
     pub(super) looked: Option<Option<Unpushed>>,
     /// The commit that the server has.
     pub(super) uploaded: Option<String>,
+}
+
+/// Reads what is written of something that may be nothing: `null` is not the same as its absence.
+fn there<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<Unpushed>>, D::Error> {
+    Option::deserialize(from).map(Some)
 }
 
 impl Record {
