@@ -17,14 +17,13 @@ use bollard::{
 };
 use futures::StreamExt as _;
 use windlass_sandbox::{
-    Created, Error, Plan, Prepared, Result, Scratch, contained,
+    Created, Error, Plan, Portable, Prepared, Result, Scratch, contained,
     plan::{HOME, SYSTEM_PATH},
 };
 
 use crate::{
     Found, Inner,
     engine::{self, failed},
-    helper::Helper,
 };
 
 /// The name of the supervisor's state folder in an environment's folder.
@@ -39,6 +38,11 @@ impl Inner {
     /// Makes the environment, or takes over the one of the same plan; leaves nothing when it fails.
     pub(crate) async fn create(&self, plan: &Plan, prepared: &Prepared) -> Result<Created> {
         plan.check(&self.options.state_dir)?;
+        if plan.root.is_some() {
+            return Err(Error::InvalidPlan {
+                why: "a container has its image, not a folder, as its root".to_owned(),
+            });
+        }
         refuse_our_own_paths(plan)?;
         let name = self.name(&plan.id);
         match self.docker.inspect_container(&name, None).await {
@@ -65,7 +69,8 @@ impl Inner {
 
     async fn build(&self, plan: &Plan, prepared: &Prepared, name: &str) -> Result<Created> {
         let program = self.options.helper.clone();
-        let helper = crate::blocking(move || Helper::of(&program)).await?;
+        let helper =
+            crate::blocking(move || Portable::of(&program, contained::FOLDER, "first")).await?;
         let folder = self.folder(&plan.id);
         make_folders(&folder, plan)?;
         let user_id = choose_user(plan, &self.containers().await?);
@@ -136,7 +141,8 @@ impl Inner {
 
 /// What the backend keeps inside must not be covered.
 fn refuse_our_own_paths(plan: &Plan) -> Result<()> {
-    let paths = plan.binds.iter().map(|bind| &bind.inside).chain([&plan.work_tree.inside]);
+    let binds = plan.binds.iter().map(|bind| &bind.inside);
+    let paths = binds.chain(&plan.volumes).chain([&plan.work_tree.inside]);
     for path in paths {
         if path.starts_with(contained::FOLDER) || Path::new(contained::FOLDER).starts_with(path) {
             return Err(Error::InvalidPlan {
@@ -166,6 +172,9 @@ fn make_folders(folder: &Path, plan: &Plan) -> Result<()> {
     make(&folder.join(STATE), 0o700)?;
     make(&folder.join("home"), 0o700)?;
     make(&folder.join("nothing"), 0o555)?;
+    for index in 0..plan.volumes.len() {
+        make(&volume(folder, index), 0o700)?;
+    }
     std::fs::write(folder.join("empty"), "")
         .map_err(|error| named(&folder.join("empty"), error))?;
     if plan.scratch == Scratch::Disk {
@@ -180,10 +189,16 @@ fn make_folders(folder: &Path, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// Gives the work tree and the home to the environment's user. Answers how many files were left alone
+/// Where a volume lies on the host.
+fn volume(folder: &Path, index: usize) -> PathBuf {
+    folder.join(format!("volume-{index}"))
+}
+
+/// Gives the work tree, the home and the volumes to the environment's user. Answers how many files were left alone
 /// because they have several hard links.
 async fn give(plan: &Plan, folder: &Path, user_id: u32) -> Result<u64> {
     let (home, tree) = (folder.join("home"), plan.work_tree.host.clone());
+    let volumes: Vec<PathBuf> = (0..plan.volumes.len()).map(|n| volume(folder, n)).collect();
     crate::blocking(move || {
         let give = |path: &Path| {
             windlass_sandbox::give_folder(path, user_id, user_id).map_err(|error| Error::Build {
@@ -191,7 +206,9 @@ async fn give(plan: &Plan, folder: &Path, user_id: u32) -> Result<u64> {
                 why: error.to_string(),
             })
         };
-        give(&home)?;
+        for folder in volumes.iter().chain([&home]) {
+            give(folder)?;
+        }
         give(&tree)
     })
     .await
@@ -209,7 +226,7 @@ fn choose_user(plan: &Plan, others: &[Found]) -> u32 {
         .unwrap_or(first + start)
 }
 
-fn mounts(plan: &Plan, folder: &Path, helper: &Helper) -> Result<Vec<Mount>> {
+fn mounts(plan: &Plan, folder: &Path, helper: &Portable) -> Result<Vec<Mount>> {
     let mut mounts = vec![
         bind(&folder.join(STATE), Path::new(contained::STATE), false)?,
         bind(&folder.join("home"), Path::new(HOME), false)?,
@@ -217,6 +234,9 @@ fn mounts(plan: &Plan, folder: &Path, helper: &Helper) -> Result<Vec<Mount>> {
     ];
     for (host, inside) in &helper.files {
         mounts.push(bind(host, Path::new(inside), true)?);
+    }
+    for (index, inside) in plan.volumes.iter().enumerate() {
+        mounts.push(bind(&volume(folder, index), inside, false)?);
     }
     if plan.scratch == Scratch::Disk {
         mounts.push(bind(&folder.join("tmp"), Path::new("/tmp"), false)?);

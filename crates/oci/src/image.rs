@@ -12,7 +12,7 @@ use bollard::{
 };
 use futures::StreamExt as _;
 use windlass_sandbox::{
-    Error, Image, Prepared, Progress, Result,
+    Error, Image, ImageSettings, Prepared, Progress, Result,
     backend::{Login, Pull, Tell},
 };
 
@@ -38,7 +38,16 @@ pub(crate) async fn prepare(docker: &Docker, image: &Image, tell: Tell<'_>) -> R
         },
         Image::Built { .. } => build(docker, image, tell).await?,
     };
-    Ok(Prepared { name })
+    let found = docker.inspect_image(&name).await;
+    let config = found.map_err(|error| failed("look at an image", &error))?.config;
+    let config = config.unwrap_or_default();
+    let variables = config.env.unwrap_or_default();
+    let settings = ImageSettings::new(
+        variables.iter().map(String::as_str),
+        config.labels.unwrap_or_default().into_iter().collect(),
+        &config.user.unwrap_or_default(),
+    );
+    Ok(Prepared { name, settings })
 }
 
 /// Removes images of ours, but those to keep and those in use. Answers how many.

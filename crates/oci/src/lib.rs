@@ -11,13 +11,12 @@
 //! credential in a label, a log or an argument.
 //!
 //! Modules in reading order: [`engine`] finds and greets the engine; `container` turns a plan into a
-//! container; `image` pulls, builds and prunes; `helper` finds what our first process needs inside.
+//! container; `image` pulls, builds and prunes.
 
 pub mod engine;
 
 mod container;
 mod context;
-mod helper;
 mod image;
 
 use std::{
@@ -45,7 +44,7 @@ pub struct Options {
     /// The engine's socket: `/var/run/docker.sock`, `/run/podman/podman.sock`.
     pub socket: PathBuf,
     /// The folder for homes, sockets and spools of its environments. Its path must be the same for the
-    /// engine, and short: a socket is made four folders below.
+    /// engine.
     pub state_dir: PathBuf,
     /// The program that becomes the first process: one that calls
     /// [`windlass_sandbox::contained::serve`] with its arguments after those of `helper_arguments`. It is

@@ -190,10 +190,40 @@ impl fmt::Debug for Login {
 }
 
 /// What a backend made ready; only good for the backend that made it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Prepared {
     /// The backend's own name for it: empty for the host, an image's id.
     pub name: String,
+    /// What the image says about itself; empty for the host.
+    pub settings: ImageSettings,
+}
+
+/// What an image says about itself. A stranger's text, none of which is applied by a backend.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImageSettings {
+    /// The variables that it wants its programs to have, in its order.
+    pub variables: Vec<(String, String)>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// The user that its programs would be; empty is root.
+    pub user: String,
+}
+
+impl ImageSettings {
+    /// From what an image's configuration holds: variables as `NAME=value`. What has no `=` is left out.
+    pub fn new<'a>(
+        variables: impl IntoIterator<Item = &'a str>,
+        labels: BTreeMap<String, String>,
+        user: &str,
+    ) -> Self {
+        let variables = variables
+            .into_iter()
+            .filter_map(|text| text.split_once('='))
+            .filter(|(name, _)| !name.is_empty())
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        Self { variables, labels, user: user.to_owned() }
+    }
 }
 
 /// Something that happened while a base was made ready.

@@ -5,7 +5,7 @@
 //! file system are made with privileges, then the ids are given up, then the filters close behind it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     os::fd::{BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
@@ -91,13 +91,15 @@ pub(crate) fn build(
     }
     let with_users = blueprint.plan.layers.demand(Layer::UserNamespace) != Demand::Off;
     let inside = if !identity.by_root || with_users { INSIDE_ID } else { identity.outside_uid };
+    let planned = mounts::top_names(plan)
+        .map_err(|error| Error::build("list what the root shall hold", error))?;
     let shared_files = match blueprint.contained {
         Some(contained) => contained::open_scratch().map(|()| contained.shared_files)?,
         None => mounts::enter(plan, &places(blueprint, inside))?,
     };
     let users = take_identity(blueprint, channel, inbox)?;
     confine(blueprint)?;
-    let mut proved = prove(blueprint)?;
+    let mut proved = prove(blueprint, &planned)?;
     if let Some((_, proof)) = proved.iter_mut().find(|(layer, _)| *layer == Layer::UserNamespace)
         && let Err(why) = users
     {
@@ -109,12 +111,13 @@ pub(crate) fn build(
 /// Prepares the folders that the environment needs on disk. Called by the supervisor.
 pub(crate) fn make_folders(folder: &Path, plan: &Plan, identity: Identity) -> io::Result<()> {
     std::fs::create_dir(folder)?;
-    let mut names = vec!["home"];
+    let mut names = vec!["home".to_owned()];
     if plan.scratch == Scratch::Disk {
-        names.extend(["tmp", "var-tmp"]);
+        names.extend(["tmp", "var-tmp"].map(str::to_owned));
     }
+    names.extend((0..plan.volumes.len()).map(mounts::volume_name));
     for name in names {
-        let path = folder.join(name);
+        let path = folder.join(&name);
         // The supervisor's own mask keeps these closed to others; inside they are the user's.
         std::fs::create_dir(&path)?;
         if identity.by_root {
@@ -235,7 +238,7 @@ fn seccomp_missing(why: &str) -> Error {
 
 /// Looks at every layer from inside. A structural layer that is not there is an error; of the others
 /// the caller judges by the plan's demands.
-fn prove(blueprint: &Blueprint<'_>) -> Result<Proofs> {
+fn prove(blueprint: &Blueprint<'_>, planned: &BTreeSet<PathBuf>) -> Result<Proofs> {
     let own = namespaces();
     let namespace = |kind: &'static str| match (own.get(kind), blueprint.host.get(kind)) {
         (Some(own), Some(host)) if own != host => {
@@ -266,7 +269,7 @@ fn prove(blueprint: &Blueprint<'_>) -> Result<Proofs> {
             if blueprint.contained.is_some() {
                 contained::read_only(blueprint.plan)
             } else {
-                read_only()
+                read_only(blueprint.plan)
             },
         ),
         (
@@ -274,7 +277,7 @@ fn prove(blueprint: &Blueprint<'_>) -> Result<Proofs> {
             if blueprint.contained.is_some() {
                 contained::masked(blueprint.plan)
             } else {
-                masked(blueprint.plan)
+                masked(planned)
             },
         ),
         (Layer::NoNewPrivileges, no_new_privileges()),
@@ -311,8 +314,12 @@ fn only_loopback() -> Proof {
     }
 }
 
-fn read_only() -> Proof {
-    for path in std::iter::once(PathBuf::from("/")).chain(mounts::system_folders()) {
+fn read_only(plan: &Plan) -> Proof {
+    let folders: Vec<PathBuf> = match &plan.root {
+        Some(_) => image_folders(plan).map_err(|error| error.to_string())?,
+        None => mounts::system_folders().collect(),
+    };
+    for path in std::iter::once(PathBuf::from("/")).chain(folders) {
         if !path.exists() {
             continue;
         }
@@ -324,10 +331,21 @@ fn read_only() -> Proof {
     Ok("the root and every system folder are read-only".to_owned())
 }
 
-fn masked(plan: &Plan) -> Proof {
-    let planned = mounts::top_names(plan);
+/// The folders of an image directly below the root.
+fn image_folders(plan: &Plan) -> io::Result<Vec<PathBuf>> {
+    let own = ["dev", "proc", "run", "sys", "tmp"].map(|name| Path::new("/").join(name));
+    let is_own = |path: &PathBuf| {
+        own.contains(path) || plan.work_tree.inside == *path || plan.volumes.contains(path)
+    };
+    let all = mounts::entries(Path::new("/"))?.into_iter().map(|name| Path::new("/").join(name));
+    let is_folder =
+        |path: &PathBuf| path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
+    Ok(all.filter(|path| is_folder(path) && !is_own(path)).collect())
+}
+
+fn masked(planned: &BTreeSet<PathBuf>) -> Proof {
     let seen = mounts::entries(Path::new("/")).map_err(|error| error.to_string())?;
-    match seen.iter().find(|name| !planned.contains(name)) {
+    match seen.iter().find(|name| !planned.contains(*name)) {
         Some(stray) => Err(format!("/{} was not planned", stray.display())),
         None => Ok("the root holds only what was planned".to_owned()),
     }

@@ -99,7 +99,7 @@ impl Client {
     /// [`Error::Disconnected`] when no supervisor listens there.
     pub fn connect(state_dir: &Path) -> Result<Self> {
         let path = state_dir.join(SOCKET);
-        let socket = UnixStream::connect(&path).map_err(|error| Error::Disconnected {
+        let socket = dial(state_dir).map_err(|error| Error::Disconnected {
             why: format!("no supervisor answers on {}: {error}", path.display()),
         })?;
         let reader = socket.try_clone().map_err(|error| Error::io("copy a socket", error))?;
@@ -349,6 +349,20 @@ impl<T> Future for Pending<T> {
             }
         }
     }
+}
+
+/// Connects to the socket of a state folder. Where the folder's path is too long for the address of a
+/// socket, it is named by a descriptor.
+fn dial(state_dir: &Path) -> std::io::Result<UnixStream> {
+    /// What an address holds, with the zero at its end.
+    const LONGEST: usize = 108;
+    let path = state_dir.join(SOCKET);
+    if path.as_os_str().len() < LONGEST {
+        return UnixStream::connect(path);
+    }
+    let folder = std::fs::File::open(state_dir)?;
+    let number = std::os::fd::AsRawFd::as_raw_fd(&folder);
+    UnixStream::connect(format!("/proc/self/fd/{number}/{SOCKET}"))
 }
 
 #[derive(Debug)]

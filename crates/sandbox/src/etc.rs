@@ -93,6 +93,30 @@ pub(crate) fn group(gid: u32) -> String {
     format!("root:x:0:\n{}:x:{gid}:\nnogroup:x:65534:\n", crate::plan::USER_NAME)
 }
 
+/// The accounts of an image, with whoever works inside instead of those of the same name or number.
+pub(crate) fn passwd_of_image(image: &str, uid: u32, gid: u32, shell: &str) -> String {
+    use crate::plan::{HOME, USER_NAME};
+    let mut text = without(image, USER_NAME, uid);
+    text.push_str(&format!("{USER_NAME}:x:{uid}:{gid}:Windlass agent:{HOME}:{shell}\n"));
+    text
+}
+
+/// The groups of an image, in the same way.
+pub(crate) fn group_of_image(image: &str, gid: u32) -> String {
+    let mut text = without(image, crate::plan::USER_NAME, gid);
+    text.push_str(&format!("{}:x:{gid}:\n", crate::plan::USER_NAME));
+    text
+}
+
+fn without(lines: &str, name: &str, id: u32) -> String {
+    let other = |line: &&str| {
+        let mut fields = line.split(':');
+        let number = fields.clone().nth(2);
+        fields.next() != Some(name) && number != Some(&id.to_string())
+    };
+    lines.lines().filter(other).map(|line| format!("{line}\n")).collect()
+}
+
 /// The host names inside.
 pub(crate) fn hosts(host_name: &str) -> String {
     format!("127.0.0.1 localhost {host_name}\n::1 localhost ip6-localhost ip6-loopback\n")

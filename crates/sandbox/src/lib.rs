@@ -14,7 +14,8 @@
 //!
 //! Modules in reading order: [`plan`] and [`operation`] are the data; [`backend`] is what every way of
 //! making environments has in common; [`client`] is the way in; [`contained`] is the supervisor as a
-//! container's first process;
+//! container's first process; [`portable`] shows a program of the host to any image, [`unpack`] makes an
+//! image's folder from its layers;
 //! [`supervisor`] owns the environments; `init` is the first process of each; `keeper` stands beside
 //! each operation; [`doctor`] proves by attacks what this host can enforce; [`measure`] times a start.
 
@@ -29,9 +30,11 @@ pub mod error;
 pub mod measure;
 pub mod operation;
 pub mod plan;
+pub mod portable;
 pub mod spool;
 pub mod supervisor;
 pub mod toolchains;
+pub mod unpack;
 
 mod build;
 mod cgroup;
@@ -49,7 +52,9 @@ mod remedy;
 mod seccomp;
 mod tree;
 
-pub use backend::{Backend, Base, Capabilities, Image, Isolation, Prepared, Progress};
+pub use backend::{
+    Backend, Base, Capabilities, Image, ImageSettings, Isolation, Prepared, Progress,
+};
 pub use client::{Client, Created, DoorListener, Pending, Pipes, Started};
 pub use error::{Error, Result};
 pub use operation::{Exec, Io, State, Status};
@@ -57,6 +62,7 @@ pub use plan::{
     Bind, Demand, Door, Enforced, EnvironmentId, Layer, Layers, Limits, OperationId, Plan, Report,
     Scratch, WorkTree,
 };
+pub use portable::Portable;
 pub use protocol::Listed;
 pub use tree::{
     copy::{Copied, CopyBy, CopyLimits, copy as copy_folder, fill as fill_folder},

@@ -5,9 +5,11 @@
 //! of it lies in a mount namespace of its own: the host never sees a mount of ours. Mount points are
 //! looked up without following links, since some of them lie in folders that programs wrote earlier.
 
+mod image;
 mod place;
 
 use std::{
+    collections::BTreeSet,
     ffi::OsStr,
     io,
     os::{
@@ -93,27 +95,54 @@ pub(crate) fn enter(plan: &Plan, places: &Places<'_>) -> Result<u64> {
         Some((tmp, var_tmp)) => Some((Source::open(tmp)?, Source::open(var_tmp)?)),
         None => None,
     };
+    let volumes = (0..plan.volumes.len()).map(|n| Source::open(&places.volume(n)));
+    let volumes = volumes.collect::<Result<Vec<_>>>()?;
     let root = Root::make(plan, places)?;
-    let shared = root.fill(plan, places, home, scratch)?;
+    let shared = root.fill(plan, places, Writable { home, scratch, volumes })?;
     root.pivot()?;
     Ok(shared)
 }
 
-/// The names that exist directly below the new root.
-pub(crate) fn top_names(plan: &Plan) -> Vec<PathBuf> {
+/// The name of a volume's folder on disk.
+pub(crate) fn volume_name(index: usize) -> String {
+    format!("volume-{index}")
+}
+
+impl Places<'_> {
+    fn volume(&self, index: usize) -> PathBuf {
+        self.environment.join(volume_name(index))
+    }
+}
+
+/// What lies in the environment's folder on disk, had before the new root covers it.
+struct Writable {
+    home: Source,
+    scratch: Option<(Source, Source)>,
+    volumes: Vec<Source>,
+}
+
+/// The names that may exist directly below the new root. Asked before it is the root: an image's folder
+/// can't be seen from inside.
+pub(crate) fn top_names(plan: &Plan) -> io::Result<BTreeSet<PathBuf>> {
     let first = |path: &Path| {
         path.components()
             .find(|part| matches!(part, Component::Normal(_)))
             .map(|part| PathBuf::from(part.as_os_str()))
     };
     let fixed = ["proc", "dev", "etc", "home", "tmp", "var", "run", "root", "sys"];
-    SYSTEM
+    let system: Vec<PathBuf> = match &plan.root {
+        Some(root) => entries(root)?,
+        None => SYSTEM.iter().map(PathBuf::from).collect(),
+    };
+    Ok(system
         .iter()
-        .chain(&fixed)
-        .filter_map(|path| first(Path::new(path)))
-        .chain(plan.binds.iter().filter_map(|bind| first(&bind.inside)))
-        .chain(first(&plan.work_tree.inside))
-        .collect()
+        .map(PathBuf::as_path)
+        .chain(fixed.iter().map(Path::new))
+        .chain(plan.binds.iter().map(|bind| bind.inside.as_path()))
+        .chain(plan.volumes.iter().map(PathBuf::as_path))
+        .chain([plan.work_tree.inside.as_path()])
+        .filter_map(first)
+        .collect())
 }
 
 /// The host's system folders that are really mounted (not links), as paths inside.
@@ -198,23 +227,17 @@ impl Root {
         Ok(Self { top, owner: places.owner })
     }
 
-    fn fill(
-        &self,
-        plan: &Plan,
-        places: &Places<'_>,
-        home: Source,
-        scratch: Option<(Source, Source)>,
-    ) -> Result<u64> {
-        for path in SYSTEM {
-            self.system(path)?;
+    fn fill(&self, plan: &Plan, places: &Places<'_>, writable: Writable) -> Result<u64> {
+        match &plan.root {
+            Some(root) => self.image(root, plan, places)?,
+            None => self.host(plan, places)?,
         }
-        self.etc(plan, places)?;
         self.devices()?;
         for path in SYS {
             self.optional(Path::new("/").join(path).as_path(), Path::new(path))?;
         }
-        self.scratch(scratch)?;
-        self.attach(home, Path::new(HOME), Use::Writable)?;
+        self.scratch(writable.scratch)?;
+        self.attach(writable.home, Path::new(HOME), Use::Writable)?;
         let work_tree = Source::open(&plan.work_tree.host)?;
         if !work_tree.is_folder {
             return Err(Error::build(
@@ -224,14 +247,36 @@ impl Root {
         }
         let shared = self.give_work_tree(&work_tree)?;
         self.attach(work_tree, &plan.work_tree.inside, Use::Writable)?;
+        let mut volumes: Vec<_> = plan.volumes.iter().zip(writable.volumes).collect();
+        volumes.sort_by_key(|(inside, _)| inside.components().count());
+        for (inside, source) in volumes {
+            self.attach(source, inside, Use::Writable)?;
+        }
         self.binds(plan)?;
         self.proc()?;
-        for path in HIDDEN.iter().map(Path::new).chain(plan.masks.iter().map(PathBuf::as_path)) {
+        let hidden = if plan.root.is_some() { &[] } else { HIDDEN };
+        for path in hidden.iter().map(Path::new).chain(plan.masks.iter().map(PathBuf::as_path)) {
             self.hide(path)?;
         }
         kernel::make_mount_read_only(self.top.as_fd())
             .map_err(|error| Error::build("make the root read-only", error))?;
         Ok(shared)
+    }
+
+    /// The host's own system folders, and what belongs around them.
+    fn host(&self, plan: &Plan, places: &Places<'_>) -> Result<()> {
+        for path in SYSTEM {
+            self.system(path)?;
+        }
+        self.etc(plan, places)?;
+        for path in ["root", "var/lib", "var/cache"] {
+            self.folder(Path::new(path))?;
+        }
+        for (name, target) in [("var/run", "/run"), ("var/lock", "/run/lock")] {
+            symlinkat(target, &self.top, name)
+                .map_err(|error| Error::build(format!("link /{name}"), error))?;
+        }
+        Ok(())
     }
 
     /// A system folder as the host has it: a link stays a link.
@@ -303,17 +348,10 @@ impl Root {
 
     /// Scratch folders: parts of the root's own memory that stay writable, or folders on disk.
     fn scratch(&self, disk: Option<(Source, Source)>) -> Result<()> {
-        self.folder(Path::new("root"))?;
         for path in ["tmp", "var/tmp", "dev/shm", "run"] {
             self.folder(Path::new(path))?;
             rustix::fs::chmodat(&self.top, path, Mode::from_raw_mode(0o1777), AtFlags::empty())
                 .map_err(|error| Error::build(format!("open /{path} to all"), error))?;
-        }
-        self.folder(Path::new("var/lib"))?;
-        self.folder(Path::new("var/cache"))?;
-        for (name, target) in [("var/run", "/run"), ("var/lock", "/run/lock")] {
-            symlinkat(target, &self.top, name)
-                .map_err(|error| Error::build(format!("link /{name}"), error))?;
         }
         self.attach(self.part("dev/shm")?, Path::new("dev/shm"), Use::Writable)?;
         self.attach(self.part("run")?, Path::new("run"), Use::Writable)?;

@@ -32,6 +32,10 @@ pub struct OperationId(String);
 pub struct Plan {
     /// The environment's name, unique within a supervisor.
     pub id: EnvironmentId,
+    /// A folder of the host that holds an image's whole file system, as [`crate::unpack`] makes it: it
+    /// appears as `/`, read-only. `None` shows the host's own system folders.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<PathBuf>,
     /// The work tree that the environment may write, and where it appears inside.
     pub work_tree: WorkTree,
     /// Further host folders and files that appear inside, always read-only.
@@ -41,6 +45,10 @@ pub struct Plan {
     /// empty read-only one. A path that does not exist inside is already hidden.
     #[serde(default)]
     pub masks: Vec<PathBuf>,
+    /// Paths *inside* where the environment has an empty folder on disk that it may write. They are gone
+    /// with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<PathBuf>,
     /// Where `/tmp`, `/var/tmp` and `/dev/shm` live.
     #[serde(default)]
     pub scratch: Scratch,
@@ -237,9 +245,11 @@ impl Plan {
     ) -> Self {
         Self {
             id,
+            root: None,
             work_tree: WorkTree { host: work_tree.into(), inside: inside.into() },
             binds: Vec::new(),
             masks: Vec::new(),
+            volumes: Vec::new(),
             scratch: Scratch::default(),
             doors: Vec::new(),
             limits: Limits::default(),
@@ -258,13 +268,17 @@ impl Plan {
         inside_path(&self.work_tree.inside)?;
         absolute(&self.work_tree.host)?;
         hides(&self.work_tree.host, state_dir)?;
+        if let Some(root) = &self.root {
+            absolute(root)?;
+            hides(root, state_dir)?;
+        }
         for bind in &self.binds {
             inside_path(&bind.inside)?;
             absolute(&bind.host)?;
             hides(&bind.host, state_dir)?;
         }
-        for mask in &self.masks {
-            inside_path(mask)?;
+        for path in self.masks.iter().chain(&self.volumes) {
+            inside_path(path)?;
         }
         if self.doors.len() > MAX_DOORS {
             return Err(Error::invalid(format!("there are more than {MAX_DOORS} doors")));

@@ -26,7 +26,7 @@ impl Backend for Client {
     fn prepare<'a>(&'a self, base: &'a Base, _: Tell<'a>) -> Answer<'a, Prepared> {
         Box::pin(async move {
             match base {
-                Base::Host => Ok(Prepared { name: String::new() }),
+                Base::Host => Ok(Prepared::default()),
                 Base::Image(_) => Err(Error::invalid(
                     "the backend `process` starts from the host's own folders, not from an image; \
                      leave the image out or choose the backend `oci`",

@@ -295,7 +295,7 @@ impl Backend for Bubblewrap {
     }
 
     fn prepare<'a>(&'a self, _: &'a Base, _: Tell<'a>) -> Answer<'a, Prepared> {
-        answer(|| Ok(Prepared { name: String::new() }))
+        answer(|| Ok(Prepared::default()))
     }
 
     fn create<'a>(&'a self, plan: &'a Plan, _: &'a Prepared) -> Answer<'a, Created> {

@@ -1,6 +1,7 @@
-//! What our first process needs inside a container: its program, its loader and its libraries.
+//! A program of the host as it can be shown to an image: with its loader and the libraries that it loads,
+//! each as one read-only file, so that the image may have another C library, or none at all.
 //!
-//! They are shown one by one, read-only, so that the image may have another C library or none at all.
+//! Nothing of the image is looked at or executed here.
 
 use std::{
     io::Read,
@@ -8,25 +9,28 @@ use std::{
     process::{Command, Stdio},
 };
 
-use windlass_sandbox::{Error, Result, contained};
+use crate::error::{Error, Result};
 
-/// The program inside.
+/// A program with everything that it loads.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Helper {
-    /// Files of the host with their places inside.
-    pub(crate) files: Vec<(PathBuf, String)>,
+pub struct Portable {
+    /// Files of the host with their places inside. The first one is the program.
+    pub files: Vec<(PathBuf, String)>,
     /// How to start it there.
-    pub(crate) argv: Vec<String>,
+    pub argv: Vec<String>,
 }
 
-impl Helper {
-    /// Looks at what the program loads.
-    pub(crate) fn of(program: &Path) -> Result<Self> {
+impl Portable {
+    /// Looks at what a program loads. Inside it will be `<folder>/<name>`, its libraries in `<folder>/lib`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the program can't be read or its loader can't say what it would load.
+    pub fn of(program: &Path, folder: &str, name: &str) -> Result<Self> {
         let named =
             |why: String| Error::Io { doing: format!("look at {}", program.display()), why };
         let program = program.canonicalize().map_err(|error| named(error.to_string()))?;
-        let place = |name: &str| format!("{}/lib/{name}", contained::FOLDER);
-        let inside = format!("{}/first", contained::FOLDER);
+        let place = |name: &str| format!("{folder}/lib/{name}");
+        let inside = format!("{folder}/{name}");
         let mut files = vec![(program.clone(), inside.clone())];
         let bytes = beginning(&program).map_err(|error| named(error.to_string()))?;
         let Some(loader) = loader(&bytes) else {
@@ -106,11 +110,11 @@ mod tests {
     #[test]
     fn what_a_program_loads_is_found_by_its_own_loader() {
         let own = std::env::current_exe().unwrap();
-        let helper = Helper::of(&own).unwrap();
-        assert_eq!(helper.files[0].0, own.canonicalize().unwrap());
-        if helper.argv.len() > 1 {
-            assert!(helper.files.iter().any(|(_, inside)| inside.contains("libc.so")));
-            assert_eq!(helper.files[1].1, helper.argv[0]);
+        let portable = Portable::of(&own, "/tools", "own").unwrap();
+        assert_eq!(portable.files[0].0, own.canonicalize().unwrap());
+        if portable.argv.len() > 1 {
+            assert!(portable.files.iter().any(|(_, inside)| inside.contains("libc.so")));
+            assert_eq!(portable.files[1].1, portable.argv[0]);
         }
     }
 
