@@ -112,11 +112,11 @@ fn complete(reference: &str) -> String {
     }
 }
 
-/// The registry that a reference names; the first part is one if it looks like a host.
+/// The registry of a reference, as engines call it.
 fn registry(reference: &str) -> &str {
-    match reference.split_once('/') {
-        Some((first, _)) if first.contains(['.', ':']) || first == "localhost" => first,
-        _ => "https://index.docker.io/v1/",
+    match windlass_sandbox::backend::registry(reference) {
+        "docker.io" => "https://index.docker.io/v1/",
+        other => other,
     }
 }
 

@@ -5,6 +5,7 @@
 //! never widen what an environment may do or reach, and what belongs to the platform is refused to it.
 //! What this runner can't honour is told with its place before anything starts, never passed over.
 
+mod basis;
 mod files;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,14 +14,17 @@ use serde::Serialize;
 use windlass_devcontainer::{
     Files, Findings, Place, Refused, Request, Resolved,
     automation::{self, Automation},
-    capability::{Capabilities, Machine},
-    configuration::{Base, Mount, MountKind},
+    capability::Machine,
+    configuration::{Mount, MountKind},
     reserved::Reserved,
     resolve,
+    resolve::Image,
     tree::Node,
     workspace::Workspace,
 };
+use windlass_sandbox::ImageSettings;
 
+pub use basis::{BackendKind, Basis, Dockerfile};
 pub use files::ProjectFiles;
 pub(crate) use files::{LARGEST, text};
 
@@ -30,7 +34,7 @@ pub enum Strictness {
     /// What this runner can't honour yet refuses the job.
     Strict,
     /// What this runner can't honour yet is told in the job's log; the host's system folders stand in
-    /// for an image.
+    /// for what can't be built.
     #[default]
     Lenient,
     /// Definitions are not read.
@@ -50,6 +54,10 @@ pub struct Asked<'a> {
     pub ports: &'a [u16],
     /// The most memory that an environment gets, in bytes, if that is limited.
     pub memory_bytes: Option<u64>,
+    /// Which backend it is for.
+    pub backend: BackendKind,
+    /// What the image says about itself, once it is there.
+    pub image: Option<&'a ImageSettings>,
 }
 
 /// What an environment is made by.
@@ -59,6 +67,12 @@ pub struct Definition {
     pub tree: String,
     /// Where commands run inside: the tree or a folder below.
     pub folder: String,
+    /// What it is made from.
+    pub basis: Basis,
+    /// Where it has empty folders of its own.
+    pub volumes: Vec<String>,
+    /// Whether its programs may trace each other.
+    pub traces: bool,
     /// Variables to set (`Some`) and to take away (`None`), in their order.
     pub variables: Vec<(String, Option<String>)>,
     /// `devcontainer.json`, worked out; `None` if there is none.
@@ -114,6 +128,9 @@ impl Definition {
         Self {
             folder: tree.clone(),
             tree,
+            basis: Basis::Default,
+            volumes: Vec::new(),
+            traces: false,
             variables: Vec::new(),
             devcontainer: None,
             automation: Automation::default(),
@@ -138,7 +155,10 @@ impl Definition {
                 findings.extend(resolved.findings.clone());
                 let judge = Judge { asked, root: &root, resolved: &resolved };
                 judge.unhonoured(&mut findings);
+                definition.basis = judge.basis(&mut findings);
                 (definition.tree, definition.folder) = judge.place(files, &mut findings);
+                definition.volumes = judge.volumes(&definition.tree, &mut findings);
+                definition.traces = judge.traces();
                 definition.variables = judge.variables(&reserved, &mut findings);
                 definition.devcontainer = Some(Box::new(resolved));
             }
@@ -187,7 +207,7 @@ fn devcontainer(
     asked: &Asked<'_>,
     root: &str,
 ) -> Result<Option<Resolved>, Refused> {
-    let capabilities = Capabilities::process(machine(asked.memory_bytes));
+    let capabilities = basis::capabilities(asked.backend, machine(asked.memory_bytes));
     let labels = BTreeMap::from([("windlass.project".to_owned(), asked.name.to_owned())]);
     let workspace = Workspace { folder: root.to_owned(), git_root: Some(root.to_owned()) };
     let mut request = Request::new(workspace);
@@ -197,11 +217,25 @@ fn devcontainer(
     if first.file.is_none() {
         return Ok(None);
     }
+    let images: BTreeMap<String, Image> =
+        first.base_image.iter().zip(asked.image).map(|(name, image)| known(name, image)).collect();
+    request.images = &images;
+    let first = if images.is_empty() { first } else { resolve(&request, files)? };
     let mut inside = asked.variables.clone();
     let own = &first.merged.settings.container_env;
     inside.extend(own.iter().map(|(name, value)| (name.clone(), value.clone())));
     request.container_environment = Some(&inside);
     resolve(&request, files).map(Some)
+}
+
+/// What an image says about itself, in the words of definitions.
+fn known(name: &str, settings: &ImageSettings) -> (String, Image) {
+    let image = Image {
+        label: settings.labels.get("devcontainer.metadata").cloned(),
+        environment: settings.variables.iter().cloned().collect(),
+        user: settings.user.clone(),
+    };
+    (name.to_owned(), image)
 }
 
 /// What this machine gives to an environment.
@@ -258,29 +292,12 @@ impl Judge<'_> {
     /// The parts of a definition for which this runner has no means yet.
     fn unhonoured(&self, findings: &mut Findings) {
         let node = &self.resolved.configuration;
-        let instead = "the host's system folders are used instead";
-        match &self.resolved.definition.base {
-            Base::Default | Base::Compose(_) => {}
-            Base::Image(image) => {
-                let what = format!("the image `{image}` can't be had on this runner: {instead}");
-                self.tell(findings, place_of(node, "image"), what);
-            }
-            Base::Dockerfile(_) => {
-                let key = if node.get("build").is_some() { "build" } else { "dockerFile" };
-                let what = format!("a Dockerfile can't be built on this runner: {instead}");
-                self.tell(findings, place_of(node, key), what);
-            }
-        }
         if !self.resolved.definition.features.is_empty() {
             let what = "Features can't be installed on this runner: what they bring is missing";
             self.tell(findings, place_of(node, "features"), what.to_owned());
         }
         let merged = &self.resolved.merged_configuration;
         let settings = &self.resolved.merged.settings;
-        if !settings.mounts.is_empty() {
-            let what = "this runner mounts nothing besides the project: it is left out".to_owned();
-            self.tell(findings, place_of(merged, "mounts"), what);
-        }
         for (key, user) in
             [("containerUser", &settings.container_user), ("remoteUser", &settings.remote_user)]
         {

@@ -1,14 +1,17 @@
 //! Everything that a runner is told when it starts. Nothing here is read from the process
 //! environment; whoever starts the runner did that.
 
-use std::{ffi::OsString, fmt, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, ffi::OsString, fmt, path::PathBuf, sync::Arc};
 
 use windlass_gateway::Secret;
 use windlass_policy::network::LayerText;
 use windlass_run::Time;
-use windlass_sandbox::{Bind, Layers, Limits};
+use windlass_sandbox::{Bind, Layers, Limits, backend::Login};
 
-use crate::{definition::Strictness, stock};
+use crate::{
+    definition::{BackendKind, Strictness},
+    stock,
+};
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> Time + Send + Sync>;
@@ -45,7 +48,8 @@ pub struct Options {
     pub replay_dir: Option<PathBuf>,
     /// What whoever runs this machine says about the network of environments.
     pub network: LayerText,
-    /// Further folders shown read-only inside, such as toolchains.
+    /// Further folders shown read-only inside, such as toolchains. Not shown to images, which have their
+    /// own; neither are `path` and `environment`.
     pub binds: Vec<Bind>,
     /// Directories that come before the system's in `PATH` inside, such as those of toolchains.
     pub path: Vec<PathBuf>,
@@ -53,6 +57,21 @@ pub struct Options {
     pub environment: Vec<(String, String)>,
     /// The host's bundle of certificate authorities (PEM), trusted by the doors and shown inside.
     pub ca_bundle: Option<PathBuf>,
+    /// What environments are made by.
+    pub backend: BackendKind,
+    /// The socket of the container engine, for the backend `oci`.
+    pub engine_socket: PathBuf,
+    /// What the container's first process is called with, before its own arguments: the words after
+    /// `windlass_exe`.
+    pub first_process: Vec<String>,
+    /// The image of environments whose definition names none; absent means the host's own folders, which
+    /// only the backend `process` can show.
+    pub default_image: Option<String>,
+    /// Who asks which registry, by host: `ghcr.io`, `127.0.0.1:5000`. `None` is an operator's word that
+    /// the registry may be asked by nobody in particular.
+    pub registries: BTreeMap<String, Option<Login>>,
+    /// How many bytes of images are kept, for the backend `process`.
+    pub image_bytes: u64,
     /// What each environment may use of the machine.
     pub limits: Limits,
     /// What must, and what should, be in force in each environment.

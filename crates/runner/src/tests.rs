@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests read what the tester asks for")]
 
 mod environment;
+mod images;
 mod protocol;
 mod secrets;
 mod stock;

@@ -11,9 +11,13 @@
 //! trees/<environment>/      a work tree, gone with its environment
 //! kept/<environment>/       an environment that lives by itself: work tree, its work as commits, log
 //! environments/             the supervisor's own
+//! containers/               the same for containers of an engine
+//! images/                   unpacked images, without an engine
 //! ```
 
 pub(crate) mod agent;
+mod backend;
+mod base;
 pub(crate) mod checkpoint;
 mod command;
 mod committed;
@@ -42,7 +46,7 @@ use windlass_gateway::upstream;
 use windlass_git::{Git, Mirror, Remote};
 use windlass_policy::redact::{MIN_SECRET, Redactor};
 use windlass_run::JobId;
-use windlass_sandbox::Client;
+use windlass_sandbox::Backend;
 
 use crate::{
     executor::{Executor, Unopened, Work},
@@ -70,7 +74,7 @@ pub(crate) struct Workshop {
     upstream: reqwest::Client,
     /// How the web door checks those that it sends a credential to.
     tls: Option<Arc<rustls::ClientConfig>>,
-    supervisor: Mutex<Option<Client>>,
+    connection: backend::Connection,
     store: Store,
     maker: Maker,
     pool: Pool,
@@ -81,7 +85,7 @@ pub(crate) struct Workshop {
 }
 
 impl Workshop {
-    /// Sets up shop: connects to the supervisor (starting it if there is none) and removes whatever an
+    /// Sets up shop: connects to the backend (starting its supervisor if there is none) and removes whatever an
     /// earlier runner left.
     pub(crate) async fn open(
         options: Options,
@@ -118,7 +122,7 @@ impl Workshop {
             server_git: git(server_certificate.or_else(|| options.ca_bundle.clone())),
             upstream,
             tls,
-            supervisor: Mutex::new(None),
+            connection: backend::Connection::default(),
             store,
             maker,
             pool,
@@ -135,15 +139,16 @@ impl Workshop {
     /// Removes what an earlier runner of this folder left behind.
     async fn sweep(&self) -> Result<(), Error> {
         let failed = |error: windlass_sandbox::Error| Error::Environments(error.to_string());
-        let supervisor = self.supervisor().await.map_err(failed)?;
-        for listed in supervisor.list().await.map_err(failed)? {
+        let backend = self.backend().await.map_err(failed)?;
+        for listed in backend.list().await.map_err(failed)? {
             // Those that live by themselves are their keepers' to judge.
             if self.kept_folder(listed.id.as_str()).exists() {
                 continue;
             }
             tracing::info!(environment = %listed.id, "removing an environment that an earlier runner left");
-            supervisor.destroy(&listed.id).await.map_err(failed)?;
+            backend.destroy(&listed.id).await.map_err(failed)?;
         }
+        backend.sweep().await.map_err(failed)?;
         trees::remove_all(&self.options.state_dir.join("trees")).await;
         let mirrors = self.options.state_dir.join("mirrors");
         let swept = Mirror::sweep(&mirrors).await.map_err(|error| Error::State {
@@ -163,26 +168,14 @@ impl Workshop {
         self.options.state_dir.join("kept").join(id)
     }
 
-    /// The connection to the supervisor, made anew if it broke.
-    pub(crate) async fn supervisor(&self) -> windlass_sandbox::Result<Client> {
-        if let Some(client) = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).clone()
-        {
-            return Ok(client);
-        }
-        let state_dir = self.options.state_dir.join("environments");
-        let mut argv = self.options.supervisor_argv.clone();
-        argv.push(state_dir.clone().into_os_string());
-        let connect = move || Client::spawn_or_connect(&state_dir, &argv);
-        let connected = tokio::task::spawn_blocking(connect).await;
-        let client = connected
-            .map_err(|error| windlass_sandbox::Error::Disconnected { why: error.to_string() })??;
-        *self.supervisor.lock().unwrap_or_else(PoisonError::into_inner) = Some(client.clone());
-        Ok(client)
+    /// What environments are made by; connected to anew if the connection broke.
+    pub(crate) async fn backend(&self) -> windlass_sandbox::Result<Arc<dyn Backend>> {
+        self.connection.get(&self.options).await
     }
 
     /// The connection broke: the next caller makes a new one.
-    pub(crate) fn supervisor_is_gone(&self) {
-        *self.supervisor.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    pub(crate) fn backend_is_gone(&self) {
+        self.connection.is_gone();
         // With it went every environment.
         self.pool.clear();
     }
@@ -197,10 +190,8 @@ impl Workshop {
                     _ = turns.tick() => {}
                     () = workshop.stopping.cancelled() => return,
                 }
-                let client =
-                    workshop.supervisor.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                if let Some(client) = client {
-                    workshop.pool.refill(&client, std::time::Instant::now());
+                if let Some(backend) = workshop.connection.current() {
+                    workshop.pool.refill(&backend, std::time::Instant::now());
                 }
             }
         });
@@ -288,12 +279,7 @@ impl Executor for Worker {
             self.0.beside.wait().await;
             self.0.pool.close().await;
             self.0.maker.ended().await;
-            let client = self.0.supervisor.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(client) = client
-                && let Err(error) = client.shutdown().await
-            {
-                tracing::debug!(%error, "the supervisor of environments had ended already");
-            }
+            self.0.connection.shut().await;
         })
     }
 }

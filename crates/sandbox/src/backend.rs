@@ -94,6 +94,12 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Destroys an environment with everything but its work tree; answers when nothing is left.
     fn destroy<'a>(&'a self, id: &'a EnvironmentId) -> Answer<'a, ()>;
 
+    /// The home folder of an environment, seen from here; absent where it can't be. It belongs to the
+    /// environment's user; what programs inside wrote into it is not to be trusted.
+    fn home(&self, _id: &EnvironmentId) -> Option<PathBuf> {
+        None
+    }
+
     /// All environments of this caller's.
     fn list(&self) -> Answer<'_, Vec<Listed>>;
 
@@ -181,6 +187,14 @@ pub struct Login {
     pub user: String,
     /// The password or token.
     pub password: String,
+}
+
+/// The registry that an image's reference names: the first part, if it looks like a host.
+pub fn registry(reference: &str) -> &str {
+    match reference.split_once('/') {
+        Some((first, _)) if first.contains(['.', ':']) || first == "localhost" => first,
+        _ => "docker.io",
+    }
 }
 
 impl fmt::Debug for Login {

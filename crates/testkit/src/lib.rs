@@ -2,6 +2,7 @@
 //! loopback.
 
 pub mod acp_agent;
+pub mod docker;
 pub mod engine;
 pub mod github;
 pub mod model_server;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, os::unix::fs::symlink};
 
-use super::{Asked, Definition, ProjectFiles, Strictness, folder_name, root};
+use super::{Asked, BackendKind, Definition, ProjectFiles, Strictness, folder_name, root};
 use windlass_devcontainer::Files as _;
 
 type Made = Result<Definition, Vec<String>>;
@@ -19,6 +19,8 @@ fn read(strictness: Strictness, files: &[(&str, &str)]) -> Made {
         variables: &variables,
         ports: &[47101],
         memory_bytes: None,
+        backend: BackendKind::Process,
+        image: None,
     };
     Definition::read(&files, &asked)
         .map_err(|refused| refused.findings.all().iter().map(ToString::to_string).collect())
@@ -81,21 +83,22 @@ fn the_platforms_variables_are_refused_with_their_place() {
 
 #[test]
 fn what_can_not_be_had_is_a_warning_or_a_refusal_as_the_operator_says() {
-    let text = r#"{ "image": "debian:12", "features": { "ghcr.io/devcontainers/features/go:1": {} },
-  "mounts": ["type=volume,source=cache,target=/cache"], "remoteUser": "vscode" }"#;
-    let warned = said(&lenient(text).expect("it is taken"));
+    let text = r#"{ "build": { "dockerfile": "Dockerfile" }, "features": { "ghcr.io/devcontainers/features/go:1": {} },
+  "mounts": ["type=bind,source=${localWorkspaceFolder}/a,target=/a", "type=volume,source=cache,target=/cache"],
+  "remoteUser": "vscode" }"#;
+    let files = [(".devcontainer.json", text), ("Dockerfile", "FROM debian:12\n")];
+    let warned = said(&read(Strictness::Lenient, &files).expect("it is taken"));
     let expected = [
-        ".devcontainer.json:1:12: warning: the image `debian:12` can't be had on this runner: the host's system folders are used instead",
-        ".devcontainer.json:1:37: warning: Features can't be installed on this runner: what they bring is missing",
-        ".devcontainer.json:2:13: warning: this runner mounts nothing besides the project: it is left out",
-        ".devcontainer.json:2:71: warning: everything runs as `agent` here, not as `vscode`",
+        ".devcontainer.json:1:56: warning: Features can't be installed on this runner: what they bring is missing",
+        ".devcontainer.json:3:17: warning: everything runs as `agent` here, not as `vscode`",
+        ".devcontainer.json:1:12: warning: a Dockerfile can't be built by the backend `process`: the host's system folders are used instead; name an `image`, or let the runner's operator choose the backend `oci`",
+        ".devcontainer.json:2:14: warning: this runner binds no folder but the whole project: it is left out",
+        ".devcontainer.json:2:70: warning: each environment has an empty volume of its own, which nothing keeps",
     ];
     assert_eq!(warned, expected);
-    let refused = read(Strictness::Strict, &[(".devcontainer.json", text)]).expect_err("strict");
-    assert_eq!(
-        refused[..3],
-        expected[..3].iter().map(|e| e.replace("warning: ", "")).collect::<Vec<_>>()
-    );
+    let refused = read(Strictness::Strict, &files).expect_err("strict");
+    let strict = [0, 2, 3].map(|at| expected[at].replace("warning: ", ""));
+    assert!(strict.iter().all(|one| refused.contains(one)), "{refused:?}");
     let off = read(Strictness::Off, &[(".devcontainer.json", "no JSON")]).expect("it isn't read");
     assert_eq!(off.tree, "/workspace/api");
 }

@@ -85,10 +85,10 @@ async fn program(
     let access = &entry.access;
     if !is_named || matches!(ran, Ok(Some(_))) {
         // Nothing that it started goes on without it.
-        let _gone_already = access.client.kill(&access.id, &operation).await;
+        let _gone_already = access.backend.kill(&access.id, &operation).await;
     }
     if !is_named {
-        let _gone_already = access.client.forget(&access.id, &operation).await;
+        let _gone_already = access.backend.forget(&access.id, &operation).await;
     }
     match ran {
         Ok(state) => state.map(end_of),
@@ -131,17 +131,16 @@ async fn run(
 ) -> Result<Option<State>, Error> {
     let access = &entry.access;
     let operation = exec.operation.clone();
-    let started = access.client.exec(&access.id, &exec).await?;
+    let started = access.backend.exec(&access.id, &exec).await?;
     match (started.pipes, started.spool) {
         (Some(pipes), _) => with_input(entry, &operation, pipes, from, to).await,
-        (None, Some(spool)) => {
+        (None, _) => {
             let gone = async { while let Ok(Some(_)) = read(from).await {} };
             tokio::select! {
-                state = follow(entry, &operation, &spool, to) => state.map(Some),
+                state = follow(entry, &operation, to) => state.map(Some),
                 () = gone => Ok(None),
             }
         }
-        (None, None) => access.client.wait(&access.id, &operation).await.map(|s| Some(s.state)),
     }
 }
 
@@ -149,14 +148,15 @@ async fn run(
 async fn follow(
     entry: &Entry,
     operation: &OperationId,
-    spool: &Path,
     to: &mut (impl AsyncWrite + Unpin),
 ) -> Result<State, Error> {
     let access = &entry.access;
-    let mut reader = spool::Reader::open(spool, 0)?;
+    let mut position = 0;
     loop {
-        let status = access.client.output(&access.id, operation, reader.offset()).await?;
-        while let Some(chunk) = reader.next_chunk()? {
+        let new = access.backend.output(&access.id, operation, position).await?;
+        let is_all = new.chunks.is_empty();
+        position = new.next;
+        for chunk in new.chunks {
             let kind = match chunk.stream {
                 spool::Stream::Output => FrameKind::Output,
                 spool::Stream::Errors => FrameKind::Errors,
@@ -164,8 +164,8 @@ async fn follow(
             // A client that is gone is seen by whoever reads from it.
             let _ = write(to, kind, &chunk.bytes).await;
         }
-        if status.state.has_ended() {
-            return Ok(status.state);
+        if new.status.state.has_ended() && is_all {
+            return Ok(new.status.state);
         }
     }
 }
@@ -187,9 +187,9 @@ async fn with_input(
     }
     drop(sender);
     let ended = async {
-        let status = access.client.wait(&access.id, operation).await?;
+        let status = access.backend.wait(&access.id, operation).await?;
         // What it left running would keep its output open.
-        access.client.kill(&access.id, operation).await?;
+        access.backend.kill(&access.id, operation).await?;
         Ok::<_, Error>(status.state)
     };
     let outward = async {

@@ -298,7 +298,7 @@ impl Keeper {
             self.clear_away().await;
         }
         let began = Instant::now();
-        let make = || Environment::make_at(&self.workshop, &tenant, &home, &work);
+        let make = || Environment::make_at(&self.workshop, &tenant, &home, &work, attempt);
         let mut environment = make().await.map_err(in_words)?;
         took(stages, "work tree", environment.tree_took);
         took(stages, "isolation", began.elapsed().saturating_sub(environment.tree_took));
@@ -351,14 +351,14 @@ impl Keeper {
 
     /// A look at one that runs: is it still there, and is somebody at work in it?
     async fn look(&mut self, wanted: &WantedEnvironment) {
-        let listed = match self.workshop.supervisor().await {
+        let listed = match self.workshop.backend().await {
             Ok(client) => client.list().await,
             Err(error) => Err(error),
         };
         let found = match &listed {
             Ok(listed) => listed.iter().find(|found| found.id.as_str() == self.id.as_str()),
             Err(_) => {
-                self.workshop.supervisor_is_gone();
+                self.workshop.backend_is_gone();
                 None
             }
         };
@@ -416,7 +416,7 @@ impl Keeper {
 
     /// Whether the supervisor has it.
     async fn is_there(&self) -> bool {
-        let Ok(client) = self.workshop.supervisor().await else { return false };
+        let Ok(client) = self.workshop.backend().await else { return false };
         let listed = client.list().await.unwrap_or_default();
         listed.iter().any(|found| found.ready && found.id.as_str() == self.id.as_str())
     }
@@ -424,7 +424,7 @@ impl Keeper {
     /// Removes what an earlier process of the runner left running.
     async fn clear_away(&self) {
         let Ok(id) = windlass_sandbox::EnvironmentId::parse(self.id.as_str()) else { return };
-        let Ok(client) = self.workshop.supervisor().await else { return };
+        let Ok(client) = self.workshop.backend().await else { return };
         if let Err(error) = client.destroy(&id).await {
             tracing::warn!(%error, environment = %self.id, "an environment could not be removed; its supervisor does it");
         }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use tokio_util::task::TaskTracker;
-use windlass_sandbox::Client;
+use windlass_sandbox::Backend;
 
 use super::{
     start::{Made, Maker, Recipe},
@@ -211,7 +211,7 @@ impl Pool {
 
     /// Brings each recipe to what its demand wants: starts what is missing, beside whatever else is to
     /// be done, and takes down what is too many.
-    pub fn refill(&self, client: &Client, now: Instant) {
+    pub fn refill(&self, backend: &Arc<dyn Backend>, now: Instant) {
         let (wanted, over) = {
             let mut state = self.state();
             if state.closed {
@@ -221,8 +221,8 @@ impl Pool {
         };
         self.take_down(over);
         for (key, recipe) in wanted {
-            let (pool, client) = (self.clone(), client.clone());
-            self.0.refills.spawn(async move { pool.make(&client, key, &recipe).await });
+            let (pool, backend) = (self.clone(), backend.clone());
+            self.0.refills.spawn(async move { pool.make(&backend, key, &recipe).await });
         }
     }
 
@@ -247,9 +247,9 @@ impl Pool {
         self.clear();
     }
 
-    async fn make(&self, client: &Client, key: Key, recipe: &Recipe) {
+    async fn make(&self, backend: &Arc<dyn Backend>, key: Key, recipe: &Recipe) {
         let began = Instant::now();
-        let made = self.0.maker.make(client, recipe, "ahead").await;
+        let made = self.0.maker.make(backend, recipe, "ahead").await;
         let surplus = {
             let mut state = self.state();
             let closed = state.closed;
@@ -276,7 +276,7 @@ impl Pool {
 
     fn take_down(&self, all: Vec<Made>) {
         for made in all {
-            self.0.maker.end(made.client, made.id, made.folder);
+            self.0.maker.end(made.backend, made.id, made.folder);
         }
     }
 

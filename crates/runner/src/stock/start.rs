@@ -14,7 +14,7 @@ use std::{
 use tokio_util::task::TaskTracker;
 use windlass_git::restat::{Against, restat};
 use windlass_sandbox::{
-    Client, CopyBy, CopyLimits, Created, EnvironmentId, Plan, copy_folder, fill_folder,
+    Backend, CopyBy, CopyLimits, Created, EnvironmentId, Plan, Prepared, copy_folder, fill_folder,
     give_folder, remove_folder,
 };
 
@@ -35,6 +35,8 @@ pub struct Recipe {
     pub from: Kept,
     /// A snapshot whose home folder the environment begins with, if `from` has none.
     pub home: Option<Kept>,
+    /// What the environment's system is: the host, or an image.
+    pub prepared: Prepared,
     /// The plan. Its id and the host's side of its work tree are chosen when it is made.
     pub plan: Plan,
 }
@@ -45,7 +47,7 @@ impl Recipe {
         // A plan that can't be written would not have been understood by the supervisor either.
         let plan = serde_json::to_string(&self.plan).unwrap_or_default();
         let home = self.home.as_ref().map_or("", |home| home.key().as_str());
-        Key::of(&[self.from.key().as_str(), home, &plan])
+        Key::of(&[self.from.key().as_str(), home, &self.prepared.name, &plan])
     }
 }
 
@@ -53,8 +55,8 @@ impl Recipe {
 pub struct Made {
     /// Its name.
     pub id: EnvironmentId,
-    /// The way to its supervisor.
-    pub client: Client,
+    /// What made it.
+    pub backend: Arc<dyn Backend>,
     /// What is in force, and the sockets of its doors.
     pub created: Created,
     /// The folder of its work tree and index, to be removed after it.
@@ -145,7 +147,7 @@ impl Maker {
     /// [`StartError`].
     pub async fn make(
         &self,
-        client: &Client,
+        backend: &Arc<dyn Backend>,
         recipe: &Recipe,
         beginning: &str,
     ) -> Result<Made, StartError> {
@@ -167,30 +169,30 @@ impl Maker {
         let mut plan = recipe.plan.clone();
         plan.id = id.clone();
         plan.work_tree.host = tree.clone();
-        let created = client.create(&plan).await?;
+        let created = backend.create(&plan, &recipe.prepared).await?;
         let began = phases.note("environment", began);
         let settle = Settle {
             from: recipe.from.clone(),
             lent: recipe.home.clone(),
             tree: tree.clone(),
             index: index.clone(),
-            home: client.home(&id),
+            home: backend.home(&id),
             owner: (created.report.outside_uid, created.report.outside_gid),
             by,
         };
         if let Err(error) = on_disk("settle the work tree", move || settle.all()).await {
-            let _ = client.destroy(&id).await;
+            let _ = backend.destroy(&id).await;
             return Err(error);
         }
         phases.note("index and home", began);
         unfinished.done();
-        Ok(Made { id, client: client.clone(), created, folder, tree, index, phases })
+        Ok(Made { id, backend: backend.clone(), created, folder, tree, index, phases })
     }
 
     /// Takes an environment down beside whatever else is to be done.
-    pub fn end(&self, client: Client, id: EnvironmentId, folder: PathBuf) {
+    pub fn end(&self, backend: Arc<dyn Backend>, id: EnvironmentId, folder: PathBuf) {
         self.ending.spawn(async move {
-            if let Err(error) = client.destroy(&id).await {
+            if let Err(error) = backend.destroy(&id).await {
                 tracing::warn!(%error, environment = %id, "an environment could not be removed; its supervisor does it");
             }
             remove(folder).await;
@@ -211,7 +213,8 @@ struct Settle {
     lent: Option<Kept>,
     tree: PathBuf,
     index: PathBuf,
-    home: PathBuf,
+    /// Where the home folder is on this machine; absent where it can't be seen from here.
+    home: Option<PathBuf>,
     owner: (u32, u32),
     by: CopyBy,
 }
@@ -220,11 +223,11 @@ impl Settle {
     fn all(&self) -> io::Result<()> {
         let is_snapshot = self.from.path().join(HOME).is_dir();
         let from = if is_snapshot { Some(&self.from) } else { self.lent.as_ref() };
-        if let Some(home) = from.map(|from| from.path().join(HOME)) {
-            fill_folder(&home, &self.home, self.by, CopyLimits::NONE)?;
+        if let (Some(from), Some(home)) = (from, &self.home) {
+            fill_folder(&from.path().join(HOME), home, self.by, CopyLimits::NONE)?;
             let (uid, gid) = self.owner;
             // Without root all of it is ours, as it shall be.
-            give_folder(&self.home, uid, gid)?;
+            give_folder(home, uid, gid)?;
         }
         // Without an index that fits, the first snapshot reads every file: slower, not wrong.
         let kept = self.from.path().join(INDEX);

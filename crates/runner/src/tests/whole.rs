@@ -125,7 +125,16 @@ impl Stage {
     }
 
     pub(super) async fn end(&self, steps: Vec<Step>) -> (JobId, End) {
-        let runner = self.runner().await;
+        self.end_with(&|options| options, steps).await
+    }
+
+    /// The same with other options.
+    pub(super) async fn end_with(
+        &self,
+        change: &dyn Fn(Options) -> Options,
+        steps: Vec<Step>,
+    ) -> (JobId, End) {
+        let runner = Runner::start(change(self.options())).await.expect("a runner");
         let job_id = self.world.add(steps);
         let end = self.world.ended(&job_id).await;
         runner.stop(Duration::from_secs(30)).await;

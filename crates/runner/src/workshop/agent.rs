@@ -25,7 +25,7 @@ use windlass_wire::session::Event;
 use super::{
     checkpoint, command,
     doors::{self, Watch},
-    environment::{Broken, Environment, PROGRAM, Ran, broken, set_all},
+    environment::{Broken, Environment, Ran, broken, set_all},
     facts,
     place::{Attempt, Place},
     repository::with_causes,
@@ -103,7 +103,7 @@ pub(super) async fn run(
 struct Step<'a> {
     action: &'a AgentAction,
     harness: &'a Harness,
-    argv: Vec<OsString>,
+    argv: Option<Vec<OsString>>,
     model: Option<String>,
     session: &'a Writer,
     watch: &'a Watch,
@@ -142,15 +142,17 @@ impl Step<'_> {
                 .await
                 .map_err(|error| of_broken(&workshop, error))?;
         }
+        let built_in = || environment.windlass.iter().cloned().chain(["agent".into()]).collect();
+        let argv = self.argv.clone().unwrap_or_else(built_in);
         let mut exec = environment
-            .exec(&format!("{}-agent", attempt.step_id), self.argv.clone())
+            .exec(&format!("{}-agent", attempt.step_id), argv)
             .map_err(|error| broken(&workshop, &error))?
             .with_pipes();
         // The agent's own settings win over whatever the repository would like to set.
         set_all(&mut exec.env, settings.variables.iter().map(|(name, value)| (name, value)));
         let operation = exec.operation.clone();
         let started = environment
-            .client
+            .backend
             .exec(&environment.id, &exec)
             .await
             .map_err(|error| broken(&workshop, &error))?;
@@ -444,25 +446,26 @@ async fn end_process(
     operation: &OperationId,
 ) -> windlass_sandbox::Result<Option<State>> {
     let Some(environment) = &place.environment else { return Ok(None) };
-    let (client, id) = (&environment.client, &environment.id);
-    let status = client.status(id, operation).await?;
-    client.kill(id, operation).await?;
-    client.forget(id, operation).await?;
+    let (backend, id) = (&environment.backend, &environment.id);
+    let status = backend.status(id, operation).await?;
+    backend.kill(id, operation).await?;
+    backend.forget(id, operation).await?;
     Ok(status.state.has_ended().then_some(status.state))
 }
 
-/// The exact command line of a harness inside.
-fn command_line(harness: &Harness, agents_dir: Option<&Path>) -> Result<Vec<OsString>, Attempted> {
+/// The exact command line of a harness inside; `None` for the built-in one, which is `windlass` itself.
+fn command_line(
+    harness: &Harness,
+    agents_dir: Option<&Path>,
+) -> Result<Option<Vec<OsString>>, Attempted> {
     match harness {
-        Harness::Known(agent) if agent.package.is_none() => {
-            Ok(vec![PROGRAM.into(), "agent".into()])
-        }
+        Harness::Known(agent) if agent.package.is_none() => Ok(None),
         Harness::Known(agent) => {
             let version = installed(agent, agents_dir)?;
             let command = agent.command(Path::new(known::INSTALLED_UNDER), &version);
-            Ok(command.into_iter().map(OsString::from).collect())
+            Ok(Some(command.into_iter().map(OsString::from).collect()))
         }
-        Harness::Custom { command } => Ok(["sh", "-c", command].map(OsString::from).into()),
+        Harness::Custom { command } => Ok(Some(["sh", "-c", command].map(OsString::from).into())),
     }
 }
 

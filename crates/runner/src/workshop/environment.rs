@@ -17,15 +17,16 @@ use tokio_util::sync::CancellationToken;
 use windlass_git::{RefName, checkout::Objects};
 use windlass_run::Time;
 use windlass_sandbox::{
-    Client, Demand, EnvironmentId, Error, Exec, OperationId, State, Status,
+    Backend, Bind, Created, Demand, EnvironmentId, Error, Exec, ImageSettings, OperationId, Portable,
+    Prepared, State, Status,
     plan::{HOME, SYSTEM_PATH},
-    spool,
 };
 use windlass_wire::runner as wire;
 
 use super::{
-    Workshop,
+    Workshop, base,
     doors::{self, Doors},
+    place::Attempt,
     repository::JobRepository,
     services::Services,
     setup,
@@ -40,7 +41,7 @@ use crate::{
 };
 
 /// Where the programs of Windlass are inside.
-pub(crate) const PROGRAM: &str = "/opt/windlass/bin/windlass";
+const PROGRAMS: &str = "/opt/windlass/bin";
 /// Where the host's certificate authorities are inside.
 pub(crate) const CERTIFICATES: &str = "/opt/windlass/certificates.pem";
 /// How long a program may take to end after it was asked to.
@@ -88,8 +89,10 @@ pub(crate) struct Home {
 
 /// An environment that is ready.
 pub(crate) struct Environment {
-    pub(crate) client: Client,
+    pub(crate) backend: Arc<dyn Backend>,
     pub(crate) id: EnvironmentId,
+    /// How `windlass` itself is started inside.
+    pub(crate) windlass: Vec<OsString>,
     /// Where programs run inside: the work tree or a folder of it.
     pub(crate) inside: PathBuf,
     /// What the repository says of its environment.
@@ -128,7 +131,7 @@ pub(crate) struct Entry {
 /// The way into an environment, for what outlives a call.
 #[derive(Clone)]
 pub(crate) struct Access {
-    pub(crate) client: Client,
+    pub(crate) backend: Arc<dyn Backend>,
     pub(crate) id: EnvironmentId,
 }
 
@@ -161,34 +164,32 @@ impl Environment {
         workshop: &Arc<Workshop>,
         job: &Arc<Job>,
         work: &JobRepository,
+        attempt: &Attempt,
     ) -> Result<Self, Attempted> {
         let name = job.repository.as_ref().map_or("work", |repository| repository.name.as_str());
         let name = folder_name(name);
         let tenant = Tenant::of_job(job);
-        let platform = variables(workshop, &tenant);
-        let client = workshop.supervisor().await.map_err(|error| broken(workshop, &error))?;
-        let stocked = stocked::get(workshop, job, work, &client, &name, &platform).await?;
-        let Stocked { definition, prebuild, made, started } = stocked;
-        let unforced = made.created.report.layers.iter();
-        for row in unforced.filter(|row| !row.in_force && row.demand != Demand::Off) {
-            tracing::debug!(layer = %row.layer, detail = %row.detail, "a wanted layer is not in force");
-        }
+        let backend = workshop.backend().await.map_err(|error| broken(workshop, &error))?;
+        let asked = stocked::Asked { workshop, job, work, attempt, tenant: &tenant, name: &name };
+        let Stocked { system, prebuild, made, started } = asked.get(&backend).await?;
+        tell_unforced(&made.created);
         let Made { id, folder, tree: host_tree, index, created, .. } = made;
         let doors = Doors::open(workshop, &tenant, created.doors).map_err(|why| {
-            workshop.maker.end(client.clone(), id.clone(), folder.clone());
+            workshop.maker.end(backend.clone(), id.clone(), folder.clone());
             Attempted::GiveBack(why)
         })?;
+        let System { definition, platform, windlass, .. } = system;
         let mut variables: Vec<(OsString, OsString)> =
             platform.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         for (name, value) in &definition.variables {
             set(&mut variables, name, value.as_deref());
         }
-        let inside = PathBuf::from(&definition.folder);
         Ok(Self {
-            client,
+            backend,
             id,
-            inside,
-            definition,
+            windlass,
+            inside: PathBuf::from(&definition.folder),
+            definition: Arc::new(definition),
             services: Services::default(),
             name,
             doors,
@@ -212,6 +213,7 @@ impl Environment {
         tenant: &Tenant,
         home: &Home,
         work: &JobRepository,
+        attempt: &Attempt,
     ) -> Result<Self, Attempted> {
         let id = EnvironmentId::parse(&tenant.id)
             .map_err(|error| Attempted::GiveBack(error.to_string()))?;
@@ -226,28 +228,32 @@ impl Environment {
             }
         })?;
         let tree_took = began.elapsed();
-        let platform = variables(workshop, tenant);
-        let definition = setup::definition(workshop, work, &host_tree, &name, &platform).await?;
-        let mut plan = stocked::plain_plan(workshop, &definition);
+        let backend = workshop.backend().await.map_err(|error| broken(workshop, &error))?;
+        let on_disk = base::Tree { folder: &home.folder, tree: &host_tree };
+        let system = System::of(workshop, &*backend, tenant, work, &on_disk, &name, attempt).await?;
+        let mut plan = stocked::plain_plan(workshop, &system);
         plan.id = id.clone();
         plan.work_tree.host = host_tree.clone();
-        let client = workshop.supervisor().await.map_err(|error| broken(workshop, &error))?;
-        let created = client.create(&plan).await.map_err(|error| broken(workshop, &error))?;
+        let created = backend.create(&plan, &system.prepared).await;
+        let created = created.map_err(|error| broken(workshop, &error))?;
+        tell_unforced(&created);
         let doors = match Doors::open(workshop, tenant, created.doors) {
             Ok(doors) => doors,
             Err(why) => {
-                let _ = client.destroy(&id).await;
+                let _ = backend.destroy(&id).await;
                 return Err(Attempted::GiveBack(why));
             }
         };
+        let System { definition, platform, windlass, .. } = system;
         let mut variables: Vec<(OsString, OsString)> =
             platform.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         for (name, value) in &definition.variables {
             set(&mut variables, name, value.as_deref());
         }
         Ok(Self {
-            client,
+            backend,
             id,
+            windlass,
             inside: PathBuf::from(&definition.folder),
             definition: Arc::new(definition),
             services: Services::default(),
@@ -282,15 +288,14 @@ impl Environment {
 
     /// The way in, for what outlives a call.
     pub(crate) fn access(&self) -> Access {
-        Access { client: self.client.clone(), id: self.id.clone() }
+        Access { backend: self.backend.clone(), id: self.id.clone() }
     }
 
-    /// The exact arguments of a shell command as steps have them.
+    /// The exact arguments of a shell command as steps have them: bash where there is one inside.
     pub(crate) fn shell(command: &str) -> Vec<OsString> {
-        let bash = ["/bin/bash", "/usr/bin/bash"].iter().any(|path| Path::new(path).exists());
-        let words: &[&str] =
-            if bash { &["bash", "-euo", "pipefail", "-c"] } else { &["sh", "-eu", "-c"] };
-        words.iter().map(OsString::from).chain([OsString::from(command)]).collect()
+        const CHOOSE: &str = "command -v bash >/dev/null 2>&1 && exec bash -euo pipefail -c \"$1\"; \
+                              exec sh -eu -c \"$1\"";
+        ["sh", "-c", CHOOSE, "sh", command].map(OsString::from).into()
     }
 
     /// What shall be executed, with the environment's own variables, in the work tree.
@@ -321,10 +326,10 @@ impl Environment {
         self.services.stop().await;
         self.doors.close().await;
         if !self.keeps_tree {
-            return self.maker.end(self.client, self.id, self.folder);
+            return self.maker.end(self.backend, self.id, self.folder);
         }
         // Its work tree is looked at next: nothing may run in it any more.
-        if let Err(error) = self.client.destroy(&self.id).await {
+        if let Err(error) = self.backend.destroy(&self.id).await {
             tracing::warn!(%error, environment = %self.id, "an environment could not be removed; its supervisor does it");
         }
     }
@@ -340,15 +345,10 @@ impl Access {
         mut output: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<Ran, Broken> {
         let operation = exec.operation.clone();
-        let started = self.client.exec(&self.id, &exec).await?;
-        let Some(path) = started.spool else {
-            return Err(Broken::Environment(Error::Protocol {
-                why: "a captured program has no output file".into(),
-            }));
-        };
-        let mut reader = spool::Reader::open(&path, 0)?;
+        self.backend.exec(&self.id, &exec).await?;
+        let mut position = 0;
         let ended = tokio::select! {
-            ended = self.follow(&operation, &mut reader, &mut output) => Some(ended?),
+            ended = self.follow(&operation, &mut position, &mut output) => Some(ended?),
             () = tokio::time::sleep(limit) => None,
             () = stop.cancelled() => None,
         };
@@ -356,35 +356,36 @@ impl Access {
             Some(status) => Ran::Ended(status.state),
             None => {
                 const TERM: i32 = 15;
-                self.client.signal(&self.id, &operation, TERM).await?;
-                let follow = self.follow(&operation, &mut reader, &mut output);
+                self.backend.signal(&self.id, &operation, TERM).await?;
+                let follow = self.follow(&operation, &mut position, &mut output);
                 let _ = tokio::time::timeout(PATIENCE, follow).await;
                 if stop.is_cancelled() { Ran::Stopped } else { Ran::TimedOut }
             }
         };
         // Daemons that it left behind would change the work tree under the snapshot.
-        self.client.kill(&self.id, &operation).await?;
-        while let Some(chunk) = reader.next_chunk()? {
-            output(&chunk.bytes)?;
-        }
-        self.client.forget(&self.id, &operation).await?;
+        self.backend.kill(&self.id, &operation).await?;
+        self.follow(&operation, &mut position, &mut output).await?;
+        self.backend.forget(&self.id, &operation).await?;
         Ok(ran)
     }
 
-    /// Waits for a program's end; its output is handed on as it comes.
+    /// Waits for a program's end; its output from a position on is handed on as it comes.
     pub(crate) async fn follow(
         &self,
         operation: &OperationId,
-        reader: &mut spool::Reader,
+        position: &mut u64,
         output: &mut impl FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<Status, Broken> {
         loop {
-            let status = self.client.output(&self.id, operation, reader.offset()).await?;
-            while let Some(chunk) = reader.next_chunk()? {
+            let new = self.backend.output(&self.id, operation, *position).await?;
+            let is_all = new.chunks.is_empty();
+            // What was handed on is not handed on again, even if nobody waits for the rest.
+            *position = new.next;
+            for chunk in new.chunks {
                 output(&chunk.bytes)?;
             }
-            if status.state.has_ended() {
-                return Ok(status);
+            if new.status.state.has_ended() && is_all {
+                return Ok(new.status);
             }
         }
     }
@@ -418,7 +419,7 @@ pub(crate) fn broken(workshop: &Workshop, error: &Error) -> Attempted {
             format!("The environment was refused: {error}."),
         )),
         Error::Disconnected { .. } => {
-            workshop.supervisor_is_gone();
+            workshop.backend_is_gone();
             Attempted::GiveBack(error.to_string())
         }
         Error::Build { .. } => Attempted::JobEnded(failed(
@@ -462,20 +463,112 @@ async fn check_out(
     })
 }
 
-/// The variables of every program inside. None of them is secret.
-fn variables(workshop: &Workshop, tenant: &Tenant) -> BTreeMap<String, String> {
+/// Which wanted layers are not in force.
+fn tell_unforced(created: &Created) {
+    let layers = created.report.layers.iter();
+    for row in layers.filter(|row| !row.in_force && row.demand != Demand::Off) {
+        tracing::debug!(layer = %row.layer, detail = %row.detail, "a wanted layer is not in force");
+    }
+}
+
+/// What an environment is made from and how programs are started in it, by its definition.
+pub(crate) struct System {
+    pub(crate) definition: Definition,
+    /// The host, or an image that is ready.
+    pub(crate) prepared: Prepared,
+    /// The variables of every program inside, before the definition's.
+    pub(crate) platform: BTreeMap<String, String>,
+    /// How `windlass` itself is started inside.
+    pub(crate) windlass: Vec<OsString>,
+    /// What has to be shown inside for that, and of the host.
+    pub(crate) binds: Vec<Bind>,
+}
+
+impl System {
+    /// Reads the definition and makes ready what it wants.
+    pub(crate) async fn of(
+        workshop: &Workshop,
+        backend: &dyn Backend,
+        tenant: &Tenant,
+        work: &JobRepository,
+        on_disk: &base::Tree<'_>,
+        name: &str,
+        attempt: &Attempt,
+    ) -> Result<Self, Attempted> {
+        let tree = on_disk.tree;
+        let mut platform = variables(workshop, tenant, None);
+        let mut definition = setup::definition(workshop, work, tree, name, &platform, None).await?;
+        let prepared = base::prepare(workshop, backend, &definition, work, on_disk, attempt).await?;
+        let is_image = !prepared.name.is_empty();
+        if is_image {
+            // What the image says about itself is part of the definition.
+            let image = Some(&prepared.settings);
+            platform = variables(workshop, tenant, image);
+            definition = setup::definition(workshop, work, tree, name, &platform, image).await?;
+        }
+        let program = windlass(workshop, is_image).await.map_err(|e| broken(workshop, &e))?;
+        let mut binds = program.binds;
+        if !is_image {
+            binds.extend(workshop.options.binds.iter().cloned());
+        }
+        Ok(Self { definition, prepared, platform, windlass: program.argv, binds })
+    }
+}
+
+/// How `windlass` is started inside, and what has to be shown for that.
+struct Windlass {
+    argv: Vec<OsString>,
+    binds: Vec<Bind>,
+}
+
+/// An image may have another C library than the host, so there the program brings its own.
+async fn windlass(workshop: &Workshop, is_image: bool) -> Result<Windlass, Error> {
+    let bind =
+        |(host, inside): (PathBuf, String)| Bind { host, inside: inside.into(), optional: false };
+    let program = workshop.options.windlass_exe.clone();
+    if !is_image {
+        let inside = format!("{PROGRAMS}/windlass");
+        return Ok(Windlass { argv: vec![(&inside).into()], binds: vec![bind((program, inside))] });
+    }
+    let look = move || Portable::of(&program, PROGRAMS, "windlass");
+    let looked = tokio::task::spawn_blocking(look).await;
+    let portable = looked.map_err(|error| Error::Io {
+        doing: "look at windlass itself".to_owned(),
+        why: error.to_string(),
+    })??;
+    Ok(Windlass {
+        argv: portable.argv.into_iter().map(OsString::from).collect(),
+        binds: portable.files.into_iter().map(bind).collect(),
+    })
+}
+
+/// The variables of every program inside. None of them is secret. What an image wants comes first, and
+/// the platform's own over it.
+fn variables(
+    workshop: &Workshop,
+    tenant: &Tenant,
+    image: Option<&ImageSettings>,
+) -> BTreeMap<String, String> {
     let options = &workshop.options;
-    let mut path: Vec<String> =
-        options.path.iter().map(|path| path.to_string_lossy().into_owned()).collect();
-    path.push(SYSTEM_PATH.to_owned());
-    let mut variables = vec![
-        ("PATH".to_owned(), path.join(":")),
+    let mut variables = vec![("LANG".to_owned(), "C.UTF-8".to_owned())];
+    match image {
+        Some(image) => {
+            variables.push(("PATH".to_owned(), SYSTEM_PATH.to_owned()));
+            variables.extend(image.variables.iter().cloned());
+        }
+        None => {
+            let host = options.path.iter().map(|path| path.to_string_lossy().into_owned());
+            let path: Vec<String> = host.chain([SYSTEM_PATH.to_owned()]).collect();
+            variables.push(("PATH".to_owned(), path.join(":")));
+            variables.extend(options.environment.clone());
+        }
+    }
+    variables.extend([
         ("HOME".to_owned(), HOME.to_owned()),
-        ("LANG".to_owned(), "C.UTF-8".to_owned()),
         ("TERM".to_owned(), "xterm-256color".to_owned()),
         ("GIT_TERMINAL_PROMPT".to_owned(), "0".to_owned()),
         ("WINDLASS".to_owned(), "1".to_owned()),
-    ];
+    ]);
     variables.extend(tenant.marks.clone());
     let web = doors::web_address();
     for name in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"] {
@@ -497,6 +590,5 @@ fn variables(workshop: &Workshop, tenant: &Tenant) -> BTreeMap<String, String> {
             variables.push((name.to_owned(), CERTIFICATES.to_owned()));
         }
     }
-    variables.extend(options.environment.clone());
     variables.into_iter().collect()
 }

@@ -3,7 +3,6 @@
 //! rights.
 
 use std::{
-    io,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -11,7 +10,7 @@ use std::{
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use windlass_devcontainer::automation::{Restart, Service};
-use windlass_sandbox::{Error, Exec, OperationId, State, spool};
+use windlass_sandbox::{Error, Exec, OperationId, State};
 
 use super::{
     command,
@@ -267,30 +266,27 @@ impl Keeper {
         let mut exec = self.template.clone();
         exec.operation = OperationId::parse(&format!("{}-{starts}", exec.operation))?;
         let operation = exec.operation.clone();
-        let started = self.access.client.exec(&self.access.id, &exec).await?;
-        let path = started.spool.ok_or_else(|| {
-            Broken::Disk(io::Error::other("a captured program has no output file"))
-        })?;
-        let mut reader = spool::Reader::open(&path, 0)?;
+        self.access.backend.exec(&self.access.id, &exec).await?;
+        let mut position = 0;
         let stop = self.stop.clone();
         let ended = tokio::select! {
-            ended = self.follow(&operation, &mut reader) => Some(ended?),
+            ended = self.follow(&operation, &mut position) => Some(ended?),
             () = stop.cancelled() => None,
         };
         if ended.is_none() {
             self.ask_to_end(&operation).await?;
-            let _ = tokio::time::timeout(GRACE, self.follow(&operation, &mut reader)).await;
+            let _ = tokio::time::timeout(GRACE, self.follow(&operation, &mut position)).await;
         }
         // What it started belongs to it.
-        self.access.client.kill(&self.access.id, &operation).await?;
-        self.access.client.forget(&self.access.id, &operation).await?;
+        self.access.backend.kill(&self.access.id, &operation).await?;
+        self.access.backend.forget(&self.access.id, &operation).await?;
         Ok(ended)
     }
 
     async fn follow(
         &mut self,
         operation: &OperationId,
-        reader: &mut spool::Reader,
+        position: &mut u64,
     ) -> Result<State, Broken> {
         let access = self.access.clone();
         let (tail, lines, sink) = (&self.tail, &mut self.lines, &self.sink);
@@ -299,7 +295,7 @@ impl Keeper {
             sink.write(&lines.take(bytes));
             Ok(())
         };
-        let status = access.follow(operation, reader, &mut output).await?;
+        let status = access.follow(operation, position, &mut output).await?;
         self.sink.write(&self.lines.rest());
         Ok(status.state)
     }
@@ -315,7 +311,7 @@ impl Keeper {
                 let never = CancellationToken::new();
                 self.access.run(exec.clone(), GRACE, &never, said).await?;
             }
-            None => self.access.client.signal(&self.access.id, operation, TERM).await?,
+            None => self.access.backend.signal(&self.access.id, operation, TERM).await?,
         }
         Ok(())
     }

@@ -34,7 +34,7 @@ use super::{
 use crate::{executor::Attempted, held::Writer, job::failed};
 
 /// How long everything before the first step may take together.
-const LIMIT: Duration = Duration::from_secs(30 * 60);
+pub(super) const LIMIT: Duration = Duration::from_secs(30 * 60);
 /// How many lines of a command's output stand in the reason of its failure.
 const LINES: usize = 12;
 /// How much of its output is kept for that.
@@ -348,9 +348,11 @@ pub(crate) async fn definition(
     host_tree: &Path,
     name: &str,
     variables: &std::collections::BTreeMap<String, String>,
+    image: Option<&windlass_sandbox::ImageSettings>,
 ) -> Result<crate::definition::Definition, Attempted> {
     use crate::definition::{Asked, Definition, ProjectFiles, root};
     let options = &workshop.options;
+    let (backend, image) = (options.backend, image.cloned());
     let (strictness, memory_bytes) = (options.environment_definition, options.limits.memory_bytes);
     let (tree, name, variables) = (host_tree.to_owned(), name.to_owned(), variables.clone());
     let committed = (work.tip != work.base).then(|| super::committed::Committed {
@@ -366,6 +368,8 @@ pub(crate) async fn definition(
             variables: &variables,
             ports: &super::PORTS,
             memory_bytes,
+            backend,
+            image: image.as_ref(),
         };
         Ok(match committed {
             Some(committed) => Definition::read(&committed, &asked),

@@ -19,13 +19,14 @@ use windlass_git::{
     checkout::Objects,
     restat::{Against, restat},
 };
-use windlass_sandbox::{Bind, Client, CopyLimits, Door, EnvironmentId, Plan, copy_folder};
+use windlass_sandbox::{Backend, Bind, CopyLimits, Door, EnvironmentId, Plan, copy_folder};
 
 use super::{
-    Workshop, doors,
-    environment::{CERTIFICATES, Environment, PROGRAM, broken},
+    Workshop, base, doors,
+    environment::{CERTIFICATES, Environment, System, Tenant, broken},
+    place::Attempt,
     repository::{JobRepository, of_git},
-    setup,
+    trees,
 };
 use crate::{
     definition::Definition,
@@ -43,7 +44,7 @@ const FAMILY: &str = "family";
 
 /// An environment for a job, and what is known of it.
 pub(crate) struct Stocked {
-    pub(crate) definition: Arc<Definition>,
+    pub(crate) system: System,
     pub(crate) prebuild: Prebuild,
     pub(crate) made: Made,
     /// Where the time went, in one line.
@@ -61,60 +62,87 @@ pub(crate) enum Prebuild {
     Plain,
 }
 
-/// Gets an environment for a job.
-pub(crate) async fn get(
-    workshop: &Arc<Workshop>,
-    job: &Arc<Job>,
-    work: &JobRepository,
-    client: &Client,
-    name: &str,
-    platform: &BTreeMap<String, String>,
-) -> Result<Stocked, Attempted> {
-    let mut phases = Phases::default();
-    let began = Instant::now();
-    let (prepared, checked_out) = prepared(workshop, job, work).await?;
-    let began = phases.note(if checked_out { "check-out" } else { "prepared tree" }, began);
-    let tree = prepared.path().join(TREE);
-    let definition = setup::definition(workshop, work, &tree, name, platform).await?;
-    let began = phases.note("definition", began);
-    let plan = plan(workshop, work, &definition);
-    let (recipe, prebuild) = choose(workshop, job, prepared, &definition, plan, work);
-    let ahead = if work.tip == work.base { claim(workshop, client, &recipe).await } else { None };
-    let (made, how) = match ahead {
-        Some(made) => {
-            phases.note("claim", began);
-            (made, "from the pool")
+/// A job that asks for an environment.
+pub(crate) struct Asked<'a> {
+    pub(crate) workshop: &'a Arc<Workshop>,
+    pub(crate) job: &'a Arc<Job>,
+    pub(crate) work: &'a JobRepository,
+    pub(crate) attempt: &'a Attempt,
+    pub(crate) tenant: &'a Tenant,
+    /// The project's name as one folder name.
+    pub(crate) name: &'a str,
+}
+
+impl Asked<'_> {
+    /// Gets an environment for it.
+    pub(crate) async fn get(&self, backend: &Arc<dyn Backend>) -> Result<Stocked, Attempted> {
+        let Self { workshop, job, work, .. } = *self;
+        let mut phases = Phases::default();
+        let began = Instant::now();
+        let (prepared, checked_out) = prepared(workshop, job, work).await?;
+        let began = phases.note(if checked_out { "check-out" } else { "prepared tree" }, began);
+        let system = self.system(&**backend, &prepared).await?;
+        let began = phases.note("definition", began);
+        let plan = plan(workshop, work, &system);
+        let can_keep = backend.home(&plan.id).is_some();
+        let (recipe, prebuild) = choose(workshop, job, prepared, &system, plan, work, can_keep);
+        let ahead =
+            if work.tip == work.base { claim(workshop, backend, &recipe).await } else { None };
+        let (made, how) = match ahead {
+            Some(made) => {
+                phases.note("claim", began);
+                (made, "from the pool")
+            }
+            None => {
+                let beginning = format!("{}-{}", job.job_id, job.epoch);
+                let made = workshop.maker.make(backend, &recipe, &beginning).await;
+                let made = made.map_err(|error| unmade(workshop, error))?;
+                phases.0.extend(made.phases.0.iter().copied());
+                (made, "not from the pool")
+            }
+        };
+        if work.tip == work.base {
+            workshop.pool.refill(backend, Instant::now());
+        } else {
+            // What steps have done is this job's alone.
+            workshop.store.forget(recipe.from).await;
         }
-        None => {
-            let beginning = format!("{}-{}", job.job_id, job.epoch);
-            let made = workshop.maker.make(client, &recipe, &beginning).await;
-            let made = made.map_err(|error| unmade(workshop, error))?;
-            phases.0.extend(made.phases.0.iter().copied());
-            (made, "not from the pool")
-        }
-    };
-    if work.tip == work.base {
-        workshop.pool.refill(client, Instant::now());
-    } else {
-        // What steps have done is this job's alone.
-        workshop.store.forget(recipe.from).await;
+        let snapshot = match &prebuild {
+            Prebuild::Done => ", with its prebuild",
+            Prebuild::Keep { .. } | Prebuild::Plain => "",
+        };
+        let total = phases.total().as_secs_f64() * 1000.0;
+        let started = format!("started in {total:.1} ms, {how}{snapshot} ({phases})");
+        Ok(Stocked { system, prebuild, made, started })
     }
-    let snapshot = match &prebuild {
-        Prebuild::Done => ", with its prebuild",
-        Prebuild::Keep { .. } | Prebuild::Plain => "",
-    };
-    let total = phases.total().as_secs_f64() * 1000.0;
-    let started = format!("started in {total:.1} ms, {how}{snapshot} ({phases})");
-    Ok(Stocked { definition: Arc::new(definition), prebuild, made, started })
+
+    /// What the project's definition wants, with its image ready.
+    async fn system(&self, backend: &dyn Backend, prepared: &Kept) -> Result<System, Attempted> {
+        let tree = prepared.path().join(TREE);
+        // Where the context of a build is checked out, if steps have changed the tree since.
+        let scratch = format!("{}-{}-build", self.job.job_id, self.job.epoch);
+        let folder = self.workshop.options.state_dir.join("trees").join(scratch);
+        let on_disk = base::Tree { folder: &folder, tree: &tree };
+        let (tenant, attempt) = (self.tenant, self.attempt);
+        let system =
+            System::of(self.workshop, backend, tenant, self.work, &on_disk, self.name, attempt);
+        let system = system.await;
+        trees::remove(&folder).await;
+        system
+    }
 }
 
 /// An environment of the pool that still stands.
-async fn claim(workshop: &Workshop, client: &Client, recipe: &Recipe) -> Option<Made> {
+async fn claim(
+    workshop: &Workshop,
+    backend: &Arc<dyn Backend>,
+    recipe: &Recipe,
+) -> Option<Made> {
     while let Some(made) = workshop.pool.claim(recipe, Instant::now()) {
-        if made.client.adopt(&made.id).await.is_ok() {
+        if made.backend.adopt(&made.id).await.is_ok() {
             return Some(made);
         }
-        workshop.maker.end(client.clone(), made.id, made.folder);
+        workshop.maker.end(backend.clone(), made.id, made.folder);
     }
     None
 }
@@ -210,22 +238,26 @@ fn choose(
     workshop: &Workshop,
     job: &Job,
     prepared: Kept,
-    definition: &Definition,
+    system: &System,
     plan: Plan,
     work: &JobRepository,
+    can_keep: bool,
 ) -> (Recipe, Prebuild) {
-    let plain = |from: Kept| Recipe { from, home: None, plan: plan.clone() };
-    if work.tip != work.base || !has_prebuild(definition) {
+    let base = &system.prepared;
+    let plain =
+        |from: Kept| Recipe { from, home: None, prepared: base.clone(), plan: plan.clone() };
+    let definition = &system.definition;
+    if work.tip != work.base || !can_keep || !has_prebuild(definition) {
         return (plain(prepared), Prebuild::Plain);
     }
-    let (key, family) = keys(job, &prepared, definition, &plan, work);
+    let (key, family) = keys(job, &prepared, system, &plan, work);
     if let Some(snapshot) = workshop.store.get(&key) {
         return (plain(snapshot), Prebuild::Done);
     }
     let wanted = family.as_str().as_bytes().to_vec();
     let is_kin = |folder: &Path| std::fs::read(folder.join(FAMILY)).is_ok_and(|it| it == wanted);
     let home = if can_go_on(definition) { workshop.store.newest(is_kin) } else { None };
-    (Recipe { from: prepared, home, plan }, Prebuild::Keep { key, family })
+    (Recipe { from: prepared, home, prepared: base.clone(), plan }, Prebuild::Keep { key, family })
 }
 
 fn has_prebuild(definition: &Definition) -> bool {
@@ -245,7 +277,7 @@ fn can_go_on(definition: &Definition) -> bool {
 fn keys(
     job: &Job,
     prepared: &Kept,
-    definition: &Definition,
+    system: &System,
     plan: &Plan,
     work: &JobRepository,
 ) -> (Key, Key) {
@@ -253,11 +285,12 @@ fn keys(
     let (mut hosts, branch) =
         job.look(|state| (state.spec.network.clone(), state.spec.target.base.clone()));
     hosts.sort();
-    let definition = text(serde_json::to_string(definition));
+    let definition = text(serde_json::to_string(&system.definition));
+    let base = &system.prepared.name;
     let (plan, hosts) = (text(serde_json::to_string(plan)), hosts.join("\n"));
     let mirror = work.mirror.dir().to_string_lossy().into_owned();
-    let key = Key::of(&["snapshot 1", prepared.key().as_str(), &definition, &plan, &hosts]);
-    let family = Key::of(&["family 1", &mirror, &branch, &definition, &plan, &hosts]);
+    let key = Key::of(&["snapshot 1", prepared.key().as_str(), base, &definition, &plan, &hosts]);
+    let family = Key::of(&["family 1", &mirror, &branch, base, &definition, &plan, &hosts]);
     (key, family)
 }
 
@@ -265,7 +298,8 @@ fn keys(
 /// what to say of it.
 pub(crate) async fn keep(workshop: &Workshop, environment: &Environment) -> Option<String> {
     let Prebuild::Keep { key, family } = &environment.prebuild else { return None };
-    let (home, tree) = (environment.client.home(&environment.id), environment.host_tree.clone());
+    let home = environment.backend.home(&environment.id)?;
+    let tree = environment.host_tree.clone();
     let (index, by) = (environment.index.clone(), workshop.store.copies_by());
     let family = family.clone();
     let began = Instant::now();
@@ -301,8 +335,8 @@ fn copy_all(
 }
 
 /// The plan of every environment with this definition: its id and work tree are chosen when it is made.
-fn plan(workshop: &Workshop, work: &JobRepository, definition: &Definition) -> Plan {
-    let mut plan = plain_plan(workshop, definition);
+fn plan(workshop: &Workshop, work: &JobRepository, system: &System) -> Plan {
+    let mut plan = plain_plan(workshop, system);
     if work.tip == work.base {
         let objects = work.mirror.dir().join("objects");
         plan.binds.push(Bind { host: objects, inside: PathBuf::from(OBJECTS), optional: false });
@@ -311,10 +345,10 @@ fn plan(workshop: &Workshop, work: &JobRepository, definition: &Definition) -> P
 }
 
 /// The same for a work tree that borrows nothing.
-pub(crate) fn plain_plan(workshop: &Workshop, definition: &Definition) -> Plan {
+pub(crate) fn plain_plan(workshop: &Workshop, system: &System) -> Plan {
     let options = &workshop.options;
     let id = EnvironmentId::parse("recipe").expect("it is a name");
-    let mut plan = Plan::new(id, PathBuf::from("/"), PathBuf::from(&definition.tree));
+    let mut plan = Plan::new(id, PathBuf::from("/"), PathBuf::from(&system.definition.tree));
     plan.limits = options.limits.clone();
     plan.layers = options.layers.clone();
     plan.doors = doors::NAMES
@@ -326,8 +360,9 @@ pub(crate) fn plain_plan(workshop: &Workshop, definition: &Definition) -> Plan {
         inside: PathBuf::from(inside),
         optional,
     };
-    plan.binds = options.binds.clone();
-    plan.binds.push(bind(&options.windlass_exe, PROGRAM, false));
+    plan.binds.clone_from(&system.binds);
+    plan.volumes = system.definition.volumes.iter().map(PathBuf::from).collect();
+    plan.allow_ptrace = system.definition.traces;
     if let Some(agents) = &options.agents_dir {
         plan.binds.push(bind(agents, windlass_agent::known::INSTALLED_UNDER, true));
     }

@@ -97,6 +97,10 @@ impl Backend for Client {
         Box::pin(self.destroy(id))
     }
 
+    fn home(&self, id: &EnvironmentId) -> Option<std::path::PathBuf> {
+        Some(self.home(id))
+    }
+
     fn list(&self) -> Answer<'_, Vec<Listed>> {
         Box::pin(self.list())
     }

@@ -27,6 +27,7 @@ const EDGES: &[(&str, &[&str])] = &[
         &[
             "wire",
             "sandbox",
+            "oci",
             "devcontainer",
             "gateway",
             "agent",
@@ -48,6 +49,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "forge",
             "devcontainer",
             "sandbox",
+            "oci",
             "agent",
             "store",
         ],

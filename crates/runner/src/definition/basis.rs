@@ -1,0 +1,189 @@
+//! What an environment is made from, and the folders that it gets besides: as far as this runner has the
+//! means. What it has none for is told, never passed over.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use windlass_devcontainer::{
+    Findings, Place,
+    capability::{Capabilities, Machine, RunArguments},
+    configuration::{Base, Build, MountKind},
+};
+use windlass_sandbox::plan::HOME;
+
+use super::{Judge, SYSTEM, is_within, place_of};
+
+/// Which backend environments are made by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BackendKind {
+    /// Namespaces of our own, without a daemon.
+    #[default]
+    Process,
+    /// Containers of Docker or Podman.
+    Oci,
+}
+
+/// What an environment is made from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Basis {
+    /// Nothing is named: the runner's default.
+    #[default]
+    Default,
+    /// An image, as engines name it.
+    Image(String),
+    /// A Dockerfile of the project.
+    Dockerfile(Dockerfile),
+}
+
+/// A Dockerfile of the project. Paths are relative to the project.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Dockerfile {
+    /// The folder whose files may be copied; empty is the project itself.
+    pub context: String,
+    /// The Dockerfile, relative to the context.
+    pub dockerfile: String,
+    /// Values for `ARG`.
+    pub arguments: BTreeMap<String, String>,
+    /// The stage to stop at.
+    pub target: Option<String>,
+}
+
+/// What a backend can honour on this machine, as far as the runner asks it to.
+pub(super) fn capabilities(backend: BackendKind, machine: Machine) -> Capabilities {
+    let mut can = match backend {
+        BackendKind::Process => Capabilities::process(machine),
+        BackendKind::Oci => Capabilities::oci(machine),
+    };
+    // No services of Compose files are started, and nothing is passed on to an engine.
+    can.bases.compose = false;
+    if let RunArguments::Listed { passed, dropped } = &mut can.run_arguments {
+        dropped.append(passed);
+    }
+    // Tracing is allowed within the environment, without the capability.
+    can.added = vec!["SYS_PTRACE".to_owned()];
+    can
+}
+
+impl Judge<'_> {
+    /// What the environment is made from.
+    pub(super) fn basis(&self, findings: &mut Findings) -> Basis {
+        let node = &self.resolved.configuration;
+        let build = match &self.resolved.definition.base {
+            Base::Default | Base::Compose(_) => return Basis::Default,
+            Base::Image(image) => return Basis::Image(image.clone()),
+            Base::Dockerfile(build) => build,
+        };
+        let key = if node.get("build").is_some() { "build" } else { "dockerFile" };
+        let place = place_of(node, key);
+        match self.asked.backend {
+            BackendKind::Process => {
+                let what = "a Dockerfile can't be built by the backend `process`: the host's system \
+                            folders are used instead; name an `image`, or let the runner's operator \
+                            choose the backend `oci`";
+                self.tell(findings, place, what.to_owned());
+                Basis::Default
+            }
+            BackendKind::Oci => self.dockerfile(build, place, findings),
+        }
+    }
+
+    fn dockerfile(&self, build: &Build, place: &Place, findings: &mut Findings) -> Basis {
+        if !build.options.is_empty() || !build.cache_from.is_empty() {
+            let what = "`options` and `cacheFrom` of a build are not passed on to the engine";
+            findings.warn(place, what);
+        }
+        let file = self.resolved.file.as_deref().unwrap_or(self.root);
+        let folder = file.rsplit_once('/').map_or(self.root, |(folder, _)| folder);
+        let (context, dockerfile) = (join(folder, &build.context), join(folder, &build.dockerfile));
+        let below = |path: &str, folder: &str| {
+            is_within(path, folder).then(|| path[folder.len()..].trim_matches('/').to_owned())
+        };
+        let (Some(context_below), Some(dockerfile)) =
+            (below(&context, self.root), below(&dockerfile, &context))
+        else {
+            let what =
+                "the Dockerfile doesn't lie in its context: move it there, or widen the context";
+            findings.refuse(place, what);
+            return Basis::Default;
+        };
+        Basis::Dockerfile(Dockerfile {
+            context: context_below,
+            dockerfile,
+            arguments: build.args.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
+            target: build.target.clone(),
+        })
+    }
+
+    /// The folders that the environment gets for itself: volumes and tmpfs mounts.
+    pub(super) fn volumes(&self, tree: &str, findings: &mut Findings) -> Vec<String> {
+        let node = &self.resolved.merged_configuration;
+        let list = node.get("mounts").and_then(|node| node.list()).unwrap_or(&[]);
+        let mut volumes: Vec<String> = Vec::new();
+        for (i, mount) in self.resolved.merged.settings.mounts.iter().enumerate() {
+            let place = list.get(i).map_or(place_of(node, "mounts"), |node| &node.place);
+            let target = mount.target.trim_end_matches('/');
+            if mount.kind == MountKind::Bind {
+                let what = "this runner binds no folder but the whole project: it is left out";
+                self.tell(findings, place, what.to_owned());
+            } else if let Err(why) = is_free(target, tree) {
+                findings.refuse(place, format!("a volume can't lie in `{target}`: {why}"));
+            } else if volumes.iter().any(|other| other == target) {
+                findings.refuse(place, format!("two mounts lie in `{target}`: remove one"));
+            } else {
+                if mount.kind == MountKind::Volume && mount.source.is_some() {
+                    let what =
+                        "each environment has an empty volume of its own, which nothing keeps";
+                    findings.warn(place, what);
+                }
+                volumes.push(target.to_owned());
+            }
+        }
+        volumes
+    }
+
+    /// Whether programs may trace each other.
+    pub(super) fn traces(&self) -> bool {
+        let added = &self.resolved.merged.settings.cap_add;
+        added.iter().any(|one| matches!(&*one.to_uppercase(), "SYS_PTRACE" | "CAP_SYS_PTRACE"))
+    }
+}
+
+/// Says why a folder of its own may not lie there: it would cover what the environment works by.
+fn is_free(target: &str, tree: &str) -> Result<(), String> {
+    let Some(path) = target.strip_prefix('/') else { return Err("begin it with /".to_owned()) };
+    if path.split('/').any(|part| matches!(part, "" | "." | "..")) || path.contains('\0') {
+        return Err("write the plain path of a folder".to_owned());
+    }
+    for own in [tree, HOME, "/opt/windlass", windlass_sandbox::contained::FOLDER] {
+        if is_within(own, target) {
+            return Err(format!("it would cover {own}"));
+        }
+    }
+    for own in ["/proc", "/sys", "/dev", "/tmp", "/run", "/opt/windlass"] {
+        if is_within(target, own) {
+            return Err(format!("{own} is the environment's own"));
+        }
+    }
+    match path.contains('/') || !SYSTEM.contains(&path) {
+        true => Ok(()),
+        false => Err("it is a folder of the system: choose one below".to_owned()),
+    }
+}
+
+/// Joins two paths and works `.` and `..` out; both speak of the project's folder outside.
+fn join(folder: &str, next: &str) -> String {
+    let whole = if next.starts_with('/') { next.to_owned() } else { format!("{folder}/{next}") };
+    let mut parts: Vec<&str> = Vec::new();
+    for part in whole.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}

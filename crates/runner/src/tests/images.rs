@@ -1,0 +1,122 @@
+//! Jobs whose environment is made from an image that their repository names.
+
+use std::path::{Path, PathBuf};
+
+use windlass_run::{
+    job::Outcome,
+    spec::{Action, PullRequestAction},
+};
+use windlass_testkit::docker;
+
+use super::{
+    whole::Stage,
+    world::{run_step, step},
+};
+use crate::{Options, definition::BackendKind};
+
+/// What a job's steps look at: that this is the image, what it sets, and where its own folders are.
+const LOOK: &str = "test -e /bin/busybox; test ! -e /usr/lib; test \"$KIND\" = small; \
+                    test \"$WHO\" = labelled; case \"$PATH\" in */of/the/image) ;; *) exit 3;; esac; \
+                    echo cached > /var/cache/own/file; id -u; pwd";
+
+const DEFINITION: &str = r#"{
+  "image": "windlass-test/base:1",
+  "mounts": ["type=volume,source=cache,target=/var/cache/own"],
+  "remoteEnv": { "PATH": "${containerEnv:PATH}:/of/the/image" },
+  "postCreateCommand": "echo prepared > ~/prepared"
+}"#;
+
+const CHANGES: [&str; 3] = [
+    "ENV KIND=small",
+    "ENV PATH=/bin:/usr/bin",
+    r#"LABEL devcontainer.metadata='[{"containerEnv":{"WHO":"labelled"}}]'"#,
+];
+
+/// The tool that has the first process of containers in it.
+fn first_process() -> PathBuf {
+    let own = std::env::current_exe().expect("a test has a file");
+    let folder = own.parent().and_then(Path::parent).expect("target/debug");
+    folder.join("windlass-first")
+}
+
+fn skip(test: &str, why: &str) {
+    assert!(!windlass_testkit::must_run_all(), "{test}: {why}");
+    eprintln!("SKIPPED {test}: {why}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_in_a_container_of_the_image_that_its_repository_names_ends_in_a_change() {
+    let test = "a_job_in_a_container_of_the_image_that_its_repository_names_ends_in_a_change";
+    if !first_process().exists() {
+        return skip(test, "needs windlass-first: cargo build -p windlass-oci --bins");
+    }
+    let engine = match docker::Engine::start() {
+        Ok(engine) => engine,
+        Err(why) => return skip(test, &why),
+    };
+    engine.import("windlass-test/base:1", &CHANGES).expect("an image");
+    let stage = Stage::with(&[(".devcontainer.json", DEFINITION)]).await;
+    let socket = engine.socket();
+    let containers = move |options: Options| Options {
+        backend: BackendKind::Oci,
+        engine_socket: socket.clone(),
+        windlass_exe: first_process(),
+        ..options
+    };
+    ends_in_a_change(&stage, &containers).await;
+    built_from_a_dockerfile(&containers).await;
+    without_an_image(&containers).await;
+    let left = engine.docker(&["ps", "--all", "--quiet"], b"").expect("a list");
+    assert_eq!(String::from_utf8_lossy(&left), "");
+}
+
+async fn ends_in_a_change(stage: &Stage, with: &dyn Fn(Options) -> Options) {
+    let pull_request = PullRequestAction {
+        branch: None,
+        title: Some("Sums that add".to_owned()),
+        body: None,
+        draft: false,
+    };
+    let fix = format!("{LOOK}; cat ~/prepared; sed -i 's/ - / + /' sum.sh; sh check.sh");
+    let steps = vec![run_step("fix", &fix), step("pr", Action::PullRequest(pull_request))];
+    let (job_id, end) = stage.end_with(with, steps).await;
+    let log = stage.world().log(&job_id, "fix", 1);
+    assert_eq!(end.outcome, Outcome::Succeeded, "{}\n{log}", end.reason);
+    assert!(log.ends_with("1000\n/workspaces/sums\nprepared\n"), "{log}");
+    let opened = stage.world().pull_requests();
+    assert_eq!(opened.len(), 1);
+    assert_eq!(opened[0].title, "Sums that add");
+}
+
+async fn built_from_a_dockerfile(with: &dyn Fn(Options) -> Options) {
+    let definition =
+        r#"{ "build": { "dockerfile": "Dockerfile", "context": "..", "args": { "WHO": "it" } } }"#
+            .replace("Dockerfile", "docker/Dockerfile")
+            .replace("\"..\"", "\".\"");
+    let dockerfile = "FROM windlass-test/base:1\nARG WHO\nRUN echo \"built for $WHO\" > /built\nCOPY AGENTS.md /copied\n";
+    let files = [(".devcontainer.json", &*definition), ("docker/Dockerfile", dockerfile)];
+    let stage = Stage::with(&files).await;
+    // The second step is tried again, after the tree has changed what would be built.
+    let spoil = run_step("spoil", "cat /built /copied; echo 'FROM scratch' > docker/Dockerfile");
+    let mut look = run_step("look", "cat /built; exit 3");
+    look.retry.attempts = 2;
+    let (job_id, end) = stage.end_with(with, vec![spoil, look]).await;
+    let log = stage.world().log(&job_id, "spoil", 1);
+    assert!(log.ends_with("built for it\nAdd, never subtract.\n"), "{}\n{log}", end.reason);
+    let again = stage.world().log(&job_id, "look", 2);
+    assert!(again.ends_with("built for it\n"), "{}\n{again}", end.reason);
+    assert_eq!(end.code, "step_failed", "{}", end.reason);
+}
+
+async fn without_an_image(with: &dyn Fn(Options) -> Options) {
+    let stage = Stage::new().await;
+    let (_, end) = stage.end_with(with, vec![run_step("look", "true")]).await;
+    assert_eq!(end.code, "environment", "{}", end.reason);
+    assert!(end.reason.contains("needs an image"), "{}", end.reason);
+    let default = |options| Options {
+        default_image: Some("windlass-test/base:1".to_owned()),
+        ..with(options)
+    };
+    let (_, end) = stage.end_with(&default, vec![run_step("look", "test -e /bin/busybox")]).await;
+    assert_eq!(end.outcome, Outcome::Succeeded, "{}", end.reason);
+}
