@@ -7,6 +7,7 @@ pub mod engine;
 pub mod github;
 pub mod model_server;
 pub mod postgres;
+pub mod registry;
 pub mod sim;
 
 /// True if a test that lacks something must fail instead of being skipped: `WINDLASS_TEST_ALL` is 1.
