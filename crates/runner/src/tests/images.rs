@@ -1,6 +1,6 @@
 //! Jobs whose environment is made from an image that their repository names.
 
-use std::path::{Path, PathBuf};
+use std::{path::PathBuf, sync::LazyLock};
 
 use windlass_run::{
     job::Outcome,
@@ -34,9 +34,10 @@ const CHANGES: [&str; 3] = [
 
 /// The tool that has the first process of containers in it.
 fn first_process() -> PathBuf {
-    let own = std::env::current_exe().expect("a test has a file");
-    let folder = own.parent().and_then(Path::parent).expect("target/debug");
-    folder.join("windlass-first")
+    static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
+        windlass_testkit::program("windlass-oci", "windlass-first").expect("it is built")
+    });
+    BUILT.clone()
 }
 
 fn skip(test: &str, why: &str) {
@@ -47,9 +48,6 @@ fn skip(test: &str, why: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_in_a_container_of_the_image_that_its_repository_names_ends_in_a_change() {
     let test = "a_job_in_a_container_of_the_image_that_its_repository_names_ends_in_a_change";
-    if !first_process().exists() {
-        return skip(test, "needs windlass-first: cargo build -p windlass-oci --bins");
-    }
     let engine = match docker::Engine::start() {
         Ok(engine) => engine,
         Err(why) => return skip(test, &why),

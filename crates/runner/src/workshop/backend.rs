@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use windlass_image::{Store, WithImages};
 use windlass_oci::Oci;
 use windlass_sandbox::{Backend, Client, Error, Result};
 
@@ -71,7 +72,19 @@ async fn process(options: &Options) -> Result<Connected> {
     let connect = move || Client::spawn_or_connect(&state_dir, &argv);
     let connected = tokio::task::spawn_blocking(connect).await;
     let client = connected.map_err(|error| Error::Disconnected { why: error.to_string() })??;
-    Ok(Connected { backend: Arc::new(client.clone()), supervisor: Some(client) })
+    let images = windlass_image::Options {
+        folder: options.state_dir.join("images"),
+        limit_bytes: options.image_bytes,
+        registries: options.registries.keys().cloned().collect(),
+        certificates: match &options.ca_bundle {
+            Some(bundle) => tokio::fs::read(bundle).await.unwrap_or_default(),
+            None => Vec::new(),
+        },
+    };
+    let opened = tokio::task::spawn_blocking(move || Store::open(images)).await;
+    let store = opened.map_err(|error| Error::Disconnected { why: error.to_string() })??;
+    let backend = Arc::new(WithImages::new(client.clone(), store));
+    Ok(Connected { backend, supervisor: Some(client) })
 }
 
 async fn containers(options: &Options) -> Result<Connected> {
