@@ -1,9 +1,11 @@
 //! The command line, as clap sees it.
 
 mod env;
+mod image;
 mod secret;
 
 pub(crate) use env::{CreateEnv, Env, ExecEnv};
+pub(crate) use image::{Backend, Image, Images, LoadImage};
 pub(crate) use secret::{Secret, SetSecret};
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
@@ -60,6 +62,9 @@ pub(crate) enum Verb {
     /// Create, list and use environments that live by themselves.
     #[command(subcommand)]
     Env(Env),
+    /// List the images that environments are made from, or load one from a file.
+    #[command(subcommand)]
+    Image(Image),
     /// See what a repository says of its environment, and what of it can't be honoured.
     #[command(subcommand)]
     Environment(Environment),
@@ -92,6 +97,13 @@ pub(crate) enum Verb {
     /// Owns this host's environments; started by a runner.
     #[command(hide = true)]
     Supervisor(Supervisor),
+    /// Owns one container's environment; started by a container engine.
+    #[command(hide = true)]
+    FirstProcess {
+        /// What the runner says about the container.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 /// `windlass up`
@@ -161,6 +173,8 @@ pub(crate) struct RunnerOptions {
     /// Processes for each environment.
     #[arg(long, env = "WINDLASS_PROCESSES", value_name = "N")]
     pub(crate) processes: Option<u32>,
+    #[command(flatten)]
+    pub(crate) images: Images,
     /// What a repository's devcontainer.json and .windlass/environment.yaml count for.
     #[arg(
         long,
@@ -181,10 +195,10 @@ pub(crate) struct RunnerOptions {
 /// How a repository's definition of its environment is taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum EnvironmentDefinition {
-    /// What can't be honoured yet, such as an image, refuses the job.
+    /// What can't be honoured refuses the job.
     Strict,
-    /// What can't be honoured yet is told in the job's log; the host's system folders stand in for an
-    /// image.
+    /// What can't be honoured is told in the job's log; the host's system folders stand in for what can't
+    /// be built.
     #[default]
     Lenient,
     /// Definitions are not read.
@@ -221,6 +235,7 @@ impl RunnerOptions {
         if let Some(processes) = self.processes {
             all.extend(["--processes".into(), processes.to_string().into()]);
         }
+        all.extend(self.images.as_arguments());
         if let Some(how) = self.environment_definition.to_possible_value() {
             all.extend(["--environment-definition".into(), how.get_name().into()]);
         }
@@ -585,6 +600,9 @@ pub(crate) struct Resolve {
     /// The project's folder.
     #[arg(default_value = ".", value_name = "DIR")]
     pub(crate) folder: PathBuf,
+    /// Judge for this backend.
+    #[arg(long, value_enum, default_value_t, env = "WINDLASS_BACKEND", value_name = "NAME")]
+    pub(crate) backend: Backend,
     /// Judge as a runner with this option would.
     #[arg(
         long,

@@ -11,6 +11,7 @@
 mod arguments;
 mod client;
 mod exit;
+mod registries;
 mod settings;
 mod terminal;
 mod verbs;

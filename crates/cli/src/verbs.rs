@@ -9,7 +9,9 @@ mod embedded;
 mod env;
 mod environment;
 mod find;
+mod first_process;
 mod follow;
+mod image;
 mod job;
 mod logs;
 mod project;
@@ -38,10 +40,11 @@ use crate::{
 
 /// Does what the command line asks for.
 pub(crate) fn dispatch(arguments: Arguments) -> Result<Exit> {
-    // These three run before anything else is set up: one must have a single thread, one owns its
+    // These four run before anything else is set up: two must have a single thread, one owns its
     // standard streams, one must work without a home folder.
     match arguments.verb {
         Verb::Supervisor(verb) => return supervisor::run(verb),
+        Verb::FirstProcess { arguments } => return first_process::run(&arguments),
         Verb::Agent => return wait(agent::run()),
         Verb::Completion { shell } => {
             let mut command = Arguments::command();
@@ -64,6 +67,7 @@ pub(crate) fn dispatch(arguments: Arguments) -> Result<Exit> {
         Verb::Runner(verb) => wait(runner::run(&settings, verb)),
         Verb::Agents(verb) => wait(agents::run(&settings, verb)),
         Verb::Env(verb) => wait(env::run(&settings, verb)),
+        Verb::Image(verb) => image::run(&settings, verb),
         Verb::Environment(verb) => environment::run(&settings, verb),
         Verb::Token(verb) => wait(token::run(&settings, verb)),
         Verb::Secret(verb) => wait(secret::run(&settings, SecretKind::Secret, verb)),
@@ -72,11 +76,13 @@ pub(crate) fn dispatch(arguments: Arguments) -> Result<Exit> {
         Verb::Doctor => doctor::run(&settings),
         Verb::Demo(verb) => wait(demo::run(&settings, verb)),
         Verb::Version => wait(version::run(&settings)),
-        Verb::Supervisor(_) | Verb::Agent | Verb::Completion { .. } => Ok(Exit::Success),
+        Verb::Supervisor(_) | Verb::FirstProcess { .. } | Verb::Agent | Verb::Completion { .. } => {
+            Ok(Exit::Success)
+        }
     }
 }
 
-fn wait(verb: impl Future<Output = Result<Exit>>) -> Result<Exit> {
+fn wait<T>(verb: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -20,6 +20,8 @@ mod env;
 mod environment;
 #[path = "whole/readiness.rs"]
 mod readiness;
+#[path = "whole/image.rs"]
+mod image;
 #[path = "whole/real_agents.rs"]
 mod real_agents;
 #[path = "whole/secrets.rs"]

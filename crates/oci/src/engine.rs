@@ -23,6 +23,23 @@ pub const DEFINITION: &str = "windlass.definition";
 const MINIMUM: ClientVersion = ClientVersion { major_version: 1, minor_version: 41 };
 /// Seconds until the engine must have begun to answer.
 const TIMEOUT_SECONDS: u64 = 120;
+/// Looks whether the engine behind a socket can be used, and says which one it is.
+///
+/// # Errors
+/// What [`Oci::connect`](crate::Oci::connect) would answer.
+pub async fn look(socket: &Path) -> Result<String> {
+    let docker = connect(socket).await?;
+    let version = docker.version().await.map_err(|error| failed("ask for its version", &error))?;
+    let name = version.platform.map(|platform| platform.name).filter(|name| !name.is_empty());
+    Ok(format!(
+        "{} {} answers at {}, API {}",
+        name.as_deref().unwrap_or("an engine"),
+        version.version.unwrap_or_default(),
+        socket.display(),
+        version.api_version.unwrap_or_default()
+    ))
+}
+
 /// Connects, and speaks the oldest version that will do.
 pub(crate) async fn connect(socket: &Path) -> Result<Docker> {
     let text = socket.to_str().ok_or_else(|| Error::InvalidPlan {

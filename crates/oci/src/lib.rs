@@ -283,7 +283,7 @@ impl Backend for Oci {
                 Base::Image(wanted) => image::prepare(&self.inner.docker, wanted, tell).await,
                 Base::Host => Err(Error::InvalidPlan {
                     why: "the backend `oci` needs an image: name one in devcontainer.json (`image` or \
-                          `build`), or choose the backend `process`"
+                          `build`), start the runner with `--image NAME`, or choose the backend `process`"
                         .to_owned(),
                 }),
             }

@@ -178,6 +178,28 @@ pub fn root_file_system() -> Result<Vec<u8>, String> {
     pack(&busybox, &listed).map_err(|error| error.to_string())
 }
 
+/// What `docker save` wrote for years, for an image of one layer: a list, a configuration, and the layer
+/// under a name of its own.
+pub fn saved(layer: &[u8], variables: &[&str]) -> Vec<u8> {
+    let config = serde_json::json!({
+        "rootfs": { "diff_ids": [crate::registry::digest(layer)] },
+        "config": { "Env": variables },
+    });
+    let list = serde_json::json!([{ "Config": "config.json", "Layers": ["one/layer.tar"] }]);
+    let mut archive = tar::Builder::new(Vec::new());
+    let (config, list) = (config.to_string().into_bytes(), list.to_string().into_bytes());
+    let parts =
+        [("one/layer.tar", layer), ("config.json", &config), ("manifest.json", list.as_slice())];
+    for (path, bytes) in parts {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o644);
+        header.set_size(bytes.len() as u64);
+        // Writing to memory does not fail.
+        let _written = archive.append_data(&mut header, path, bytes);
+    }
+    archive.into_inner().unwrap_or_default()
+}
+
 fn pack(busybox: &[u8], listed: &str) -> std::io::Result<Vec<u8>> {
     let mut archive = tar::Builder::new(Vec::new());
     let mut add = |path: &str, kind: tar::EntryType, mode: u32, content: &[u8]| {

@@ -1,6 +1,6 @@
 //! `windlass doctor`: what this machine can enforce, found out by trying.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, path::PathBuf};
 
 use anyhow::{Context as _, Result};
 use windlass_sandbox::doctor::{self, Row};
@@ -19,7 +19,8 @@ pub(crate) fn run(settings: &Settings) -> Result<Exit> {
     argv.push(scratch.clone().into_os_string());
     let rows = doctor::examine(&scratch, &argv).context("failed to look");
     let _ = std::fs::remove_dir_all(&scratch);
-    let rows = rows?;
+    let mut rows = rows?;
+    rows.push(engine());
     let healthy = rows.iter().all(|row| row.ok || !row.required);
     if settings.json {
         super::print_json(&rows)?;
@@ -27,6 +28,24 @@ pub(crate) fn run(settings: &Settings) -> Result<Exit> {
         print(&rows);
     }
     Ok(if healthy { Exit::Success } else { Exit::Found })
+}
+
+/// Whether the backend `oci` can be used here. The backend `process` is what all other rows are about.
+fn engine() -> Row {
+    let socket = std::env::var_os("WINDLASS_ENGINE_SOCKET");
+    let socket = socket.map_or_else(|| PathBuf::from("/var/run/docker.sock"), PathBuf::from);
+    let seen = super::wait(async { Ok(windlass_oci::engine::look(&socket).await?) });
+    Row {
+        check: "use the backend oci".to_owned(),
+        ok: seen.is_ok(),
+        required: false,
+        remedy: seen.is_err().then(|| {
+            "only needed for `--backend oci`: install Docker 20.10 or Podman 3, start it, and name its \
+             socket with WINDLASS_ENGINE_SOCKET; images need no engine with `--backend process`"
+                .to_owned()
+        }),
+        detail: seen.unwrap_or_else(|error| format!("{error:#}")),
+    }
 }
 
 /// How a supervisor is started: the state folder follows as the last argument.

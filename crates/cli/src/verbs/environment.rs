@@ -56,6 +56,9 @@ fn read(asked: &Resolve) -> Result<Result<Definition, Findings>> {
         variables: &variables,
         ports: &windlass_runner::definition::PORTS,
         memory_bytes: None,
+        backend: asked.backend.kind(),
+        // Nothing is fetched: what an image says about itself is not known.
+        image: None,
     };
     Ok(Definition::read(&files, &asked).map_err(|refused| refused.findings))
 }

@@ -82,8 +82,13 @@ async fn what_docker_saves_lies_there_as_docker_exports_it() {
         Err(why) => return skip(test, &why),
     };
     engine.import("windlass-test/base:1", &["ENV KIND=small"]).unwrap();
-    let context = layer(&[("Dockerfile", "FROM windlass-test/base:1\nRUN rm /bin/vi && mkdir -p /a/b && echo hi > /a/b/c && chmod 0750 /a/b && ln -s b /a/l && ln /a/b/c /a/h\nENV MORE=1\n")]);
-    engine.docker(&["build", "--quiet", "--network", "none", "--tag", "made:2", "-"], &context).unwrap();
+    let context = layer(&[(
+        "Dockerfile",
+        "FROM windlass-test/base:1\nRUN rm /bin/vi && mkdir -p /a/b && echo hi > /a/b/c && chmod 0750 /a/b && ln -s b /a/l && ln /a/b/c /a/h\nENV MORE=1\n",
+    )]);
+    engine
+        .docker(&["build", "--quiet", "--network", "none", "--tag", "made:2", "-"], &context)
+        .unwrap();
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path(), None);
     let file = folder.path().join("saved.tar");
@@ -104,7 +109,8 @@ async fn what_docker_saves_lies_there_as_docker_exports_it() {
     let look = |root: &std::path::Path| {
         // Docker makes mount points of its own when a container is made.
         let list = "cd \"$0\" && find . \\( -path ./dev -o -path ./proc -o -path ./sys -o -path ./etc -o -name .dockerenv \\) -prune -o ! -name . -printf '%p %y %m %l %n\\n' | sort";
-        let output = std::process::Command::new("sh").args(["-c", list]).arg(root).output().unwrap();
+        let output =
+            std::process::Command::new("sh").args(["-c", list]).arg(root).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
     assert_eq!(look(&ours), look(&theirs));

@@ -50,7 +50,7 @@ impl ImageStage {
         std::fs::create_dir(&trees).unwrap();
         let store = store(base.path(), None);
         let archive = base.path().join("image.tar");
-        std::fs::write(&archive, saved(root_file_system)).unwrap();
+        std::fs::write(&archive, docker::saved(root_file_system, &["KIND=small"])).unwrap();
         store.load(&archive, Some(NAME)).unwrap();
         let client = connect(&base.path().join("state"));
         let backend = WithImages::new(client.clone(), store.clone());
@@ -68,28 +68,6 @@ impl Drop for ImageStage {
             let _ended = client.shutdown().block();
         }
     }
-}
-
-/// What `docker save` wrote for years: a list, a configuration, and layers under names of its own.
-fn saved(layer: &[u8]) -> Vec<u8> {
-    let config = serde_json::json!({
-        "rootfs": { "diff_ids": [windlass_testkit::registry::digest(layer)] },
-        "config": { "Env": ["KIND=small"] },
-    });
-    let list = serde_json::json!([{ "Config": "config.json", "Layers": ["one/layer.tar"] }]);
-    let mut archive = tar::Builder::new(Vec::new());
-    let parts = [
-        ("one/layer.tar", layer.to_vec()),
-        ("config.json", config.to_string().into_bytes()),
-        ("manifest.json", list.to_string().into_bytes()),
-    ];
-    for (path, bytes) in parts {
-        let mut header = tar::Header::new_gnu();
-        header.set_mode(0o644);
-        header.set_size(bytes.len() as u64);
-        archive.append_data(&mut header, path, bytes.as_slice()).unwrap();
-    }
-    archive.into_inner().unwrap()
 }
 
 fn connect(state_dir: &Path) -> Client {

@@ -22,7 +22,8 @@ fn login(password: &str) -> Login {
 async fn an_image_is_pulled_once_verified_and_lies_there_as_its_layers_say() {
     let folder = tempfile::tempdir().unwrap();
     let registry = Registry::start(Some(("ada", "lovelace-1815"))).await.unwrap();
-    let layers = [layer(&[("etc/a", "1"), ("etc/b", "1")]), layer(&[("etc/.wh.a", ""), ("c", "2")])];
+    let layers =
+        [layer(&[("etc/a", "1"), ("etc/b", "1")]), layer(&[("etc/.wh.a", ""), ("c", "2")])];
     let config = json!({ "Env": ["KIND=small"], "Labels": { "a": "b" }, "User": "me" });
     let name = registry.hold("base", "1", &layers, &config);
     let store = store(folder.path(), Some(registry.host()));
@@ -126,7 +127,8 @@ async fn what_a_crash_left_half_made_is_never_used_and_swept() {
     fs::create_dir_all(images.join("incoming/1-1/root/etc")).unwrap();
     fs::create_dir_all(images.join("trees").join("f".repeat(64)).join("root")).unwrap();
     fs::write(images.join("incoming/1-2"), "half").unwrap();
-    fs::write(images.join("blobs/sha256").join("e".repeat(64)), "of an image that is gone").unwrap();
+    fs::write(images.join("blobs/sha256").join("e".repeat(64)), "of an image that is gone")
+        .unwrap();
     let second = store(folder.path(), None);
     assert_eq!(listed(folder.path(), "incoming"), [""; 0]);
     assert_eq!(listed(folder.path(), "trees"), [stored.digest.as_str()]);

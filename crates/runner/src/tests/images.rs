@@ -6,7 +6,8 @@ use windlass_run::{
     job::Outcome,
     spec::{Action, PullRequestAction},
 };
-use windlass_testkit::docker;
+use windlass_sandbox::backend::Login;
+use windlass_testkit::{docker, registry::Registry};
 
 use super::{
     whole::Stage,
@@ -117,4 +118,43 @@ async fn without_an_image(with: &dyn Fn(Options) -> Options) {
     };
     let (_, end) = stage.end_with(&default, vec![run_step("look", "test -e /bin/busybox")]).await;
     assert_eq!(end.outcome, Outcome::Succeeded, "{}", end.reason);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_in_the_image_that_its_repository_names_needs_no_engine() {
+    let archive = match docker::root_file_system() {
+        Ok(archive) => archive,
+        Err(why) => {
+            return skip("a_job_in_the_image_that_its_repository_names_needs_no_engine", &why);
+        }
+    };
+    let registry = Registry::start(Some(("ada", "lovelace-1815"))).await.expect("a port");
+    let label = r#"[{"containerEnv":{"WHO":"labelled"}}]"#;
+    let config = serde_json::json!({
+        "Env": ["KIND=small", "PATH=/bin:/usr/bin"],
+        "Labels": { "devcontainer.metadata": label },
+    });
+    let name = registry.hold("base", "1", &[archive], &config);
+    let definition = DEFINITION.replace("windlass-test/base:1", &name);
+    let stage = Stage::with(&[(".devcontainer.json", &definition)]).await;
+    let host = registry.host().to_owned();
+    let with_login = move |password: &str| {
+        let login = Login { user: "ada".to_owned(), password: password.to_owned() };
+        let registries = [(host.clone(), Some(login))].into();
+        move |options| Options { registries, ..options }
+    };
+    // The first runner has a wrong login, the second one nobody to ask any more but what is there.
+    let wrong = with_login("not-the-password");
+    let (_, end) =
+        stage.end_with(&|options| wrong.clone()(options), vec![run_step("look", "true")]).await;
+    assert_eq!(end.code, "environment", "{}", end.reason);
+    assert!(end.reason.contains("doesn't let this runner in as `ada`"), "{}", end.reason);
+    assert!(!end.reason.contains("not-the-password"), "{}", end.reason);
+    let right = with_login("lovelace-1815");
+    ends_in_a_change(&stage, &|options| right.clone()(options)).await;
+    let asked = registry.n_asked();
+    let (job_id, end) = stage.end(vec![run_step("look", LOOK)]).await;
+    let log = stage.world().log(&job_id, "look", 1);
+    assert_eq!(end.outcome, Outcome::Succeeded, "{}\n{log}", end.reason);
+    assert_eq!(registry.n_asked(), asked);
 }
