@@ -182,9 +182,8 @@ impl<'a> Pull<'a> {
         let mut file = tokio::fs::File::create_new(beside).await.map_err(on_disk)?;
         let (mut hash, mut left) = (Sha256::new(), wanted.size);
         while let Some(part) = stream.next().await {
-            let part = part.map_err(|error| match error.get_ref() {
-                Some(_) | None => self.failed(&format!("the registry broke off: {error}")),
-            })?;
+            let part =
+                part.map_err(|error| self.failed(&format!("the registry broke off: {error}")))?;
             left = left.checked_sub(part.len() as u64).ok_or_else(|| {
                 self.failed(&format!("{} is larger than the manifest says", wanted.digest))
             })?;

@@ -32,7 +32,8 @@ fn archive(entries: &[Made<'_>]) -> Vec<u8> {
         header.set_mtime(1_000_000_000);
         let content = if is_link { "" } else { text };
         header.set_size(content.len() as u64);
-        (header.set_uid(0), header.set_gid(0)).1;
+        header.set_uid(0);
+        header.set_gid(0);
         header.set_cksum();
         archive.append(&header, content.as_bytes()).unwrap();
     }
