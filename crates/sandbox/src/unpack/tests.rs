@@ -198,6 +198,7 @@ fn what_is_larger_than_allowed_or_cut_off_is_refused() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "tests may read the process environment")]
 fn a_disk_that_is_full_is_told_as_such() {
     use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
     let root = tempfile::tempdir().unwrap();
