@@ -229,19 +229,15 @@ fn a_command_that_fails_ends_the_job_before_the_agent_begins() {
 
 #[test]
 fn what_this_machine_can_not_give_is_told_or_refused_as_the_operator_says() {
-    let files = [(".devcontainer.json", "{ \"image\": \"debian:12\" }")];
+    let files = [(".devcontainer.json", r#"{ "features": { "ghcr.io/acme/tools/go:1": {} } }"#)];
     let (lenient, log) = job(&files, &[], &["test -e greeting.txt"]);
     assert_eq!(lenient["end"]["outcome"], "succeeded", "{lenient}");
     says(
         &log,
-        &["[windlass: environment: .devcontainer.json:1:12: warning: the image `debian:12`"],
+        &["[windlass: environment: .devcontainer.json:1:15: warning: Features can't be installed"],
     );
     let (strict, _) = job(&files, &["--environment-definition", "strict"], &[]);
-    failed(
-        &strict,
-        "environment",
-        &[".devcontainer.json:1:12: the image `debian:12` can't be had"],
-    );
+    failed(&strict, "environment", &[".devcontainer.json:1:15: Features can't be installed"]);
     let (off, _) =
         job(&[(".devcontainer.json", "no JSON")], &["--environment-definition", "off"], &[]);
     assert_eq!(off["end"]["outcome"], "succeeded", "{off}");
@@ -253,7 +249,7 @@ fn a_definition_can_be_checked_without_a_server() {
     let files = [
         (
             ".devcontainer.json",
-            "{ \"image\": \"debian:12\", \"remoteEnv\": { \"A\": \"1\" }, \"postCreateCommand\": \"make\" }",
+            "{ \"features\": { \"ghcr.io/acme/tools/go:1\": {} }, \"remoteEnv\": { \"A\": \"1\" }, \"postCreateCommand\": \"make\" }",
         ),
         (".windlass/environment.yaml", "services: { db: { start: x } }"),
     ];
@@ -274,9 +270,9 @@ fn a_definition_can_be_checked_without_a_server() {
             "start 1: db",
         ],
     );
-    world.run(&["environment", "check", "api"]).says(0, &["warning: the image `debian:12`"]);
+    world.run(&["environment", "check", "api"]).says(0, &["warning: Features can't be installed"]);
     let strict = ["environment", "check", "api", "--environment-definition", "strict"];
-    world.run(&strict).says(8, &[".devcontainer.json:1:12: the image"]);
+    world.run(&strict).says(8, &[".devcontainer.json:1:15: Features"]);
 
     std::fs::write(world.path("api/.devcontainer.json"), "{").expect("it can be written");
     let refused = world.run(&["--json", "environment", "resolve", "api"]);
