@@ -18,10 +18,10 @@ mod demo;
 mod env;
 #[path = "whole/environment.rs"]
 mod environment;
-#[path = "whole/readiness.rs"]
-mod readiness;
 #[path = "whole/image.rs"]
 mod image;
+#[path = "whole/readiness.rs"]
+mod readiness;
 #[path = "whole/real_agents.rs"]
 mod real_agents;
 #[path = "whole/secrets.rs"]

@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use windlass_git::{RefName, checkout::Objects};
 use windlass_run::Time;
 use windlass_sandbox::{
-    Backend, Bind, Created, Demand, EnvironmentId, Error, Exec, ImageSettings, OperationId, Portable,
-    Prepared, State, Status,
+    Backend, Bind, Created, Demand, EnvironmentId, Error, Exec, ImageSettings, OperationId,
+    Portable, Prepared, State, Status,
     plan::{HOME, SYSTEM_PATH},
 };
 use windlass_wire::runner as wire;
@@ -230,7 +230,8 @@ impl Environment {
         let tree_took = began.elapsed();
         let backend = workshop.backend().await.map_err(|error| broken(workshop, &error))?;
         let on_disk = base::Tree { folder: &home.folder, tree: &host_tree };
-        let system = System::of(workshop, &*backend, tenant, work, &on_disk, &name, attempt).await?;
+        let system =
+            System::of(workshop, &*backend, tenant, work, &on_disk, &name, attempt).await?;
         let mut plan = stocked::plain_plan(workshop, &system);
         plan.id = id.clone();
         plan.work_tree.host = host_tree.clone();
@@ -486,7 +487,7 @@ pub(crate) struct System {
 
 impl System {
     /// Reads the definition and makes ready what it wants.
-    pub(crate) async fn of(
+    pub(super) async fn of(
         workshop: &Workshop,
         backend: &dyn Backend,
         tenant: &Tenant,
@@ -498,7 +499,8 @@ impl System {
         let tree = on_disk.tree;
         let mut platform = variables(workshop, tenant, None);
         let mut definition = setup::definition(workshop, work, tree, name, &platform, None).await?;
-        let prepared = base::prepare(workshop, backend, &definition, work, on_disk, attempt).await?;
+        let prepared =
+            base::prepare(workshop, backend, &definition, work, on_disk, attempt).await?;
         let is_image = !prepared.name.is_empty();
         if is_image {
             // What the image says about itself is part of the definition.

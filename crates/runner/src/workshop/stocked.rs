@@ -6,7 +6,6 @@
 //! own. A snapshot is taken before the first step, when no secret of a job was ever inside.
 
 use std::{
-    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -133,11 +132,7 @@ impl Asked<'_> {
 }
 
 /// An environment of the pool that still stands.
-async fn claim(
-    workshop: &Workshop,
-    backend: &Arc<dyn Backend>,
-    recipe: &Recipe,
-) -> Option<Made> {
+async fn claim(workshop: &Workshop, backend: &Arc<dyn Backend>, recipe: &Recipe) -> Option<Made> {
     while let Some(made) = workshop.pool.claim(recipe, Instant::now()) {
         if made.backend.adopt(&made.id).await.is_ok() {
             return Some(made);
