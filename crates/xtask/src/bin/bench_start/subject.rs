@@ -4,6 +4,7 @@ use std::{
     ffi::OsString,
     io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,12 +14,16 @@ use windlass_git::{
     checkout::{self, Objects},
 };
 use windlass_runner::stock::{Key, Made, Maker, Pool, PoolLimits, Recipe, Store};
-use windlass_sandbox::{Bind, Client, Door, EnvironmentId, Exec, OperationId, Plan};
+use windlass_sandbox::{
+    Backend, Bind, Client, Door, EnvironmentId, Exec, OperationId, Plan, Prepared,
+};
 
 const OBJECTS: &str = "/opt/windlass/objects";
 
 pub(crate) struct Subject {
     client: Client,
+    /// The same, as a runner works with it.
+    backend: Arc<dyn Backend>,
     store: Store,
     maker: Maker,
     pool: Pool,
@@ -43,7 +48,8 @@ impl Subject {
         let limits = PoolLimits { min: 1, max: 1, idle: Duration::from_secs(3600) };
         let pool = Pool::new(maker.clone(), limits);
         let recipe = recipe(&store, project, &state).await?;
-        Ok(Self { client, store, maker, pool, recipe })
+        let backend: Arc<dyn Backend> = Arc::new(client.clone());
+        Ok(Self { client, backend, store, maker, pool, recipe })
     }
 
     pub(crate) fn copies_by(&self) -> &'static str {
@@ -53,7 +59,7 @@ impl Subject {
     /// Off the clock: one environment is started ahead, and what was used is gone.
     pub(crate) async fn ready_ahead(&self) {
         self.maker.ended().await;
-        self.pool.refill(&self.client, Instant::now());
+        self.pool.refill(&self.backend, Instant::now());
         self.pool.filled().await;
     }
 
@@ -63,11 +69,11 @@ impl Subject {
         let made = match self.pool.claim(&self.recipe, began) {
             Some(made) => made,
             // Only the first round, which doesn't count: nobody had asked yet.
-            None => self.maker.make(&self.client, &self.recipe, "first").await?,
+            None => self.maker.make(&self.backend, &self.recipe, "first").await?,
         };
         self.first_exec(&made).await?;
         let took = began.elapsed();
-        self.maker.end(self.client.clone(), made.id, made.folder);
+        self.maker.end(self.backend.clone(), made.id, made.folder);
         self.maker.ended().await;
         Ok(took)
     }
@@ -76,7 +82,7 @@ impl Subject {
     pub(crate) async fn cold(&self, n: usize) -> Result<Duration> {
         let began = Instant::now();
         let starts = (0..n).map(|_| async {
-            let made = self.maker.make(&self.client, &self.recipe, "cold").await?;
+            let made = self.maker.make(&self.backend, &self.recipe, "cold").await?;
             self.first_exec(&made).await?;
             anyhow::Ok(made)
         });
@@ -84,7 +90,7 @@ impl Subject {
         let took = began.elapsed();
         for made in all {
             let made = made?;
-            self.maker.end(self.client.clone(), made.id, made.folder);
+            self.maker.end(self.backend.clone(), made.id, made.folder);
         }
         self.maker.ended().await;
         Ok(took)
@@ -137,5 +143,5 @@ async fn recipe(store: &Store, project: &Path, state: &Path) -> Result<Recipe> {
         inside: OBJECTS.into(),
         optional: false,
     }];
-    Ok(Recipe { from, home: None, plan })
+    Ok(Recipe { from, home: None, prepared: Prepared::default(), plan })
 }
