@@ -120,6 +120,10 @@ impl Backend for WithImages {
         })
     }
 
+    fn home(&self, id: &EnvironmentId) -> Option<std::path::PathBuf> {
+        self.backend().home(id)
+    }
+
     fn list(&self) -> Answer<'_, Vec<Listed>> {
         self.backend().list()
     }
