@@ -1,7 +1,7 @@
 //! Files that would make a repository better for agents, made only from what was seen to work. A file
 //! that is there is never proposed again: its owner knows better.
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use crate::{
     observe::Tests,
@@ -15,41 +15,17 @@ pub const DEVCONTAINER: &str = ".devcontainer/devcontainer.json";
 /// Where the instructions for agents go.
 pub const INSTRUCTIONS: &str = "AGENTS.md";
 
-/// Images and Features of the Dev Containers project, by ecosystem.
-const KNOWN: &[(&str, &str, Option<&str>)] = &[
-    (
-        "rust",
-        "mcr.microsoft.com/devcontainers/rust:1",
-        Some("ghcr.io/devcontainers/features/rust:1"),
-    ),
-    (
-        "node",
-        "mcr.microsoft.com/devcontainers/javascript-node:22",
-        Some("ghcr.io/devcontainers/features/node:1"),
-    ),
-    (
-        "python",
-        "mcr.microsoft.com/devcontainers/python:3",
-        Some("ghcr.io/devcontainers/features/python:1"),
-    ),
-    ("go", "mcr.microsoft.com/devcontainers/go:1", Some("ghcr.io/devcontainers/features/go:1")),
-    (
-        "java",
-        "mcr.microsoft.com/devcontainers/java:21",
-        Some("ghcr.io/devcontainers/features/java:1"),
-    ),
-    (
-        "ruby",
-        "mcr.microsoft.com/devcontainers/ruby:3",
-        Some("ghcr.io/devcontainers/features/ruby:1"),
-    ),
-    ("php", "mcr.microsoft.com/devcontainers/php:8", Some("ghcr.io/devcontainers/features/php:1")),
-    (
-        "dotnet",
-        "mcr.microsoft.com/devcontainers/dotnet:9.0",
-        Some("ghcr.io/devcontainers/features/dotnet:2"),
-    ),
-    ("native", "mcr.microsoft.com/devcontainers/cpp:debian", None),
+/// Images of the Dev Containers project, by ecosystem.
+const KNOWN: &[(&str, &str)] = &[
+    ("rust", "mcr.microsoft.com/devcontainers/rust:1"),
+    ("node", "mcr.microsoft.com/devcontainers/javascript-node:22"),
+    ("python", "mcr.microsoft.com/devcontainers/python:3"),
+    ("go", "mcr.microsoft.com/devcontainers/go:1"),
+    ("java", "mcr.microsoft.com/devcontainers/java:21"),
+    ("ruby", "mcr.microsoft.com/devcontainers/ruby:3"),
+    ("php", "mcr.microsoft.com/devcontainers/php:8"),
+    ("dotnet", "mcr.microsoft.com/devcontainers/dotnet:9.0"),
+    ("native", "mcr.microsoft.com/devcontainers/cpp:debian"),
 ];
 const BASE: &str = "mcr.microsoft.com/devcontainers/base:debian";
 
@@ -68,26 +44,23 @@ pub fn files(report: &Report, present: Present) -> Vec<ProposedFile> {
     files
 }
 
+/// A definition of the environment that the commands were seen to work in: the runner's default one. An
+/// image is only named in a comment, since it was not tried.
 fn devcontainer(report: &Report) -> String {
-    let known = |ecosystem: &str| KNOWN.iter().find(|(name, ..)| *name == ecosystem);
-    let mut units = report.units.iter().map(|unit| unit.ecosystem.as_str());
-    let image = units.next().and_then(known).map_or(BASE, |(_, image, _)| image);
-    let features: Map<String, Value> = units
-        .filter_map(known)
-        .filter_map(|(.., feature)| Some(((*feature)?.to_owned(), json!({}))))
-        .collect();
-    let mut definition = Map::new();
-    definition.insert("image".to_owned(), json!(image));
-    if !features.is_empty() {
-        definition.insert("features".to_owned(), Value::Object(features));
-    }
+    let known = |ecosystem: &str| KNOWN.iter().find(|(name, _)| *name == ecosystem);
+    let first = report.units.first().and_then(|unit| known(&unit.ecosystem));
+    let image = first.map_or(BASE, |(_, image)| image);
+    let mut text = format!(
+        "{{\n  // All of this was seen to work in the runner's default environment. Editors and container\n  \
+         // engines need an image; this one was not tried:\n  // \"image\": \"{image}\",\n"
+    );
     let commands: Vec<String> =
         worked(report, &[Phase::Install, Phase::Repair]).map(in_folder).collect();
     if !commands.is_empty() {
-        definition.insert("postCreateCommand".to_owned(), json!(commands.join(" && ")));
+        let command = Value::from(commands.join(" && "));
+        text.push_str(&format!("  \"postCreateCommand\": {command}\n"));
     }
-    let mut text = serde_json::to_string_pretty(&Value::Object(definition)).unwrap_or_default();
-    text.push('\n');
+    text.push_str("}\n");
     text
 }
 

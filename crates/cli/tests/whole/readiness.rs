@@ -32,8 +32,7 @@ fn lines(found: &Value) -> Vec<(String, String, Option<i64>)> {
 fn a_repository_is_tried_and_what_would_make_it_better_becomes_a_pull_request() {
     let world = World::new();
     let path = small(&world);
-    // The image that is proposed can't be had here: the second check is on the host, as the first.
-    let _up = world.up(&["--environment-definition", "off"]);
+    let _up = world.up(&[]);
     let found = world.json(&["--json", "project", "check", &path, "--offline", "--pull-request"]);
     let ran = |phase: &str, line: &str| (phase.to_owned(), line.to_owned(), Some(0));
     assert_eq!(
