@@ -2,10 +2,12 @@
 
 mod env;
 mod image;
+mod runner;
 mod secret;
 
 pub(crate) use env::{CreateEnv, Env, ExecEnv};
 pub(crate) use image::{Backend, Image, Images, LoadImage};
+pub(crate) use runner::{JoinRunner, Runner, RunnerVerb, Tell, WorkAsRunner};
 pub(crate) use secret::{Secret, SetSecret};
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
@@ -150,6 +152,10 @@ pub(crate) struct RunnerOptions {
     /// How many jobs at once.
     #[arg(long, default_value_t = 4, env = "WINDLASS_CAPACITY", value_name = "N")]
     pub(crate) capacity: u32,
+    /// What this runner is or has, for jobs that need it (`windlass run --runs-on`): a word like `gpu` or
+    /// `region=eu`. Repeatable. The system, the processor's kind and the backend are labels anyway.
+    #[arg(long = "label", env = "WINDLASS_LABELS", value_delimiter = ',', value_name = "LABEL")]
+    pub(crate) labels: Vec<String>,
     /// How many environments that live by themselves run at once; 0: none.
     #[arg(long, default_value_t = 8, env = "WINDLASS_ENVIRONMENTS", value_name = "N")]
     pub(crate) environments: u32,
@@ -223,6 +229,9 @@ impl RunnerOptions {
         let mut all: Vec<OsString> =
             vec!["--capacity".into(), self.capacity.max(1).to_string().into()];
         all.extend(["--environments".into(), self.environments.to_string().into()]);
+        for label in &self.labels {
+            all.extend(["--label".into(), label.into()]);
+        }
         for rule in &self.allow_private {
             all.extend(["--allow-private".into(), rule.into()]);
         }
@@ -274,6 +283,9 @@ pub(crate) struct Run {
     /// A host that the environment may reach, as `HOST:PORT`; repeatable.
     #[arg(long = "allow", value_name = "HOST:PORT")]
     pub(crate) allow: Vec<String>,
+    /// A label that a runner must have to take the job; repeatable.
+    #[arg(long = "runs-on", value_name = "LABEL")]
+    pub(crate) runs_on: Vec<String>,
     /// End the job after this many minutes.
     #[arg(long, value_name = "MINUTES")]
     pub(crate) minutes: Option<u64>,
@@ -537,34 +549,6 @@ pub(crate) struct Check {
     pub(crate) minutes: u32,
     #[command(flatten)]
     pub(crate) runner: RunnerOptions,
-}
-
-/// `windlass runner`
-#[derive(Debug, Args)]
-pub(crate) struct Runner {
-    /// List the server's runners instead of being one.
-    #[arg(long)]
-    pub(crate) list: bool,
-    /// The runner's name [default: the host's].
-    #[arg(long)]
-    pub(crate) name: Option<String>,
-    /// The SHA-256 of the server's certificate, as `windlass up --tls` prints it.
-    #[arg(long, env = "WINDLASS_CERTIFICATE", value_name = "HEX")]
-    pub(crate) certificate: Option<String>,
-    /// Where this runner keeps its state [default: `runner` in the data folder].
-    #[arg(long, value_name = "DIR")]
-    pub(crate) state_dir: Option<PathBuf>,
-    /// Where agents are installed [default: `agents` in the data folder].
-    #[arg(long, value_name = "DIR")]
-    pub(crate) agents_dir: Option<PathBuf>,
-    /// End when standard input is closed: for whoever starts this process and may die.
-    #[arg(long, hide = true)]
-    pub(crate) until_closed: bool,
-    /// For benchmarks: steps whose command is `true` end well without an environment.
-    #[arg(long, hide = true)]
-    pub(crate) null_executor: bool,
-    #[command(flatten)]
-    pub(crate) options: RunnerOptions,
 }
 
 /// `windlass agents`

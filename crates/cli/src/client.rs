@@ -125,6 +125,15 @@ impl Client {
         json(self.send(self.request(Method::PUT, path).json(body)).await?).await
     }
 
+    /// Changes.
+    pub(crate) async fn patch<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T> {
+        json(self.send(self.request(Method::PATCH, path).json(body)).await?).await
+    }
+
     /// Commands without an answer worth reading.
     pub(crate) async fn command(&self, method: Method, path: &str) -> Result<()> {
         let mut request = self.request(method.clone(), path);

@@ -14,6 +14,7 @@ pub mod id;
 pub mod time;
 
 pub mod actor;
+pub mod labels;
 pub mod spec;
 pub mod task;
 
@@ -26,4 +27,5 @@ pub use id::{
     EffectKey, EnvironmentId, InvalidId, JobId, OrganisationId, ProjectId, RunId, RunnerId,
     SecretId, StepId, TokenId, UserId,
 };
+pub use labels::Labels;
 pub use time::{Duration, Time};

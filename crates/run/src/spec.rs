@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Duration, JobId, ProjectId, StepId};
+use crate::{Duration, JobId, Labels, ProjectId, StepId};
 
 /// Everything about a job that is known before it starts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,6 +20,9 @@ pub struct Spec {
     /// `*.suffix:port`; empty means none.
     #[serde(default)]
     pub network: Vec<String>,
+    /// What a runner must have to take it.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub runs_on: Labels,
     /// The ended job that this one follows up, where it is a further round.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub continues: Option<JobId>,

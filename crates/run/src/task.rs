@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Duration, JobId, StepId,
+    Duration, JobId, Labels, StepId,
     spec::{
         Action, AgentAction, InvalidSpec, Limits, PullRequestAction, Retry, Spec, Step, Target,
     },
@@ -35,6 +35,9 @@ pub struct Task {
     /// Hosts that the environment may reach.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub network: Vec<String>,
+    /// What a runner must have to take it.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub runs_on: Labels,
     /// The ended job that this one follows up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub continues: Option<JobId>,
@@ -66,8 +69,8 @@ impl Task {
         if let Some(pull_request) = self.pull_request {
             push("pull-request".to_owned(), Action::PullRequest(pull_request))?;
         }
-        let (limits, network, continues) = (self.limits, self.network, self.continues);
-        let spec = Spec { target, steps, limits, network, continues };
+        let Self { limits, network, runs_on, continues, .. } = self;
+        let spec = Spec { target, steps, limits, network, runs_on, continues };
         spec.check()?;
         Ok(spec)
     }

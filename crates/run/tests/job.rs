@@ -37,6 +37,7 @@ fn spec(steps: Vec<Step>) -> Spec {
         steps,
         limits: Limits { duration: Duration::from_secs(10_000), tokens: Some(1_000), requeues: 3 },
         network: vec![],
+        runs_on: Default::default(),
         continues: None,
     }
 }

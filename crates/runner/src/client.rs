@@ -66,6 +66,11 @@ impl Client {
         self.call("register", body, CALL).await
     }
 
+    /// Uses a code up. The code is the credential; the token of this client is not good before.
+    pub(crate) async fn join(&self, body: &wire::Join) -> Result<wire::Joined, Error> {
+        self.call("join", body, CALL).await
+    }
+
     pub(crate) async fn lease(&self, body: &wire::LeaseRequest) -> Result<wire::Leases, Error> {
         self.call("lease", body, CALL + Duration::from_millis(body.wait_ms)).await
     }

@@ -17,6 +17,7 @@
 
 pub mod attach;
 pub mod definition;
+pub mod join;
 pub mod options;
 pub mod runner;
 pub mod stock;
@@ -25,6 +26,7 @@ pub mod tls;
 mod driver;
 mod environments;
 mod executor;
+mod health;
 mod job;
 mod null;
 mod workshop;
@@ -36,7 +38,7 @@ mod link;
 mod stream;
 
 pub use options::{Clock, Options, Provider, Providers};
-pub use runner::{Error, Runner};
+pub use runner::{Ending, Error, Runner};
 pub use windlass_gateway::Secret;
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ffi::OsString, fmt, path::PathBuf, sync::Arc};
 
 use windlass_gateway::Secret;
 use windlass_policy::network::LayerText;
-use windlass_run::Time;
+use windlass_run::{Labels, Time};
 use windlass_sandbox::{Bind, Layers, Limits, backend::Login};
 
 use crate::{
@@ -35,6 +35,9 @@ pub struct Options {
     pub environments: u32,
     /// The runner's name, for a person's eye.
     pub name: String,
+    /// What it is and has, for jobs that need it. The system, the processor's kind and the backend are
+    /// added.
+    pub labels: Labels,
     /// Starts the supervisor of environments for the folder `<state_dir>/environments`, which is
     /// appended as the last argument.
     pub supervisor_argv: Vec<OsString>,

@@ -10,20 +10,24 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinHandle,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use windlass_run::{RunnerId, job::Phase};
+use windlass_gateway::Secret;
+use windlass_run::{Labels, RunnerId, job::Phase};
 use windlass_wire::runner::{
-    self as wire, JobStatus, LeaseRequest, PROTOCOL, Register, Registered,
+    self as wire, JobStatus, LeaseRequest, PROTOCOL, Register, Registered, Wish,
 };
 
 use crate::{
     client::{self, Client},
+    definition::BackendKind,
     driver, environments,
     executor::Executor,
+    health,
     held::Held,
     job::Job,
     journal::{Journal, LeaseId, Left},
@@ -41,6 +45,8 @@ const UNSETTLED: usize = 256;
 /// How long an earlier runner of the same folder may take to end: one whose server was killed gives
 /// its jobs back first.
 const LOCK_PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 40 });
+/// How often in a row the server may not accept the token before this runner believes it.
+const REFUSALS: u32 = 3;
 /// How long a lease that is over may still deliver output.
 const LAST_WORDS: Duration = Duration::from_secs(60);
 
@@ -63,6 +69,9 @@ pub enum Error {
     /// The server does not accept the token.
     #[error("{0}; make a new one with the role `runner` and give it to this runner")]
     Token(String),
+    /// The server does not accept the code.
+    #[error("{0}")]
+    Code(String),
     /// The server refuses this runner.
     #[error("{0}")]
     Refused(String),
@@ -85,14 +94,40 @@ pub struct Runner {
     jobs: TaskTracker,
     loops: Vec<JoinHandle<()>>,
     executor: Arc<dyn Executor>,
+    /// Set once the server wants this process to end.
+    ending: watch::Sender<Option<Ending>>,
     _lock: File,
+}
+
+/// Why the server wants a runner's process to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Somebody wants it to end its jobs and then to start anew.
+    Restart,
+    /// It is not accepted any more: it was removed, or its token was taken back.
+    Shut(String),
 }
 
 /// What a runner remembers between two starts, beside its journal.
 #[derive(Serialize, Deserialize)]
-struct Identity {
-    runner_id: RunnerId,
-    server_url: String,
+pub(crate) struct Identity {
+    pub(crate) runner_id: RunnerId,
+    pub(crate) server_url: String,
+    /// The SHA-256 of its token, which knows the server too where its address has changed.
+    #[serde(default)]
+    pub(crate) token: String,
+}
+
+impl Identity {
+    pub(crate) fn new(runner_id: RunnerId, server_url: &str, token: &Secret) -> Self {
+        Self { runner_id, server_url: server_url.to_owned(), token: digest(token) }
+    }
+}
+
+/// The SHA-256 of a token, as hexadecimal digits.
+pub(crate) fn digest(token: &Secret) -> String {
+    let digest = Sha256::digest(token.expose().as_bytes());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Runner {
@@ -127,19 +162,19 @@ impl Runner {
         let (journal, left) = Journal::open(&journal_path).map_err(state("open the journal in"))?;
         let (client, pin) = connect(&options)?;
         let identity_path = options.state_dir.join("runner.json");
-        let previous = remembered(&identity_path, &options.server_url);
+        let previous = remembered(&identity_path, &options);
         let register = Register {
             name: options.name.clone(),
             protocol: PROTOCOL,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             previous,
             capacity: options.capacity.max(1),
+            environments: options.environments,
+            labels: options.labels.and(&implied(&options)),
         };
         let registered = register_patiently(&client, &register).await?;
-        let identity = Identity {
-            runner_id: registered.runner_id.clone(),
-            server_url: options.server_url.clone(),
-        };
+        let identity =
+            Identity::new(registered.runner_id.clone(), &options.server_url, &options.token);
         remember(&identity_path, &identity).map_err(state("note the runner's id in"))?;
         tracing::info!(runner_id = %registered.runner_id, server = %options.server_url, "registered");
 
@@ -182,6 +217,7 @@ impl Runner {
             jobs: TaskTracker::new(),
             loops: Vec::new(),
             executor: executor.clone(),
+            ending: watch::Sender::new(None),
             _lock: lock,
         };
         for (id, items) in left {
@@ -204,6 +240,7 @@ impl Runner {
                 stop: runner.stop.clone(),
                 abandon: runner.abandon.clone(),
                 jobs: runner.jobs.clone(),
+                ending: runner.ending.clone(),
                 slots: Arc::new(Semaphore::new(options.capacity.max(1) as usize)),
                 options,
             })),
@@ -216,11 +253,30 @@ impl Runner {
         self.link.runner_id()
     }
 
-    /// Leases no further job, and returns when the last one has ended and everything was delivered.
-    pub async fn drain(self) {
+    /// Waits until the server wants this process to end, if ever, and says why.
+    pub async fn ending(&self) -> Ending {
+        let mut ending = self.ending.subscribe();
+        loop {
+            if let Some(why) = &*ending.borrow_and_update() {
+                return why.clone();
+            }
+            if ending.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Leases no further job, and returns when the last one has ended. To be ended by
+    /// [`Runner::drain`] or [`Runner::stop`].
+    pub async fn idle(&self) {
         self.drain.cancel();
         self.jobs.close();
         self.jobs.wait().await;
+    }
+
+    /// Leases no further job, and returns when the last one has ended and everything was delivered.
+    pub async fn drain(self) {
+        self.idle().await;
         self.finish().await;
     }
 
@@ -283,6 +339,7 @@ struct Leasing {
     stop: CancellationToken,
     abandon: CancellationToken,
     jobs: TaskTracker,
+    ending: watch::Sender<Option<Ending>>,
     slots: Arc<Semaphore>,
     options: Options,
 }
@@ -290,6 +347,8 @@ struct Leasing {
 /// Leases jobs while there is room, until drained.
 async fn lease(leasing: Leasing) {
     let mut backoff = Backoff::default();
+    let mut wish = Wish::Work;
+    let mut refused = 0;
     loop {
         let free = tokio::select! {
             () = leasing.drain.cancelled() => return,
@@ -299,6 +358,8 @@ async fn lease(leasing: Leasing) {
             runner_id: leasing.link.runner_id(),
             max: free,
             wait_ms: u64::try_from(LONG_POLL.as_millis()).unwrap_or(20_000),
+            wish,
+            health: health::look(&leasing.options.state_dir),
         };
         let answer = tokio::select! {
             // A lease that the server gives at this moment is not taken up; it runs out by itself.
@@ -307,14 +368,27 @@ async fn lease(leasing: Leasing) {
         };
         match answer {
             Ok(leases) => {
-                backoff = Backoff::default();
+                (backoff, refused) = (Backoff::default(), 0);
                 for lease in leases.leases {
                     leasing.begin(lease);
+                }
+                if leases.wish != wish {
+                    wish = leases.wish;
+                    tracing::info!(?wish, "the server wants something else of this runner");
+                }
+                if wish == Wish::Restart {
+                    leasing.end(Ending::Restart);
                 }
             }
             Err(error) => {
                 if let client::Error::Unknown(_) = error {
                     let _ = leasing.link.register_anew().await;
+                }
+                if let client::Error::Token(why) = &error {
+                    refused += 1;
+                    if refused == REFUSALS {
+                        leasing.end(Ending::Shut(why.clone()));
+                    }
                 }
                 tracing::debug!(%error, "no jobs could be asked for");
                 tokio::select! {
@@ -341,6 +415,15 @@ impl Leasing {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// The server wants this process to end; the first reason counts.
+    fn end(&self, why: Ending) {
+        self.ending.send_if_modified(|ending| {
+            let is_first = ending.is_none();
+            ending.get_or_insert(why);
+            is_first
+        });
     }
 
     fn begin(&self, lease: wire::Lease) {
@@ -430,11 +513,36 @@ fn folder(state_dir: &Path, id: &LeaseId) -> PathBuf {
     state_dir.join("leases").join(id.folder())
 }
 
+/// What every runner is, beside what its operator says.
+fn implied(options: &Options) -> Labels {
+    let backend = match options.backend {
+        BackendKind::Process => "process",
+        BackendKind::Oci => "oci",
+    };
+    let words = [std::env::consts::OS, std::env::consts::ARCH, backend];
+    Labels::new(words).expect("the words of this program are labels")
+}
+
 /// The client, and the pin where there is one.
 fn connect(options: &Options) -> Result<(Client, Option<Pinned>), Error> {
+    let (config, pin) = connection(
+        &options.server_url,
+        options.server_certificate.as_deref(),
+        options.ca_bundle.as_deref(),
+    )?;
+    let client = Client::new(&options.server_url, options.token.clone(), config);
+    Ok((client.map_err(|error| Error::Refused(error.to_string()))?, pin))
+}
+
+/// How the server must prove who it is, and the pin where there is one.
+pub(crate) fn connection(
+    server_url: &str,
+    certificate: Option<&str>,
+    ca_bundle: Option<&Path>,
+) -> Result<(rustls::ClientConfig, Option<Pinned>), Error> {
     let tls = |error: tls::Error| Error::Refused(error.to_string());
-    let pin = options.server_certificate.as_deref().map(Pinned::parse).transpose().map_err(tls)?;
-    let config = match (&pin, options.server_url.starts_with("https://"), &options.ca_bundle) {
+    let pin = certificate.map(Pinned::parse).transpose().map_err(tls)?;
+    let config = match (&pin, server_url.starts_with("https://"), ca_bundle) {
         (Some(pin), _, _) => pin.config(),
         (None, false, _) => tls::nobody(),
         (None, true, Some(path)) => {
@@ -447,8 +555,7 @@ fn connect(options: &Options) -> Result<(Client, Option<Pinned>), Error> {
             return Err(Error::Refused(why.to_owned()));
         }
     };
-    let client = Client::new(&options.server_url, options.token.clone(), config);
-    Ok((client.map_err(|error| Error::Refused(error.to_string()))?, pin))
+    Ok((config, pin))
 }
 
 async fn register_patiently(client: &Client, register: &Register) -> Result<Registered, Error> {
@@ -503,12 +610,14 @@ async fn lock(dir: &Path) -> Result<File, Error> {
     }
 }
 
-fn remembered(path: &Path, server_url: &str) -> Option<RunnerId> {
+fn remembered(path: &Path, options: &Options) -> Option<RunnerId> {
     let identity: Identity = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
-    (identity.server_url == server_url).then_some(identity.runner_id)
+    let is_same =
+        identity.server_url == options.server_url || identity.token == digest(&options.token);
+    is_same.then_some(identity.runner_id)
 }
 
-fn remember(path: &Path, identity: &Identity) -> io::Result<()> {
+pub(crate) fn remember(path: &Path, identity: &Identity) -> io::Result<()> {
     let fresh = path.with_extension("new");
     std::fs::write(&fresh, serde_json::to_vec(identity)?)?;
     std::fs::rename(&fresh, path)

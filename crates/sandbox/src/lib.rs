@@ -17,7 +17,8 @@
 //! container's first process; [`portable`] shows a program of the host to any image, [`unpack`] makes an
 //! image's folder from its layers;
 //! [`supervisor`] owns the environments; `init` is the first process of each; `keeper` stands beside
-//! each operation; [`doctor`] proves by attacks what this host can enforce; [`measure`] times a start.
+//! each operation; [`doctor`] proves by attacks what this host can enforce; [`measure`] times a start; [`space`]
+//! says how much room there is.
 
 #![cfg(target_os = "linux")]
 
@@ -31,6 +32,7 @@ pub mod measure;
 pub mod operation;
 pub mod plan;
 pub mod portable;
+pub mod space;
 pub mod spool;
 pub mod supervisor;
 pub mod toolchains;

@@ -8,5 +8,6 @@ pub mod follow_up;
 pub mod jobs;
 pub mod projects;
 pub mod pull_requests;
+pub mod runners;
 pub mod runs;
 pub mod secrets;

@@ -6,6 +6,7 @@ mod environments;
 mod jobs;
 mod projects;
 mod pull_requests;
+mod runners;
 mod runs;
 mod secrets;
 mod system;
@@ -21,6 +22,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     endpoints.extend(environments::endpoints());
     endpoints.extend(projects::endpoints());
     endpoints.extend(pull_requests::endpoints());
+    endpoints.extend(runners::endpoints());
     endpoints.extend(secrets::endpoints());
     endpoints.extend(accounts::endpoints());
     endpoints

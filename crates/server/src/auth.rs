@@ -16,7 +16,7 @@ use axum::{
 };
 use windlass_policy::permission::{Action, Role, allows};
 use windlass_run::{
-    OrganisationId,
+    OrganisationId, RunnerId,
     actor::{Actor, By},
 };
 
@@ -44,6 +44,8 @@ pub struct Principal {
     pub organisation_id: OrganisationId,
     /// How the request was signed in.
     pub via: Via,
+    /// The runner that the token belongs to, where it is one's.
+    pub runner_id: Option<RunnerId>,
 }
 
 /// How a request was signed in.
@@ -68,6 +70,21 @@ impl Principal {
     /// The actor of a command that this principal gives.
     pub fn by(&self) -> By {
         By::own(self.actor.clone())
+    }
+
+    /// Whether this is the runner that it says it is.
+    ///
+    /// # Errors
+    /// It is another one's token, or that of none yet.
+    pub(crate) fn is_runner(&self, runner_id: &RunnerId) -> Result<(), Problem> {
+        if self.runner_id.as_ref() == Some(runner_id) {
+            return Ok(());
+        }
+        let why = match &self.runner_id {
+            Some(own) => format!("this token belongs to the runner {own}, not to {runner_id}"),
+            None => "this token belongs to no runner yet: register first".to_owned(),
+        };
+        Err(Problem::new(Code::Forbidden, why))
     }
 
     /// What a page's forms carry as `csrf`; empty for a token, which needs none.

@@ -1,5 +1,5 @@
 //! `Idempotency-Key`: a request that is sent again with the same key is not done twice and gets the
-//! first answer. Answers that a retry might improve (5xx) are not kept. While the first request is
+//! first answer. Answers that a retry might improve (5xx) are not kept, nor are secrets. While the first request is
 //! under way, a second one with the same key waits for it.
 //!
 //! Starting a run hands its key to the store, which keeps it in the run's own transaction; for other
@@ -11,12 +11,14 @@ use std::{
 };
 
 use axum::{
+    Json,
     body::Body,
     http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header},
     middleware::Next,
-    response::{IntoResponse as _, Response},
+    response::{IntoResponse, Response},
 };
 use http_body_util::{BodyExt as _, Limited};
+use serde::Serialize;
 use windlass_store::intake::Answer;
 
 use crate::{
@@ -28,6 +30,7 @@ use crate::{
 
 /// The largest body that is looked at, in bytes.
 const LIMIT: usize = 2 << 20;
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// The requests with a key that are under way.
 #[derive(Default)]
@@ -47,6 +50,16 @@ impl UnderWay {
         if locks.get(name).is_some_and(|kept| Arc::strong_count(kept) == 1) {
             locks.remove(name);
         }
+    }
+}
+
+/// An answer with a secret in it, as JSON: it is shown once and kept by nobody.
+pub(crate) struct ShownOnce<T>(pub(crate) T);
+
+impl<T: Serialize> IntoResponse for ShownOnce<T> {
+    fn into_response(self) -> Response {
+        let kept_by_nobody = [(header::CACHE_CONTROL, NO_STORE)];
+        (kept_by_nobody, Json(self.0)).into_response()
     }
 }
 
@@ -81,7 +94,7 @@ pub(crate) async fn once(
     let answer = keyed(app, principal, key, request, next).await;
     drop(guard);
     app.under_way().forget(&name, lock);
-    answer.unwrap_or_else(axum::response::IntoResponse::into_response)
+    answer.unwrap_or_else(IntoResponse::into_response)
 }
 
 async fn keyed(
@@ -116,13 +129,32 @@ async fn keyed(
         .await
         .map_err(|error| Problem::internal("finish the answer", error))?
         .to_bytes();
-    let answer = Answer {
-        request: digest,
-        status: parts.status.as_u16(),
-        body: String::from_utf8_lossy(&body).into_owned(),
+    let answer = match is_secret(&parts.headers) {
+        false => Answer {
+            request: digest,
+            status: parts.status.as_u16(),
+            body: String::from_utf8_lossy(&body).into_owned(),
+        },
+        true => shown_once(digest).await?,
     };
     app.store().remember(by, organisation_id, key, answer, app.now()).await.map_err(mismatch)?;
     Ok(Response::from_parts(parts, Body::from(body)))
+}
+
+/// An answer with a secret in it says that nobody may keep it.
+fn is_secret(headers: &HeaderMap) -> bool {
+    headers.get(header::CACHE_CONTROL).is_some_and(|value| *value == NO_STORE)
+}
+
+/// What a repeated request is told where the answer can't be given again.
+async fn shown_once(request: String) -> Result<Answer, Problem> {
+    let why = "this was done already, and its answer held a secret, which is shown once: take back \
+               what was made and make another";
+    let response = Problem::new(Code::Conflict, why).into_response();
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await;
+    let body = body.map_err(|error| Problem::internal("write the answer", error))?.to_bytes();
+    Ok(Answer { request, status, body: String::from_utf8_lossy(&body).into_owned() })
 }
 
 fn replay(answer: Answer) -> Response {

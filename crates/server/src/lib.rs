@@ -38,6 +38,7 @@ mod reconcile;
 mod remote;
 mod router;
 mod runner;
+mod runners;
 mod sse;
 mod upgrade;
 

@@ -19,6 +19,7 @@ mod changes;
 
 mod places;
 mod public;
+mod runners;
 mod secrets;
 mod settings;
 
@@ -51,6 +52,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     endpoints.extend(jobs::endpoints());
     endpoints.extend(changes::endpoints());
     endpoints.extend(places::endpoints());
+    endpoints.extend(runners::endpoints());
     endpoints.extend(secrets::endpoints());
     endpoints.extend(settings::endpoints());
     endpoints.extend(public::endpoints());

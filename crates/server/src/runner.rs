@@ -5,6 +5,7 @@
 mod artifacts;
 mod effects;
 mod environments;
+mod join;
 mod lease;
 mod register;
 mod report;
@@ -22,6 +23,7 @@ use crate::{
 
 pub(crate) fn endpoints() -> Vec<Endpoint> {
     let mut endpoints = vec![
+        join::endpoint(),
         register::endpoint(),
         lease::endpoint(),
         report::endpoint(),
@@ -47,7 +49,10 @@ async fn holder(
 ) -> Result<RunnerId, Problem> {
     let detail = app.store().job(&principal.organisation_id, job_id).await?;
     match detail.state.phase {
-        Phase::Leased { runner_id, .. } if detail.state.epoch == epoch => Ok(runner_id),
+        Phase::Leased { runner_id, .. } if detail.state.epoch == epoch => {
+            principal.is_runner(&runner_id)?;
+            Ok(runner_id)
+        }
         Phase::Leased { .. } | Phase::Queued { .. } | Phase::Ended(_) => Err(lost(epoch)),
     }
 }

@@ -126,6 +126,8 @@ impl Server {
             under_way: UnderWay::default(),
             repositories: Locks::default(),
             environments: crate::environments::Registry::default(),
+            runners: crate::runners::Registry::default(),
+            fingerprint: fingerprint.clone(),
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(listen::serve(bound, router::router(&app), stop.clone()));
@@ -220,6 +222,7 @@ impl Handle {
             name: name.to_owned(),
             role: role::to_store(role),
             user_id: None,
+            runner_id: None,
             created_at: now,
             expires_at: None,
             revoked_at: None,

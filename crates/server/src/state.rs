@@ -44,6 +44,8 @@ pub(crate) struct Inner {
     pub(crate) under_way: crate::idempotency::UnderWay,
     pub(crate) repositories: crate::local::Locks,
     pub(crate) environments: crate::environments::Registry,
+    pub(crate) runners: crate::runners::Registry,
+    pub(crate) fingerprint: Option<String>,
 }
 
 impl AppState {
@@ -114,6 +116,16 @@ impl AppState {
         &self.inner.environments
     }
 
+    /// What this process knows of runners' machines.
+    pub(crate) fn runners(&self) -> &crate::runners::Registry {
+        &self.inner.runners
+    }
+
+    /// The SHA-256 of the server's certificate, as hexadecimal digits, under TLS.
+    pub(crate) fn fingerprint(&self) -> Option<&str> {
+        self.inner.fingerprint.as_deref()
+    }
+
     /// Random bits for an id.
     pub(crate) fn random(&self) -> u128 {
         secret::random_bits()
@@ -156,6 +168,7 @@ impl AppState {
             name: token.name,
             organisation_id: token.organisation_id,
             via: Via::Token,
+            runner_id: token.runner_id,
         })
     }
 
@@ -175,6 +188,7 @@ impl AppState {
             name: user.name,
             organisation_id: user.organisation_id,
             via: Via::Session { csrf: auth::csrf_of(session) },
+            runner_id: None,
         })
     }
 

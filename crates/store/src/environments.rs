@@ -18,6 +18,7 @@ use windlass_run::{
 
 use crate::{
     Error, Store,
+    work::Wish,
     writer::tx::{Tx, who},
 };
 
@@ -371,7 +372,12 @@ fn sync(tx: &mut Tx<'_>, sync: &Sync, now: Time) -> Result<Vec<EnvironmentRow>, 
     }
     let mut wanted = rows::of_runner(tx, &sync.runner_id)?;
     let mut running = wanted.iter().filter(|row| row.state.is_live()).count();
-    for row in rows::waiting(tx, &sync.organisation_id)? {
+    let takes_more = tx.memory.runners.get(&sync.runner_id).is_some_and(|r| r.wish == Wish::Work);
+    let waiting = match takes_more {
+        true => rows::waiting(tx, &sync.organisation_id)?,
+        false => Vec::new(),
+    };
+    for row in waiting {
         if running >= sync.capacity as usize {
             break;
         }

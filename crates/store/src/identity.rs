@@ -8,9 +8,9 @@ mod users;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use windlass_run::{OrganisationId, Time, TokenId, UserId, actor::By};
+use windlass_run::{OrganisationId, RunnerId, Time, TokenId, UserId, actor::By};
 
-pub(crate) use tokens::Known;
+pub(crate) use tokens::{Known, create as create_token};
 
 use crate::{Error, Store, writer::tx::who};
 
@@ -20,7 +20,7 @@ use crate::{Error, Store, writer::tx::who};
 pub struct SecretHash(pub [u8; 32]);
 
 impl SecretHash {
-    fn hex(&self) -> String {
+    pub(crate) fn hex(&self) -> String {
         crate::hex(&self.0)
     }
 
@@ -122,6 +122,8 @@ pub struct Token {
     pub role: Role,
     /// The user that it acts for, where it does.
     pub user_id: Option<UserId>,
+    /// The runner that it belongs to: the one that first came with it.
+    pub runner_id: Option<RunnerId>,
     /// When it was made.
     pub created_at: Time,
     /// When it expires.

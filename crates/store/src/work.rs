@@ -2,6 +2,7 @@
 //! the watchdog.
 
 mod effects;
+mod join;
 mod lease;
 mod report;
 mod runners;
@@ -9,7 +10,7 @@ mod watch;
 
 pub(crate) use report::speaks_for;
 use windlass_run::{
-    Duration, EffectKey, JobId, OrganisationId, ProjectId, RunId, RunnerId, Time,
+    Duration, EffectKey, JobId, Labels, OrganisationId, ProjectId, RunId, RunnerId, Time, TokenId,
     actor::By,
     effect::{self, Effect},
     job::{self, Report},
@@ -17,6 +18,7 @@ use windlass_run::{
 
 use crate::{
     Error, Store,
+    identity::SecretHash,
     writer::tx::{Tx, who},
 };
 
@@ -33,6 +35,76 @@ pub struct NewRunner {
     pub version: String,
     /// How many jobs it works on at once.
     pub capacity: u32,
+    /// How many environments that live by themselves it lets run at once.
+    pub environments: u32,
+    /// What it is and has.
+    pub labels: Labels,
+}
+
+/// What people want of a runner.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wish {
+    /// That it takes jobs.
+    #[default]
+    Work,
+    /// That it ends what it has and takes nothing more.
+    Drain,
+    /// That it ends its jobs and then starts anew, by which the wish is fulfilled.
+    Restart,
+}
+
+impl Wish {
+    /// The word that the database and the API use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Work => "work",
+            Self::Drain => "drain",
+            Self::Restart => "restart",
+        }
+    }
+}
+
+impl std::str::FromStr for Wish {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "work" => Ok(Self::Work),
+            "drain" => Ok(Self::Drain),
+            "restart" => Ok(Self::Restart),
+            other => Err(format!("`{other}` is nothing that a runner can be told")),
+        }
+    }
+}
+
+/// A runner says that it is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// What it says of itself. Its id is the one that it remembers, or a fresh one.
+    pub runner: NewRunner,
+    /// The token that it came with, where it came with one.
+    pub token_id: Option<TokenId>,
+    /// A runner that was heard of since then is at work.
+    pub alive_since: Time,
+}
+
+impl Registration {
+    /// Of a runner that came without a token of its own: one that is part of a program.
+    pub fn without_token(runner: NewRunner) -> Self {
+        Self { runner, token_id: None, alive_since: Time::from_micros(i64::MAX) }
+    }
+}
+
+/// A runner joins by a code that somebody made for it.
+#[derive(Clone, Debug)]
+pub struct Join {
+    /// The code.
+    pub code: SecretHash,
+    /// The runner, under a fresh id.
+    pub runner: NewRunner,
+    /// The id of the token that will be its own.
+    pub token_id: TokenId,
+    /// The token itself, which the runner made.
+    pub token: SecretHash,
 }
 
 /// A runner as lists show it.
@@ -44,8 +116,12 @@ pub struct RunnerRow {
     pub registered_at: Time,
     /// When it was last heard of. Kept in memory between registrations.
     pub seen_at: Time,
+    /// What is wanted of it.
+    pub wish: Wish,
     /// The jobs that it holds.
     pub jobs: Vec<JobId>,
+    /// How many environments it keeps that live by themselves, stopped ones too.
+    pub kept: u64,
 }
 
 /// Asks for jobs.
@@ -59,6 +135,15 @@ pub struct LeaseAsk {
     pub max: u32,
     /// How long until the lease must be renewed.
     pub ttl: Duration,
+}
+
+/// The answer to [`LeaseAsk`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Leases {
+    /// What is wanted of the runner. There are no jobs for one that is to do anything but work.
+    pub wish: Wish,
+    /// The jobs.
+    pub leases: Vec<Leased>,
 }
 
 /// A job that was just leased.
@@ -171,16 +256,90 @@ pub struct Watched {
 }
 
 impl Store {
-    /// Registers a runner, or says that it is back.
+    /// Registers a runner, or says that it is back. Gives the id that it has from now on: a token is
+    /// good for one runner, the one that first came with it. A wish to restart is fulfilled by it.
     ///
     /// # Errors
-    /// [`Error::Conflict`] if the id belongs to another organisation.
-    pub async fn register_runner(&self, by: By, runner: NewRunner, now: Time) -> Result<(), Error> {
+    /// [`Error::Conflict`] if the id belongs to another organisation, or the token to another runner
+    /// that is at work; [`Error::NotFound`] for one that was removed.
+    pub async fn register_runner(
+        &self,
+        by: By,
+        registration: Registration,
+        now: Time,
+    ) -> Result<RunnerId, Error> {
         let who = who(&by);
-        self.command(move |tx| runners::register(tx, &who, &runner, now)).await
+        let registered =
+            self.command(move |tx| runners::register(tx, &who, &registration, now)).await;
+        self.inner.tokens.forget();
+        registered
     }
 
-    /// Runners that were heard of at or after `since`.
+    /// Makes a code by which one runner can join.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] or [`Error::Database`].
+    pub async fn invite_runner(
+        &self,
+        by: By,
+        organisation_id: OrganisationId,
+        code: SecretHash,
+        expires_at: Time,
+        now: Time,
+    ) -> Result<(), Error> {
+        let who = who(&by);
+        self.command(move |tx| join::invite(tx, &who, &organisation_id, code, expires_at, now))
+            .await
+    }
+
+    /// Uses a code up: there is a runner from now on, and its token is good. Safe to repeat with the
+    /// same token. Gives the runner's id; absent if the code is unknown, used or expired.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] or [`Error::Database`].
+    pub async fn join_runner(&self, join: Join, now: Time) -> Result<Option<RunnerId>, Error> {
+        self.command(move |tx| join::join(tx, &join, now)).await
+    }
+
+    /// Says what is wanted of a runner. Safe to repeat.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn wish_of_runner(
+        &self,
+        by: By,
+        organisation_id: OrganisationId,
+        runner_id: RunnerId,
+        wish: Wish,
+        now: Time,
+    ) -> Result<(), Error> {
+        let who = who(&by);
+        self.command(move |tx| runners::wish(tx, &who, &organisation_id, &runner_id, wish, now))
+            .await
+    }
+
+    /// Removes a runner: its token is taken back, what it holds goes to others when the leases have
+    /// run out. Unless `force`d, only one that holds nothing is removed.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Conflict`] if it holds jobs or keeps environments.
+    pub async fn remove_runner(
+        &self,
+        by: By,
+        organisation_id: OrganisationId,
+        runner_id: RunnerId,
+        force: bool,
+        now: Time,
+    ) -> Result<(), Error> {
+        let who = who(&by);
+        let removed = self
+            .command(move |tx| runners::remove(tx, &who, &organisation_id, &runner_id, force, now))
+            .await;
+        self.inner.tokens.forget();
+        removed
+    }
+
+    /// Runners that were heard of at or after `since`, but for those that were removed.
     ///
     /// # Errors
     /// [`Error::Unavailable`] or [`Error::Database`].
@@ -193,19 +352,26 @@ impl Store {
         self.command(move |tx| runners::list(tx, &organisation_id, since)).await
     }
 
-    /// Leases jobs that are due, oldest first. Empty if there is none: wait for [`Store::subscribe`]
-    /// to show another `queue`, or for [`Store::next_due`].
+    /// Leases jobs that are due and need no label that the runner has not, oldest first. Empty if there
+    /// is none: wait for [`Store::subscribe`] to show another `queue`, or for [`Store::next_due`].
     ///
     /// # Errors
     /// [`Error::NotFound`] for a runner that never registered.
-    pub async fn lease(&self, ask: LeaseAsk, now: Time) -> Result<Vec<Leased>, Error> {
+    pub async fn lease(&self, ask: LeaseAsk, now: Time) -> Result<Leases, Error> {
         self.command(move |tx| lease::lease(tx, &ask, now)).await
     }
 
-    /// When the next queued job becomes due; absent if none waits.
-    pub async fn next_due(&self, organisation_id: &OrganisationId) -> Result<Option<Time>, Error> {
-        let organisation_id = organisation_id.clone();
-        self.command(move |tx| lease::next_due(tx, &organisation_id)).await
+    /// When the next queued job becomes due that the runner can take; absent if none waits.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a runner that never registered.
+    pub async fn next_due(
+        &self,
+        organisation_id: &OrganisationId,
+        runner_id: &RunnerId,
+    ) -> Result<Option<Time>, Error> {
+        let (organisation_id, runner_id) = (organisation_id.clone(), runner_id.clone());
+        self.command(move |tx| lease::next_due(tx, &organisation_id, &runner_id)).await
     }
 
     /// Reports and heartbeats of many jobs, each one a command of its own. The answers are in the

@@ -20,6 +20,8 @@ mod lists;
 mod opening;
 #[path = "store/outside.rs"]
 mod outside;
+#[path = "store/runners.rs"]
+mod runners;
 #[path = "store/secrets.rs"]
 mod secrets;
 #[path = "store/streams.rs"]

@@ -18,7 +18,7 @@ use windlass_store::{
     identity::Organisation,
     projects::Project,
     runs::{NewJob, NewRun},
-    work::{JobReports, LeaseAsk, Leased, NewRunner, NumberedReport},
+    work::{JobReports, LeaseAsk, Leased, NewRunner, NumberedReport, Registration},
 };
 
 const STEPS: [&str; 3] = ["one", "two", "three"];
@@ -107,8 +107,10 @@ impl Place {
             name: "benchmark".into(),
             version: "0".into(),
             capacity: 10_000,
+            environments: 0,
+            labels: Default::default(),
         };
-        store.register_runner(by.clone(), runner, at).await?;
+        store.register_runner(by.clone(), Registration::without_token(runner), at).await?;
         Ok(Self { by, organisation_id, runner_id, spec: spec(project_id)? })
     }
 
@@ -160,7 +162,8 @@ impl Place {
 
     async fn lease(&self, store: &Store, max: u32) -> Result<Vec<Leased>, Error> {
         let (organisation_id, runner_id) = (self.organisation_id.clone(), self.runner_id.clone());
-        store.lease(LeaseAsk { organisation_id, runner_id, max, ttl: TTL }, now()).await
+        let ask = LeaseAsk { organisation_id, runner_id, max, ttl: TTL };
+        Ok(store.lease(ask, now()).await?.leases)
     }
 
     /// Each step is a call of its own: its end is durable before the next one begins.
@@ -207,6 +210,7 @@ fn spec(project_id: ProjectId) -> Result<Spec, Error> {
         steps,
         limits: Limits::default(),
         network: vec![],
+        runs_on: Default::default(),
         continues: None,
     })
 }

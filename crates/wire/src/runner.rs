@@ -3,6 +3,7 @@
 //!
 //! | call | meaning |
 //! |---|---|
+//! | `POST /api/v1/runner/join` | uses a one-time code up, without a token: [`Join`] → [`Joined`] |
 //! | `POST /api/v1/runner/register` | a runner process says that it is there: [`Register`] → [`Registered`] |
 //! | `POST /api/v1/runner/lease` | long poll for jobs: [`LeaseRequest`] → [`Leases`] |
 //! | `POST /api/v1/runner/report` | reports and heartbeats of many jobs: [`ReportRequest`] → [`ReportAnswer`] |
@@ -18,16 +19,17 @@
 //! | `PUT /api/v1/runner/environments/{environment}/work?runner_id=&commit=` | work that no repository had, as a git bundle in the body |
 //! | `GET /api/v1/runner/streams/{stream}?runner_id=` | dials a stream that the server wants, by an HTTP upgrade: [`crate::attach`] |
 //!
-//! A runner authenticates with a service token of the role `runner` (`Authorization: Bearer`). What
-//! concerns a job carries its lease's epoch; a stale epoch is answered with [`JobStatus::Lost`] and
+//! A runner authenticates with a service token of the role `runner` (`Authorization: Bearer`), which
+//! is good for one runner: the one that first came with it. What concerns a job carries its lease's epoch; a stale epoch is answered with [`JobStatus::Lost`] and
 //! the runner stops that job at once. A report is accepted when the server has committed it; until
 //! then the runner keeps it on disk and sends it again. The job events and reports are those of
 //! [`windlass_run::job`]: their stored form is versioned already, since the journal must stay
 //! readable, so there is no second copy of them here.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use windlass_run::{
-    EffectKey, EnvironmentId, JobId, ProjectId, RunId, RunnerId, StepId, Time,
+    EffectKey, EnvironmentId, JobId, Labels, ProjectId, RunId, RunnerId, StepId, Time,
     effect::{self, Effect},
     environment::{Seen, Spec, Unpushed, Wanted},
     job::{Cancel, Report, State},
@@ -51,6 +53,77 @@ pub struct Register {
     pub previous: Option<RunnerId>,
     /// How many jobs it works on at once.
     pub capacity: u32,
+    /// How many environments that live by themselves it lets run at once.
+    #[serde(default)]
+    pub environments: u32,
+    /// What it is and has.
+    #[serde(default)]
+    pub labels: Labels,
+}
+
+/// A runner joins by a code that an admin had made for it. Safe to repeat with the same token.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Join {
+    /// The code.
+    pub code: String,
+    /// The SHA-256, as 64 hexadecimal digits, of the token that the runner made for itself and will
+    /// come with. The token itself stays on its machine until then.
+    pub token_sha256: String,
+    /// Its name, for a person's eye.
+    pub name: String,
+    /// [`PROTOCOL`].
+    pub protocol: u32,
+    /// The version of its binary.
+    pub version: String,
+}
+
+impl std::fmt::Debug for Join {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Join").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// The server's answer to [`Join`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Joined {
+    /// The runner's id from now on.
+    pub runner_id: RunnerId,
+}
+
+/// What is wanted of a runner.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Wish {
+    /// That it takes jobs.
+    #[default]
+    Work,
+    /// That it ends what it has and takes nothing more.
+    Drain,
+    /// That it ends its jobs and then starts anew, as whatever its program's file is by then.
+    Restart,
+}
+
+/// How a runner's machine is. What it can't find out is absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Health {
+    /// Bytes that are free where the runner keeps its state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_free: Option<u64>,
+    /// All bytes there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<u64>,
+    /// Bytes of memory that programs can still have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_free: Option<u64>,
+    /// All bytes of memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
+    /// Processors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<u32>,
+    /// Processes that ran or wanted to, as the mean of a minute, in hundredths.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<u32>,
 }
 
 /// The server's answer to [`Register`].
@@ -76,11 +149,20 @@ pub struct LeaseRequest {
     pub max: u32,
     /// How long to wait for the first, in milliseconds; at most 30,000.
     pub wait_ms: u64,
+    /// The wish that it knows of. The answer comes at once where another is wanted of it.
+    #[serde(default)]
+    pub wish: Wish,
+    /// How its machine is.
+    #[serde(default)]
+    pub health: Health,
 }
 
 /// Jobs for a runner.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Leases {
+    /// What is wanted of the runner. There are no jobs for one that is to do anything but work.
+    #[serde(default)]
+    pub wish: Wish,
     /// The leases; empty when the wait was over.
     pub leases: Vec<Lease>,
 }

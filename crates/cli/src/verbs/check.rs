@@ -46,6 +46,7 @@ async fn check(settings: &Settings, client: &Client, verb: &Check) -> Result<Exi
         agent: None,
         limits: Some(Limits { duration: Some(u64::from(verb.minutes + REST) * 60), tokens: None }),
         network,
+        runs_on: Vec::new(),
         pull_request: false,
     };
     let started: StartedRun = client.post("/api/v1/runs", &new).await?;

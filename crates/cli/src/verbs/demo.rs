@@ -164,6 +164,7 @@ async fn start(client: &Client, demo: &Demo, sample: &Sample, path: &Path) -> Re
         agent: Some(agent),
         limits: None,
         network: Vec::new(),
+        runs_on: Vec::new(),
         pull_request: true,
     };
     let started: StartedRun = client.post("/api/v1/runs", &new).await?;

@@ -120,6 +120,7 @@ async fn prebuild(
         agent: None,
         limits: None,
         network,
+        runs_on: Vec::new(),
         pull_request: false,
     };
     let started: StartedRun = client.post("/api/v1/runs", &new).await?;

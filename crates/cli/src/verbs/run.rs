@@ -82,6 +82,7 @@ async fn start_and_follow(settings: &Settings, client: &Client, verb: &Run) -> R
             tokens: verb.tokens,
         }),
         network: verb.allow.clone(),
+        runs_on: verb.runs_on.clone(),
         pull_request: !verb.no_pull_request,
     };
     let started: StartedRun = client.post("/api/v1/runs", &new).await?;

@@ -1,31 +1,47 @@
-//! `windlass runner`: works on a server's jobs, or lists its runners.
+//! `windlass runner`: works on a server's jobs; lets runners join, and says what is wanted of them.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+mod members;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use windlass_policy::network::LayerText;
-use windlass_run::Time;
-use windlass_runner::{Options, Provider, Providers, Secret, stock::PoolLimits};
+use windlass_run::{Labels, Time};
+use windlass_runner::{Ending, Options, Provider, Providers, Secret, stock::PoolLimits};
 use windlass_sandbox::{Limits, toolchains};
-use windlass_wire::api::Page;
 
 use super::doctor::supervisor_argv;
 use crate::{
-    arguments::{self, RunnerOptions},
-    client::Client,
+    arguments::{self, RunnerOptions, RunnerVerb, WorkAsRunner},
     exit::Exit,
     settings::{self, Settings},
-    terminal,
 };
 
 /// How long jobs may take to be given back when the runner is asked to end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) async fn run(settings: &Settings, verb: arguments::Runner) -> Result<Exit> {
-    if verb.list {
-        return list(settings).await;
+    match verb.verb {
+        None => work(settings, &verb.work).await,
+        Some(RunnerVerb::Join(join)) => {
+            members::join(settings, &join).await?;
+            match join.only {
+                true => Ok(Exit::Success),
+                false => work(settings, &join.work).await,
+            }
+        }
+        Some(verb) => members::manage(settings, verb).await,
     }
-    let options = options(settings, &verb)?;
+}
+
+/// Works on jobs until somebody wants this process to end.
+async fn work(settings: &Settings, verb: &WorkAsRunner) -> Result<Exit> {
+    let options = options(settings, verb)?;
+    let program = options.windlass_exe.clone();
     // Whoever asks this process to end while it starts is heard too.
     let mut asked = std::pin::pin!(asked_to_end(verb.until_closed));
     let mut start = std::pin::pin!(windlass_runner::Runner::start(options));
@@ -39,11 +55,45 @@ pub(crate) async fn run(settings: &Settings, verb: arguments::Runner) -> Result<
     let Some(started) = started else { return Ok(Exit::Success) };
     let runner = started.context("the runner can't start")?;
     tracing::info!(runner_id = %runner.id(), "working");
-    if !must_end {
-        asked.await?;
+    if must_end {
+        runner.stop(PATIENCE).await;
+        return Ok(Exit::Success);
     }
-    runner.stop(PATIENCE).await;
-    Ok(Exit::Success)
+    let ending = tokio::select! {
+        asked = &mut asked => { asked?; None }
+        ending = runner.ending() => Some(ending),
+    };
+    match ending {
+        None => {
+            runner.stop(PATIENCE).await;
+            Ok(Exit::Success)
+        }
+        Some(Ending::Shut(why)) => {
+            runner.stop(PATIENCE).await;
+            let what = "the server wants nothing more of this runner; `windlass runner join` makes a new one";
+            Err(Exit::Refused.error(&format!("{what}: {why}")))
+        }
+        Some(Ending::Restart) => {
+            tracing::info!("starting anew once the jobs have ended");
+            tokio::select! {
+                asked = &mut asked => {
+                    asked?;
+                    runner.stop(PATIENCE).await;
+                    return Ok(Exit::Success);
+                }
+                () = runner.idle() => {}
+            }
+            runner.stop(PATIENCE).await;
+            Err(anew(&program))
+        }
+    }
+}
+
+/// Becomes the program that is at this file now, with the same arguments. Returns only if it can't.
+fn anew(program: &Path) -> anyhow::Error {
+    use std::os::unix::process::CommandExt as _;
+    let error = std::process::Command::new(program).args(std::env::args_os().skip(1)).exec();
+    anyhow::Error::new(error).context(format!("failed to start {} anew", program.display()))
 }
 
 /// Waits until somebody wants this process to end.
@@ -61,52 +111,54 @@ async fn closed() {
     let _ = tokio::io::copy(&mut input, &mut sink).await;
 }
 
-async fn list(settings: &Settings) -> Result<Exit> {
-    let client = Client::find(settings).await?;
-    let page: Page<windlass_wire::api::runner::Runner> = client.get("/api/v1/runners").await?;
-    if settings.json {
-        super::print_json(&page)?;
-        return Ok(Exit::Success);
+/// The runner's folder.
+fn state_dir(settings: &Settings, verb: &WorkAsRunner) -> Result<PathBuf> {
+    match &verb.state_dir {
+        Some(dir) => Ok(std::path::absolute(dir)?),
+        None => Ok(settings.data_dir.join("runner")),
     }
-    let rows = page.items.iter().map(|runner| {
-        vec![
-            runner.id.to_string(),
-            terminal::one_line(&runner.name, 40),
-            (if runner.alive { "here" } else { "away" }).to_owned(),
-            format!("{} of {}", runner.jobs.len(), runner.capacity),
-            terminal::one_line(&runner.version, 20),
-        ]
-    });
-    terminal::table(&["runner", "name", "", "jobs", "version"], &rows.collect::<Vec<_>>());
-    Ok(Exit::Success)
 }
 
-fn options(settings: &Settings, verb: &arguments::Runner) -> Result<Options> {
-    let connection = settings.connection();
-    let server_url = settings
-        .server
-        .clone()
-        .or_else(|| connection.as_ref().map(|known| known.url.clone()))
-        .ok_or_else(|| Exit::NoServer.error("name the server: --server URL --token-file FILE"))?;
-    let token = settings
-        .token
-        .clone()
-        .ok_or_else(|| Exit::Refused.error("a runner needs a token: --token-file FILE"))?;
-    let state_dir = match &verb.state_dir {
-        Some(dir) => std::path::absolute(dir)?,
-        None => settings.data_dir.join("runner"),
-    };
+/// The server, the token for it and its certificate: as the command line says, or as this runner joined.
+fn server(
+    settings: &Settings,
+    verb: &WorkAsRunner,
+    state_dir: &Path,
+) -> Result<(String, Secret, Option<String>)> {
+    if let (Some(url), Some(token)) = (&settings.server, &settings.token) {
+        return Ok((url.clone(), Secret::new(token.clone()), verb.certificate.clone()));
+    }
+    let membership = windlass_runner::join::membership(state_dir)
+        .with_context(|| format!("failed to read how {} joined", state_dir.display()))?;
+    if let Some(joined) = membership.filter(|joined| joined.runner_id.is_some()) {
+        let certificate = verb.certificate.clone().or(joined.server_certificate);
+        return Ok((joined.server_url, joined.token, certificate));
+    }
+    let url = settings.server.clone().or_else(|| settings.connection().map(|known| known.url));
+    match (url, &settings.token) {
+        (Some(url), Some(token)) => Ok((url, Secret::new(token.clone()), verb.certificate.clone())),
+        _ => Err(Exit::NoServer.error(
+            "this runner has joined no server: `windlass runner invite` on the server's machine prints \
+             what to type here",
+        )),
+    }
+}
+
+fn options(settings: &Settings, verb: &WorkAsRunner) -> Result<Options> {
+    let state_dir = state_dir(settings, verb)?;
     settings::make_private(&state_dir)?;
+    let (server_url, token, certificate) = server(settings, verb, &state_dir)?;
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let toolchains = toolchains::find(home.as_deref(), |name| std::env::var_os(name));
     Ok(Options {
         server_url: server_url.trim_end_matches('/').to_owned(),
-        token: Secret::new(token),
-        server_certificate: verb.certificate.clone(),
+        token,
+        server_certificate: certificate,
         state_dir,
         capacity: verb.options.capacity.max(1),
         environments: verb.options.environments,
         name: verb.name.clone().unwrap_or_else(host_name),
+        labels: Labels::new(verb.options.labels.iter().cloned()).context("--label")?,
         supervisor_argv: supervisor_argv()?,
         windlass_exe: std::env::current_exe().context("failed to find this program's own file")?,
         agents_dir: Some(

@@ -39,6 +39,7 @@ pub(super) fn options(url: &str, state_dir: &std::path::Path) -> Options {
         providers: Providers::default(),
         replay_dir: None,
         environments: 0,
+        labels: Default::default(),
         network: Default::default(),
         binds: vec![],
         path: vec![],

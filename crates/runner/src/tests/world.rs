@@ -217,8 +217,14 @@ impl World {
             base: "main".to_owned(),
             commit: None,
         };
-        let mut spec =
-            Spec { target, steps, limits: Default::default(), network: vec![], continues: None };
+        let mut spec = Spec {
+            target,
+            steps,
+            limits: Default::default(),
+            network: vec![],
+            runs_on: Default::default(),
+            continues: None,
+        };
         change(&mut spec);
         let by = By::own(Actor::User(UserId::new(now, 1)));
         let created = job::create(Arc::new(spec), by).expect("a sound spec");
@@ -400,7 +406,7 @@ async fn lease(
             }
         }
         if !leases.is_empty() {
-            return Json(wire::Leases { leases });
+            return Json(wire::Leases { leases, ..Default::default() });
         }
         tokio::select! {
             () = changed => {}

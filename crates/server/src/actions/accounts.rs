@@ -90,6 +90,7 @@ pub async fn create_token(
         name,
         role: role::to_store(new.role),
         user_id,
+        runner_id: None,
         created_at: now,
         expires_at,
         revoked_at: None,
@@ -138,7 +139,7 @@ fn later(now: Time, seconds: u64) -> Result<Time, Problem> {
 }
 
 /// A name for a person's eye: 1 to 64 characters without control characters, trimmed.
-fn check_name(name: &str) -> Result<String, Problem> {
+pub(crate) fn check_name(name: &str) -> Result<String, Problem> {
     let name = name.trim();
     let is_good = (1..=64).contains(&name.chars().count()) && !name.chars().any(char::is_control);
     if is_good {

@@ -144,6 +144,7 @@ fn spec(
         steps,
         limits: earlier.spec.limits,
         network: earlier.spec.network.clone(),
+        runs_on: earlier.spec.runs_on.clone(),
         continues: Some(last),
     }
 }

@@ -1,7 +1,7 @@
 //! Starting and stopping runs.
 
 use windlass_run::{
-    Duration, JobId, RunId, StepId,
+    Duration, JobId, Labels, RunId, StepId,
     spec::{Action, AgentAction, Limits, PullRequestAction, Retry, Spec, Step, Target},
 };
 use windlass_store::{
@@ -40,6 +40,7 @@ pub async fn start(
         target: Target { project_id: project.id.clone(), base, commit: None },
         limits: limits(&new)?,
         network: new.network.clone(),
+        runs_on: labels(&new.runs_on)?,
         continues: None,
         steps: steps(new, &title)?,
     };
@@ -137,6 +138,11 @@ fn title(new: &NewRun) -> Result<String, Problem> {
         None => line,
         Some((end, _)) => format!("{}…", &line[..end]),
     })
+}
+
+fn labels(wanted: &[String]) -> Result<Labels, Problem> {
+    let labels = Labels::new(wanted.iter().cloned());
+    labels.map_err(|error| Problem::new(Code::InvalidSpec, error.to_string()).at("runs_on"))
 }
 
 fn limits(new: &NewRun) -> Result<Limits, Problem> {

@@ -1,8 +1,7 @@
-//! Users, service tokens and runners. One file per endpoint.
+//! Users and service tokens. One file per endpoint.
 
 mod create_token;
 mod invite;
-mod list_runners;
 mod list_tokens;
 mod list_users;
 mod revoke_token;
@@ -16,6 +15,5 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         list_tokens::endpoint(),
         create_token::endpoint(),
         revoke_token::endpoint(),
-        list_runners::endpoint(),
     ]
 }

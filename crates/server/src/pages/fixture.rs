@@ -372,7 +372,10 @@ fn head(state: State) -> Head {
         })
         .to_vec(),
         runner: Some("kettle-1".into()),
+        runs_on: vec!["linux".into(), "gpu=a100".into()],
+        waits: Some("no runner that is there has the labels gpu=a100".into()),
         requeues: 1,
+        runs_on: windlass_run::Labels::default(),
         continues: None,
         end: None,
         stop_asked: None,
@@ -933,12 +936,37 @@ fn runners(shell: Shell, n: usize) -> Runners {
         id: Id(format!("rnr_01kb2m9d5xq8s0v3c7w1r4t6y{i}")),
         name: ["kettle-1", "build-host-with-a-long-name.example.com", "attic"][i % 3].into(),
         version: "0.1.0".into(),
+        labels: ["linux", "gpu=a100", HOSTILE][..i % 4].iter().map(|l| Text::from(*l)).collect(),
+        told: [None, Some("drained"), Some("restarts")][i % 3],
+        kept: i as u64 * 7,
+        health: match i % 2 {
+            0 => {
+                vec![("Disk", "1.2 GiB of 250.0 GiB free".to_owned()), ("Load", "3.20".to_owned())]
+            }
+            _ => Vec::new(),
+        },
+        problems: match i % 3 {
+            0 => vec!["Its disk is nearly full: 1228 MiB of 256000 MiB are free.".into()],
+            _ => Vec::new(),
+        },
         is_alive: i != 2,
         seen: ago([2, 14, 86_400 * 3][i % 3]),
         jobs: vec!["job_1".into(); i % 3 + 1],
         capacity: [4, 16, 2][i % 3],
     });
-    Runners { shell, rows: rows.collect(), n_queued: if n == 0 { 2 } else { 0 } }
+    let fresh = Fresh {
+        what: "A runner can join within an hour, once.".into(),
+        secret: "echo wlj_0123456789 | windlass runner join https://windlass.example.com".into(),
+        how: "Run this on its machine, where windlass is installed.",
+    };
+    Runners {
+        shell,
+        rows: rows.collect(),
+        n_queued: if n == 0 { 2 } else { 0 },
+        may_manage: true,
+        fresh: (n > 0).then_some(fresh),
+        problem: None,
+    }
 }
 
 fn secrets(shell: Shell, n: usize) -> Secrets {

@@ -144,6 +144,7 @@ fn said(word: &str) -> Option<&'static str> {
         "set" => "It is set. The next step that asks is given it.",
         "removed" => "It is removed.",
         "revoked" => "The token no longer works.",
+        "told" => "The runner is told.",
         _ => return None,
     })
 }

@@ -297,6 +297,7 @@ fn new_run(task: &NewTask) -> Result<NewRun, Problem> {
         }),
         limits: (duration.is_some() || tokens.is_some()).then_some(Limits { duration, tokens }),
         network: lines(&task.network),
+        runs_on: Vec::new(),
         pull_request: true,
     })
 }

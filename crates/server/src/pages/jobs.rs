@@ -121,6 +121,8 @@ pub(super) struct Known {
     pub(super) job: Job,
     pub(super) spec: Option<Spec>,
     runner: Option<String>,
+    /// Why nobody takes it, where nobody can.
+    waits: Option<String>,
 }
 
 impl Known {
@@ -136,15 +138,16 @@ impl Known {
             .into_iter()
             .next()
             .and_then(|first| serde_json::from_value(first.event.get("spec")?.clone()).ok());
-        let runner = match &job.runner_id {
-            None => None,
-            Some(id) => views::runners::list(app, principal)
-                .await?
-                .into_iter()
-                .find(|runner| runner.id == *id)
-                .map(|runner| runner.name),
+        let is_queued = job.summary.state == "queued";
+        let runners = match is_queued || job.runner_id.is_some() {
+            true => views::runners::list(app, principal).await?,
+            false => Vec::new(),
         };
-        Ok(Self { job, spec, runner })
+        let of_it = runners.iter().find(|runner| Some(&runner.id) == job.runner_id.as_ref());
+        let runner = of_it.map(|runner| runner.name.clone());
+        let needs = spec.as_ref().map(|spec: &Spec| spec.runs_on.clone()).unwrap_or_default();
+        let waits = is_queued.then(|| views::runners::nobody_for(&runners, &needs)).flatten();
+        Ok(Self { job, spec, runner, waits })
     }
 
     /// True if nothing more will happen.
@@ -325,6 +328,8 @@ pub(super) fn head(app: &AppState, frame: &Frame, known: &Known, is_scripted: bo
         network: known.spec.as_ref().map(|spec| spec.network.iter().map(Text::from).collect()),
         guard: Vec::new(),
         runner: known.runner.as_deref().map(Text::from),
+        runs_on: known.spec.iter().flat_map(|spec| spec.runs_on.iter()).map(Text::from).collect(),
+        waits: known.waits.as_deref().map(Text::from),
         requeues: job.requeues,
         continues: job.continues.as_ref().map(links::job),
         end: summary.end.as_ref().map(|end| End {

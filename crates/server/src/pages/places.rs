@@ -1,4 +1,4 @@
-//! `/projects`, `/projects/{project}`, `/runners`: where work is done.
+//! `/projects`, `/projects/{project}`: where work is done.
 
 use axum::{
     extract::State,
@@ -21,7 +21,7 @@ use super::{
     view::{
         Crumb, Section,
         diff::percent_encoded,
-        places::{Project, ProjectForm, ProjectRow, Projects, ReadinessRow, RunnerRow, Runners},
+        places::{Project, ProjectForm, ProjectRow, Projects, ReadinessRow},
         shell::Id,
     },
 };
@@ -42,7 +42,6 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::page(Method::GET, "/projects", view, list),
         Endpoint::page(Method::POST, "/projects", Access::Allows(Action::ManageProject), add),
         Endpoint::page(Method::GET, "/projects/{project}", view, one),
-        Endpoint::page(Method::GET, "/runners", view, runners),
     ]
 }
 
@@ -210,29 +209,6 @@ fn readiness_row(frame: &Frame, found: &Readiness) -> ReadinessRow {
         tests: Text::from(tests),
         raise: raise.iter().take(4).map(words).collect(),
     }
-}
-
-async fn runners(
-    State(app): State<AppState>,
-    principal: Principal,
-    frame: Frame,
-) -> Result<Response, Problem> {
-    let runners = views::runners::list(&app, &principal).await?;
-    let counts = views::runs::counts(&app, &principal).await?;
-    let row = |runner: windlass_wire::api::runner::Runner| RunnerRow {
-        id: Id(runner.id.to_string()),
-        name: Text::from(runner.name),
-        version: Text::from(runner.version),
-        is_alive: runner.alive,
-        seen: frame.moment(runner.seen_at),
-        jobs: runner.jobs.iter().map(links::job).collect(),
-        capacity: runner.capacity,
-    };
-    page(&Runners {
-        shell: frame.section(Section::Runners),
-        rows: runners.into_iter().map(row).collect(),
-        n_queued: counts.queued,
-    })
 }
 
 #[cfg(test)]

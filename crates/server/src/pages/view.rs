@@ -19,6 +19,7 @@ pub(crate) mod diff;
 pub(crate) mod people;
 pub(crate) mod places;
 pub(crate) mod problem;
+pub(crate) mod runners;
 pub(crate) mod secrets;
 
 pub(crate) use super::text::{Html, Text};

@@ -31,9 +31,10 @@ pub(super) fn record_endpoint() -> Endpoint {
 
 async fn grant(
     State(app): State<AppState>,
-    _: Principal,
+    principal: Principal,
     Body(request): Body<GrantRequest>,
 ) -> Result<Json<GrantAnswer>, Problem> {
+    principal.is_runner(&request.runner_id)?;
     let GrantRequest { runner_id, job_id, epoch, key, looked } = request;
     let executor = Executor::Runner { runner_id, epoch };
     let answer = app.store().grant(executor, job_id, key, GRANT, looked, app.now()).await?;
@@ -42,9 +43,10 @@ async fn grant(
 
 async fn record(
     State(app): State<AppState>,
-    _: Principal,
+    principal: Principal,
     Body(request): Body<RecordRequest>,
 ) -> Result<Json<GrantAnswer>, Problem> {
+    principal.is_runner(&request.runner_id)?;
     let RecordRequest { runner_id, job_id, epoch, key, state } = request;
     let executor = Executor::Runner { runner_id, epoch };
     let answer = app.store().record(executor, job_id, key, state, app.now()).await?;

@@ -56,6 +56,7 @@ async fn handler(
     headers: HeaderMap,
     Body(request): Body<EnvironmentsRequest>,
 ) -> Result<Json<Environments>, Problem> {
+    principal.is_runner(&request.runner_id)?;
     let registered =
         app.store().runner_name(&principal.organisation_id, &request.runner_id).await?;
     if registered.is_none() {
@@ -183,11 +184,12 @@ struct Dial {
 
 async fn dial(
     State(app): State<AppState>,
-    _: Principal,
+    principal: Principal,
     Place(stream): Place<String>,
     Keys(query): Keys<Dial>,
     mut request: Request,
 ) -> Result<Response, Problem> {
+    principal.is_runner(&query.runner_id)?;
     let answer = upgrade::answer(&request)?;
     let dialled = app.environments().dialled(&query.runner_id, &stream);
     let dialled = dialled.ok_or_else(|| Problem::not_found("such stream: nobody waits for it"))?;
@@ -204,11 +206,12 @@ struct Query {
 
 async fn keep_work(
     State(app): State<AppState>,
-    _: Principal,
+    principal: Principal,
     Place(id): Place<EnvironmentId>,
     Keys(query): Keys<Query>,
     Bytes(bytes): Bytes,
 ) -> Result<StatusCode, Problem> {
+    principal.is_runner(&query.runner_id)?;
     let is_commit = matches!(query.commit.len(), 40 | 64)
         && query.commit.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !is_commit {

@@ -21,6 +21,7 @@ use crate::{
     problem::Problem,
     remote,
     state::AppState,
+    views,
 };
 
 /// The longest wait of one call.
@@ -37,6 +38,8 @@ async fn handler(
     headers: HeaderMap,
     Body(request): Body<LeaseRequest>,
 ) -> Result<Json<Leases>, Problem> {
+    principal.is_runner(&request.runner_id)?;
+    app.runners().heard(&request.runner_id, request.health);
     let wait = Duration::from_millis(request.wait_ms).min(WAIT);
     let over = tokio::time::sleep(wait);
     tokio::pin!(over);
@@ -49,12 +52,13 @@ async fn handler(
             max: request.max.clamp(1, 256),
             ttl: app.lease_ttl(),
         };
-        let leased = app.store().lease(ask, app.now()).await?;
-        let leases = describe(&app, &principal, &origin(&app, &headers), leased).await?;
-        if !leases.is_empty() {
-            return Ok(Json(Leases { leases }));
+        let work::Leases { wish, leases } = app.store().lease(ask, app.now()).await?;
+        let wish = views::runners::to_wire(wish);
+        let leases = describe(&app, &principal, &origin(&app, &headers), leases).await?;
+        if !leases.is_empty() || wish != request.wish {
+            return Ok(Json(Leases { wish, leases }));
         }
-        let due = app.store().next_due(&principal.organisation_id).await?;
+        let due = app.store().next_due(&principal.organisation_id, &request.runner_id).await?;
         let until_due = due.map(|due| due.since(app.now()).to_std());
         let queued = async {
             loop {
@@ -65,8 +69,8 @@ async fn handler(
             }
         };
         tokio::select! {
-            () = &mut over => return Ok(Json(Leases::default())),
-            () = app.stopping().cancelled_owned() => return Ok(Json(Leases::default())),
+            () = &mut over => return Ok(Json(Leases { wish, leases: Vec::new() })),
+            () = app.stopping().cancelled_owned() => return Ok(Json(Leases { wish, leases: Vec::new() })),
             () = tokio::time::sleep(until_due.unwrap_or(WAIT)), if until_due.is_some() => {}
             () = queued => {}
         }

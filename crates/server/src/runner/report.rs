@@ -23,9 +23,10 @@ pub(super) fn endpoint() -> Endpoint {
 
 async fn handler(
     State(app): State<AppState>,
-    _: Principal,
+    principal: Principal,
     Body(request): Body<ReportRequest>,
 ) -> Result<Json<ReportAnswer>, Problem> {
+    principal.is_runner(&request.runner_id)?;
     let jobs = request.jobs.into_iter().map(reports).collect();
     let answers = app.store().report(request.runner_id, jobs, app.lease_ttl(), app.now()).await?;
     Ok(Json(ReportAnswer { jobs: answers.into_iter().map(answer).collect() }))

@@ -24,9 +24,10 @@ pub(super) fn endpoint() -> Endpoint {
 
 async fn handler(
     State(app): State<AppState>,
-    _: Principal,
+    principal: Principal,
     Body(request): Body<StreamRequest>,
 ) -> Result<Json<StreamAnswer>, Problem> {
+    principal.is_runner(&request.runner_id)?;
     let pieces = request
         .pieces
         .into_iter()

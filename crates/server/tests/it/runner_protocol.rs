@@ -156,6 +156,8 @@ async fn a_runner_of_another_protocol_is_told_what_to_do() {
         version: "0".to_owned(),
         previous: None,
         capacity: 1,
+        environments: 0,
+        labels: Default::default(),
     };
     let request = house.request_as(&token, Method::POST, "/api/v1/runner/register");
     let response = request.json(&register).send().await.expect("answered");

@@ -41,6 +41,8 @@ impl<'a> Runner<'a> {
             version: "1".to_owned(),
             previous: None,
             capacity: 4,
+            environments: 0,
+            labels: Default::default(),
         };
         let request = house.request_as(&token, Method::POST, "/api/v1/runner/register");
         let answer = expect(StatusCode::OK, request.json(&register)).await;
@@ -62,7 +64,13 @@ impl<'a> Runner<'a> {
     }
 
     pub(crate) async fn lease_within(&self, wait_ms: u64) -> Vec<Lease> {
-        let request = LeaseRequest { runner_id: self.id.clone(), max: 1, wait_ms };
+        let request = LeaseRequest {
+            runner_id: self.id.clone(),
+            max: 1,
+            wait_ms,
+            wish: Default::default(),
+            health: Default::default(),
+        };
         let leases: Leases =
             serde_json::from_value(self.post("lease", &request).await).expect("leases");
         leases.leases

@@ -16,7 +16,7 @@ use crate::{
 
 /// The columns that [`token`] reads.
 pub(super) const COLUMNS: &str =
-    "id, organisation_id, name, role, user_id, created_at, expires_at, revoked_at";
+    "id, organisation_id, name, role, user_id, created_at, expires_at, revoked_at, runner_id";
 
 /// How many tokens are remembered.
 const REMEMBERED: usize = 1_000;
@@ -32,11 +32,12 @@ pub(super) fn token(mut row: Row) -> Result<Token, Error> {
         created_at: row.time(5)?,
         expires_at: row.maybe_time(6)?,
         revoked_at: row.maybe_time(7)?,
+        runner_id: row.maybe_parsed(8)?,
     })
 }
 
 /// Makes a token.
-pub(super) fn create(
+pub(crate) fn create(
     tx: &mut Tx<'_>,
     who: &Arc<str>,
     new: &Token,
@@ -48,7 +49,7 @@ pub(super) fn create(
     }
     tx.write(
         "INSERT INTO service_tokens (id, organisation_id, hash, name, role, user_id, created_at, \
-         expires_at, revoked_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+         expires_at, revoked_at, runner_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         &[
             new.id.as_str().into(),
             new.organisation_id.as_str().into(),
@@ -59,6 +60,7 @@ pub(super) fn create(
             new.created_at.into(),
             new.expires_at.into(),
             new.revoked_at.into(),
+            new.runner_id.as_ref().map(|runner_id| runner_id.as_str()).into(),
         ],
     )?;
     let detail = serde_json::json!({ "name": new.name, "role": new.role.as_str() }).to_string();
@@ -122,7 +124,7 @@ impl Known {
     }
 
     /// Forgets all of them.
-    pub(super) fn forget(&self) {
+    pub(crate) fn forget(&self) {
         let mut known = self.lock();
         known.tokens.clear();
         known.generation += 1;

@@ -38,8 +38,8 @@ const RUNS: Insert = Insert {
 const JOBS: Insert = Insert {
     head: "INSERT INTO jobs (id, number, organisation_id, run_id, run_number, project_id, title, \
            standing, seq, epoch, runner_id, not_before, watch_at, ending, pull_number, pull_url, \
-           tokens, created_at, started_at, ended_at) VALUES",
-    columns: 20,
+           tokens, created_at, started_at, ended_at, runs_on) VALUES",
+    columns: 21,
     tail: "ON CONFLICT (id) DO UPDATE SET standing = excluded.standing, seq = excluded.seq, \
            epoch = excluded.epoch, runner_id = excluded.runner_id, \
            not_before = excluded.not_before, watch_at = excluded.watch_at, \
@@ -178,6 +178,7 @@ impl Tx<'_> {
             values.push(job.state.created_at.into());
             values.push(job.state.started_at.into());
             values.push(job.ended_at.into());
+            values.push(job.state.spec.runs_on.to_string().into());
         }
         self.connection.insert(&JOBS, &values)
     }

@@ -8,7 +8,8 @@ use std::{
 };
 
 use windlass_run::{
-    Duration, JobId, OrganisationId, ProjectId, RunId, RunnerId, Time, actor::By, job, run::Tally,
+    Duration, JobId, Labels, OrganisationId, ProjectId, RunId, RunnerId, Time, actor::By, job,
+    run::Tally,
 };
 
 use crate::{
@@ -17,7 +18,8 @@ use crate::{
     feed::Hint,
     runs::Standing,
     streams::StreamId,
-    writer::{generations::Generations, queue::Queue},
+    work::Wish,
+    writer::{generations::Generations, queue::Queues},
 };
 
 /// A job in memory.
@@ -84,6 +86,8 @@ pub(crate) struct Stream {
 #[derive(Clone)]
 pub(crate) struct Runner {
     pub organisation_id: OrganisationId,
+    pub labels: Labels,
+    pub wish: Wish,
     pub seen_at: Time,
 }
 
@@ -111,7 +115,7 @@ pub(crate) struct Memory {
     pub streams: Generations<StreamId, Stream>,
     pub projects: Generations<ProjectId, OrganisationId>,
     pub runners: HashMap<RunnerId, Runner>,
-    pub queues: HashMap<OrganisationId, Queue>,
+    pub queues: HashMap<OrganisationId, Queues>,
     pub marks: Marks,
     pub generation: u64,
     /// Before then the watchdog leaves leased jobs alone.
@@ -164,9 +168,15 @@ impl Memory {
                 memory.set_timer(&job_id, Some(at));
             }
         }
-        let runners = "SELECT id, organisation_id, seen_at FROM runners";
+        let runners = "SELECT id, organisation_id, labels, wish, seen_at FROM runners \
+                       WHERE removed_at IS NULL";
         for mut row in connection.read(runners, &[]).map_err(Failure::into_error)? {
-            let runner = Runner { organisation_id: row.parsed(1)?, seen_at: row.time(2)? };
+            let runner = Runner {
+                organisation_id: row.parsed(1)?,
+                labels: row.parsed(2)?,
+                wish: row.parsed(3)?,
+                seen_at: row.time(4)?,
+            };
             memory.runners.insert(row.parsed(0)?, runner);
         }
         Ok(memory)
@@ -178,8 +188,10 @@ impl Memory {
         let newest = self.runners.values().map(|runner| runner.seen_at).max();
         let now = newest.map_or(self.settle.now, |seen| seen.max(self.settle.now));
         let mut fresh = Self::load(connection, Settle { now, ..self.settle }, self.generation)?;
-        for (runner_id, runner) in &self.runners {
-            fresh.runners.insert(runner_id.clone(), runner.clone());
+        for (runner_id, runner) in &mut fresh.runners {
+            if let Some(known) = self.runners.get(runner_id) {
+                runner.seen_at = runner.seen_at.max(known.seen_at);
+            }
         }
         // Subscribers must not see a hint go backwards.
         fresh.marks.queue = self.marks.queue + 1;
@@ -237,9 +249,9 @@ impl Memory {
     pub(crate) fn put_job(&mut self, job_id: &JobId, job: Option<Arc<Job>>) {
         if let Some(before) = self.jobs.get(job_id)
             && let job::Phase::Queued { not_before } = before.state.phase
-            && let Some(queue) = self.queues.get_mut(&before.organisation_id)
+            && let Some(queues) = self.queues.get_mut(&before.organisation_id)
         {
-            queue.take(&(not_before, before.number, job_id.clone()));
+            queues.take(&before.state.spec.runs_on, &(not_before, before.number, job_id.clone()));
         }
         let Some(job) = job else {
             self.jobs.remove(job_id);
@@ -247,9 +259,9 @@ impl Memory {
             return;
         };
         if let job::Phase::Queued { not_before } = job.state.phase
-            && let Some(queue) = self.queues.get_mut(&job.organisation_id)
+            && let Some(queues) = self.queues.get_mut(&job.organisation_id)
         {
-            queue.add((not_before, job.number, job_id.clone()));
+            queues.add(&job.state.spec.runs_on, (not_before, job.number, job_id.clone()));
         }
         self.set_timer(job_id, self.watch_at(&job));
         self.jobs.put(job_id.clone(), job);

@@ -11,7 +11,7 @@ use windlass_run::{Duration, RunId, RunnerId, effect, job::Report};
 use windlass_store::{
     runs::{Filter, Slice, Standing},
     streams::{Append, Content, Kind, StreamId},
-    work::{Executor, Leased},
+    work::{Executor, Leased, Registration},
 };
 
 use crate::support::{
@@ -124,7 +124,11 @@ fn the_process_that_is_killed() {
             by: windlass_run::actor::By::system("victim"),
         };
         let runner = world.runner(world.runner_id.clone());
-        world.store.register_runner(world.by.clone(), runner, now).await.expect("registered");
+        world
+            .store
+            .register_runner(world.by.clone(), Registration::without_token(runner), now)
+            .await
+            .expect("registered");
         let work = async {
             loop {
                 work_on_some(&world).await;

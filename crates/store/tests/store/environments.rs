@@ -166,9 +166,7 @@ async fn waiting_ones_are_placed_while_there_is_room(world: World) {
     assert_eq!(wanted.iter().map(|row| &row.id).collect::<Vec<_>>(), [&a.id]);
     let full = sync_as(&world, &world.runner_id, 1, vec![], world.now).await;
     assert_eq!(full, wanted);
-    let other = RunnerId::new(world.now, chance());
-    let runner = world.runner(other.clone());
-    world.store.register_runner(world.by.clone(), runner, world.now).await.expect("registered");
+    let other = world.another_runner("").await;
     let wanted = sync_as(&world, &other, 1, vec![], world.now).await;
     assert_eq!(wanted.iter().map(|row| &row.id).collect::<Vec<_>>(), [&b.id]);
 }

@@ -110,6 +110,7 @@ async fn a_token_is_good_until_it_expires_or_is_taken_back(mut world: World) {
         name: "ci".into(),
         role: Role::Runner,
         user_id: None,
+        runner_id: None,
         created_at: at(0),
         expires_at: Some(at(100)),
         revoked_at: None,

@@ -1,7 +1,7 @@
 //! Runs and jobs through their lives.
 
 use windlass_run::{
-    Duration, RunnerId, effect,
+    Duration, effect,
     job::{Outcome, Phase, Report},
 };
 use windlass_store::{
@@ -175,9 +175,7 @@ async fn after_a_restart_every_lease_has_one_fresh_term(mut world: World) {
 async fn another_runner_has_no_say_in_a_job(world: World) {
     world.start("Mine", &["a"]).await;
     let leased = world.lease(1).await.pop().expect("one job");
-    let other = RunnerId::new(world.now, chance());
-    let runner = world.runner(other.clone());
-    world.store.register_runner(world.by.clone(), runner, world.now).await.expect("registered");
+    let other = world.another_runner("").await;
     let reports = world.reports(&leased, 1, all_well(&["a"]));
     let answers = world.store.report(other.clone(), vec![reports], TTL, world.now).await;
     assert_eq!(answers.expect("answered")[0].hold, Hold::Lost);
@@ -193,7 +191,10 @@ async fn a_job_given_back_waits_for_another_runner(mut world: World) {
     reports.release = Some("the runner drains".into());
     assert_eq!(world.report(reports.clone()).await.hold, Hold::Lost);
     assert_eq!(world.report(reports).await.hold, Hold::Lost);
-    assert_eq!(world.store.next_due(&world.organisation_id).await.expect("known"), Some(at(1)));
+    assert_eq!(
+        world.store.next_due(&world.organisation_id, &world.runner_id).await.expect("known"),
+        Some(at(1))
+    );
     assert_eq!(world.lease(1).await.len(), 0);
     world.now = at(1);
     let again = world.lease(1).await.pop().expect("due");

@@ -19,7 +19,7 @@ use windlass_store::{
     options::Durability,
     projects::Project,
     runs::{NewJob, NewRun, Started},
-    work::{JobAnswer, JobReports, LeaseAsk, Leased, NewRunner, NumberedReport},
+    work::{JobAnswer, JobReports, LeaseAsk, Leased, NewRunner, NumberedReport, Registration},
 };
 
 pub(crate) const TTL: Duration = Duration::from_secs(30);
@@ -145,7 +145,10 @@ impl World {
         self.store.create_user(self.by.clone(), user).await.expect("made");
         self.store.create_project(self.by.clone(), self.project("billing")).await.expect("made");
         let runner = self.runner(self.runner_id.clone());
-        self.store.register_runner(self.by.clone(), runner, self.now).await.expect("registered");
+        self.store
+            .register_runner(self.by.clone(), Registration::without_token(runner), self.now)
+            .await
+            .expect("registered");
     }
 
     pub(crate) fn project(&self, name: &str) -> Project {
@@ -169,6 +172,8 @@ impl World {
             name: "here".into(),
             version: "0.1.0".into(),
             capacity: 4,
+            environments: 0,
+            labels: Default::default(),
         }
     }
 
@@ -196,6 +201,7 @@ impl World {
             steps: steps.collect(),
             limits: Limits::default(),
             network: vec![],
+            runs_on: Default::default(),
             continues: None,
         }
     }
@@ -220,6 +226,15 @@ impl World {
         self.store.create_run(self.by.clone(), new, self.now).await.expect("started")
     }
 
+    /// Another runner, with these labels.
+    pub(crate) async fn another_runner(&self, labels: &str) -> RunnerId {
+        let runner = self.runner(RunnerId::new(self.now, chance()));
+        let runner = NewRunner { labels: labels.parse().expect("labels"), ..runner };
+        let registration = Registration::without_token(runner);
+        let registered = self.store.register_runner(self.by.clone(), registration, self.now).await;
+        registered.expect("registered")
+    }
+
     pub(crate) async fn lease(&self, max: u32) -> Vec<Leased> {
         let ask = LeaseAsk {
             organisation_id: self.organisation_id.clone(),
@@ -227,7 +242,7 @@ impl World {
             max,
             ttl: TTL,
         };
-        self.store.lease(ask, self.now).await.expect("leased")
+        self.store.lease(ask, self.now).await.expect("leased").leases
     }
 
     pub(crate) async fn report(&self, reports: JobReports) -> JobAnswer {

@@ -28,7 +28,7 @@ use windlass_store::{
     outbox::OutboxItem,
     projects::Project,
     runs::{Filter, JobRow, NewJob, NewRun, Slice, Standing},
-    work::{Executor, GrantAnswer, Hold, LeaseAsk, NewRunner},
+    work::{Executor, GrantAnswer, Hold, LeaseAsk, NewRunner, Registration},
 };
 
 use super::{
@@ -312,13 +312,25 @@ impl World {
         let answer = match what {
             RunnerCall::Register => {
                 let (name, version) = (format!("runner {runner}"), "0".to_owned());
-                let new = NewRunner { id, organisation_id, name, version, capacity: 2 };
-                at_once(store.register_runner(By::system("runner"), new, now))?;
+                let new = NewRunner {
+                    id,
+                    organisation_id,
+                    name,
+                    version,
+                    capacity: 2,
+                    environments: 0,
+                    labels: Default::default(),
+                };
+                at_once(store.register_runner(
+                    By::system("runner"),
+                    Registration::without_token(new),
+                    now,
+                ))?;
                 Answer::Registered
             }
             RunnerCall::Lease { max } => {
                 let ask = LeaseAsk { organisation_id, runner_id: id, max, ttl: TTL };
-                let leased = at_once(store.lease(ask, now))?;
+                let leased = at_once(store.lease(ask, now))?.leases;
                 for leased in &leased {
                     self.server.lease_until.insert(leased.job_id.clone(), now + TTL);
                 }
@@ -508,6 +520,7 @@ fn spec(project_id: &ProjectId, task: &Task) -> Spec {
         steps,
         limits: Limits { duration: Duration::from_secs(900), tokens: Some(500), requeues: 8 },
         network: vec![],
+        runs_on: Default::default(),
         continues: None,
     }
 }

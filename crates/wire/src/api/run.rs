@@ -79,6 +79,9 @@ pub struct NewRun {
     /// Hosts that the environment may reach, as `host:port` or `*.suffix:port`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub network: Vec<String>,
+    /// Labels that a runner must have to take the job.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runs_on: Vec<String>,
     /// False if the work is not to become a pull request. True if absent.
     #[serde(default = "yes")]
     pub pull_request: bool,

@@ -1,7 +1,6 @@
 //! `POST /api/v1/tokens`: makes a service token.
 
 use axum::{
-    Json,
     extract::State,
     http::{Method, StatusCode},
 };
@@ -13,6 +12,7 @@ use crate::{
     auth::Principal,
     endpoint::{Access, Doc, Endpoint},
     extract::Body,
+    idempotency::ShownOnce,
     problem::{Code, Problem},
     state::AppState,
 };
@@ -30,7 +30,7 @@ async fn handler(
     State(app): State<AppState>,
     principal: Principal,
     Body(new): Body<NewToken>,
-) -> Result<(StatusCode, Json<CreatedToken>), Problem> {
+) -> Result<(StatusCode, ShownOnce<CreatedToken>), Problem> {
     let created = actions::accounts::create_token(&app, &principal, new).await?;
-    Ok((StatusCode::CREATED, Json(created)))
+    Ok((StatusCode::CREATED, ShownOnce(created)))
 }

@@ -1,7 +1,6 @@
 //! `POST /api/v1/users`: invites a user, or gives one a new sign-in link.
 
 use axum::{
-    Json,
     extract::State,
     http::{Method, StatusCode},
 };
@@ -13,6 +12,7 @@ use crate::{
     auth::Principal,
     endpoint::{Access, Doc, Endpoint},
     extract::Body,
+    idempotency::ShownOnce,
     problem::{Code, Problem},
     state::AppState,
 };
@@ -30,7 +30,7 @@ async fn handler(
     State(app): State<AppState>,
     principal: Principal,
     Body(new): Body<NewUser>,
-) -> Result<(StatusCode, Json<Invited>), Problem> {
+) -> Result<(StatusCode, ShownOnce<Invited>), Problem> {
     let invited = actions::accounts::invite(&app, &principal, new).await?;
-    Ok((StatusCode::CREATED, Json(invited)))
+    Ok((StatusCode::CREATED, ShownOnce(invited)))
 }

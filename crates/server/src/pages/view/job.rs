@@ -60,6 +60,10 @@ pub(crate) struct Head {
     /// The layers of the environment's walls, as its runner proved them; empty until it said so.
     pub(crate) guard: Vec<Layer>,
     pub(crate) runner: Option<Text>,
+    /// Labels that a runner must have.
+    pub(crate) runs_on: Vec<Text>,
+    /// Why nobody takes it, where nobody can.
+    pub(crate) waits: Option<Text>,
     /// How often it was given to a runner again.
     pub(crate) requeues: u32,
     /// The job that it follows up.

@@ -1,9 +1,9 @@
-//! Where work is done: projects and runners.
+//! Where work is done: projects.
 
 use askama::Template;
 
 use super::{
-    Moment, Shell, State, Text,
+    Moment, Shell, Text,
     home::FormProblem,
     runs::{ChangeRow, JobRow},
     shell::Id,
@@ -90,48 +90,5 @@ impl Project {
             format!("{},{}", i * 120 / (n - 1), 24 - (row.score.min(100) * 24).div_ceil(100))
         };
         oldest_first.map(point).collect::<Vec<_>>().join(" ")
-    }
-}
-
-/// The list of runners.
-#[derive(Clone, Debug, PartialEq, Template)]
-#[template(path = "runners.html")]
-pub(crate) struct Runners {
-    pub(crate) shell: Shell,
-    pub(crate) rows: Vec<RunnerRow>,
-    /// How many jobs wait for a runner.
-    pub(crate) n_queued: u64,
-}
-
-impl Runners {
-    /// True if at least one runner was heard of lately.
-    pub(crate) fn has_living(&self) -> bool {
-        self.rows.iter().any(|row| row.is_alive)
-    }
-}
-
-/// A runner.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct RunnerRow {
-    pub(crate) id: Id,
-    pub(crate) name: Text,
-    pub(crate) version: Text,
-    pub(crate) is_alive: bool,
-    pub(crate) seen: Moment,
-    /// Jobs it holds, and how many it may.
-    pub(crate) jobs: Vec<String>,
-    pub(crate) capacity: u32,
-}
-
-impl RunnerRow {
-    /// One cell for each job that it may hold: true where it holds one. Many are not drawn.
-    pub(crate) fn cells(&self) -> Vec<bool> {
-        let capacity = usize::try_from(self.capacity).unwrap_or(usize::MAX).min(64);
-        (0..capacity.max(self.jobs.len())).map(|i| i < self.jobs.len()).collect()
-    }
-
-    /// Its state.
-    pub(crate) fn state(&self) -> State {
-        if self.is_alive { State::Succeeded } else { State::Failed }
     }
 }

@@ -20,7 +20,7 @@ use windlass_store::{
     identity::Organisation,
     projects::Project,
     runs::{NewJob, NewRun},
-    work::{JobReports, LeaseAsk, Leased, NewRunner, NumberedReport},
+    work::{JobReports, LeaseAsk, Leased, NewRunner, NumberedReport, Registration},
 };
 
 use crate::{Arguments, Sample, cpu_us, database::Database};
@@ -75,7 +75,7 @@ async fn drive(store: &Store, place: &Place, runs: usize) -> Result<()> {
             max: 256,
             ttl: TTL,
         };
-        let leased = store.lease(ask, now()).await?;
+        let leased = store.lease(ask, now()).await?.leases;
         if leased.is_empty() {
             hints.changed().await.context("the store is gone")?;
             continue;
@@ -143,8 +143,10 @@ impl Place {
             name: "bench".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             capacity: 256,
+            environments: 0,
+            labels: Default::default(),
         };
-        store.register_runner(by(), runner, now()).await?;
+        store.register_runner(by(), Registration::without_token(runner), now()).await?;
         Ok(place)
     }
 
@@ -165,6 +167,7 @@ impl Place {
             steps: vec![step("one"), step("two"), step("three")],
             limits: Limits::default(),
             network: Vec::new(),
+            runs_on: Default::default(),
             continues: None,
         };
         let id = JobId::new(now(), rand::random());

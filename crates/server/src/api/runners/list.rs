@@ -16,7 +16,7 @@ use crate::{
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::new(Method::GET, "/api/v1/runners", Access::Allows(Action::ViewSettings), handler)
         .doc(
-            Doc::new("listRunners", "The runners that were heard of within a day, in one page.")
+            Doc::new("listRunners", "The runners that were heard of within a week, in one page.")
                 .query::<PageQuery>()
                 .gives::<Page<Runner>>(200),
         )
