@@ -24,6 +24,8 @@ mod pages;
 mod review;
 #[path = "it/runner_protocol.rs"]
 mod runner_protocol;
+#[path = "it/runners.rs"]
+mod runners;
 #[path = "it/secrets.rs"]
 mod secrets;
 #[path = "it/sources.rs"]

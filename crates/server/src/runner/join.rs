@@ -13,7 +13,7 @@ use super::register::same_protocol;
 use crate::{
     actions::accounts::check_name,
     endpoint::{Access, Endpoint},
-    extract::Body,
+    extract::Bytes,
     problem::{Code, Problem},
     state::AppState,
 };
@@ -24,8 +24,11 @@ pub(super) fn endpoint() -> Endpoint {
 
 async fn handler(
     State(app): State<AppState>,
-    Body(join): Body<Join>,
+    Bytes(body): Bytes,
 ) -> Result<Json<Joined>, Problem> {
+    // The code is in the body: what can't be read has none.
+    let join: Join = serde_json::from_slice(&body)
+        .map_err(|error| Problem::new(Code::NotSignedIn, format!("no code can be read: {error}")))?;
     same_protocol(join.protocol)?;
     let token = digest(&join.token_sha256).ok_or_else(|| {
         Problem::new(Code::BadRequest, "it has 64 hexadecimal digits").at("token_sha256")

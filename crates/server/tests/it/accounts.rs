@@ -158,9 +158,11 @@ async fn an_invited_user_signs_in_with_the_role_that_was_given() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_with_a_key_is_done_once() {
     let house = House::new().await;
+    super::house::repository(&house.folder.path().join("a"));
     let send = |key: &'static str, name: &'static str| {
-        let request = house.request(Method::POST, "/api/v1/tokens").header("idempotency-key", key);
-        request.json(&json!({ "name": name, "role": "viewer" })).send()
+        let source = json!({ "kind": "path", "path": house.folder.path().join("a") });
+        let request = house.request(Method::POST, "/api/v1/projects").header("idempotency-key", key);
+        request.json(&json!({ "name": name, "source": source })).send()
     };
     let (first, second) = tokio::join!(send("one", "a"), send("one", "a"));
     let first = first.expect("answered").text().await.expect("text");
@@ -168,6 +170,35 @@ async fn a_request_with_a_key_is_done_once() {
     assert_eq!(first, second);
     let mismatch = send("one", "b").await.expect("answered");
     assert_eq!(problem(mismatch).await.0, "idempotency-mismatch");
+    let listed = house.get("/api/v1/projects").await;
+    assert_eq!(listed["items"].as_array().map(Vec::len), Some(1), "{listed}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_with_a_secret_is_given_once_and_kept_by_nobody() {
+    let house = House::new().await;
+    let send = || {
+        let request = house.request(Method::POST, "/api/v1/tokens").header("idempotency-key", "one");
+        request.json(&json!({ "name": "a", "role": "viewer" })).send()
+    };
+    let (first, second) = tokio::join!(send(), send());
+    let (mut made, mut told) = (Vec::new(), Vec::new());
+    for answer in [first, second, send().await] {
+        let answer = answer.expect("answered");
+        match answer.status().as_u16() {
+            201 => made.push(answer.json::<serde_json::Value>().await.expect("JSON")),
+            _ => told.push(problem(answer).await),
+        }
+    }
+    let secret = made[0]["secret"].as_str().expect("a secret");
+    assert_eq!(told.iter().map(|(code, _)| code.as_str()).collect::<Vec<_>>(), ["conflict"; 2]);
+    assert!(told.iter().all(|(_, problem)| !problem.to_string().contains(secret)), "{told:?}");
+    let database = std::fs::read(house.folder.path().join("windlass.db")).expect("the database");
+    let log = std::fs::read(house.folder.path().join("windlass.db-wal")).unwrap_or_default();
+    for bytes in [database, log] {
+        let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+        assert!(!found, "the database has the token in clear");
+    }
     let listed = house.get("/api/v1/tokens").await;
     let named = |item: &&serde_json::Value| item["name"] == "a";
     assert_eq!(listed["items"].as_array().expect("items").iter().filter(named).count(), 1);
