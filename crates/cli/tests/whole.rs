@@ -24,6 +24,8 @@ mod image;
 mod readiness;
 #[path = "whole/real_agents.rs"]
 mod real_agents;
+#[path = "whole/runner.rs"]
+mod runner;
 #[path = "whole/secrets.rs"]
 mod secrets;
 #[path = "whole/task.rs"]

@@ -22,13 +22,11 @@ pub(super) fn endpoint() -> Endpoint {
     Endpoint::new(Method::POST, "/api/v1/runner/join", Access::OwnCredential, handler)
 }
 
-async fn handler(
-    State(app): State<AppState>,
-    Bytes(body): Bytes,
-) -> Result<Json<Joined>, Problem> {
+async fn handler(State(app): State<AppState>, Bytes(body): Bytes) -> Result<Json<Joined>, Problem> {
     // The code is in the body: what can't be read has none.
-    let join: Join = serde_json::from_slice(&body)
-        .map_err(|error| Problem::new(Code::NotSignedIn, format!("no code can be read: {error}")))?;
+    let join: Join = serde_json::from_slice(&body).map_err(|error| {
+        Problem::new(Code::NotSignedIn, format!("no code can be read: {error}"))
+    })?;
     same_protocol(join.protocol)?;
     let token = digest(&join.token_sha256).ok_or_else(|| {
         Problem::new(Code::BadRequest, "it has 64 hexadecimal digits").at("token_sha256")

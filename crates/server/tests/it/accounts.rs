@@ -161,7 +161,8 @@ async fn a_request_with_a_key_is_done_once() {
     super::house::repository(&house.folder.path().join("a"));
     let send = |key: &'static str, name: &'static str| {
         let source = json!({ "kind": "path", "path": house.folder.path().join("a") });
-        let request = house.request(Method::POST, "/api/v1/projects").header("idempotency-key", key);
+        let request =
+            house.request(Method::POST, "/api/v1/projects").header("idempotency-key", key);
         request.json(&json!({ "name": name, "source": source })).send()
     };
     let (first, second) = tokio::join!(send("one", "a"), send("one", "a"));
@@ -178,7 +179,8 @@ async fn a_request_with_a_key_is_done_once() {
 async fn an_answer_with_a_secret_is_given_once_and_kept_by_nobody() {
     let house = House::new().await;
     let send = || {
-        let request = house.request(Method::POST, "/api/v1/tokens").header("idempotency-key", "one");
+        let request =
+            house.request(Method::POST, "/api/v1/tokens").header("idempotency-key", "one");
         request.json(&json!({ "name": "a", "role": "viewer" })).send()
     };
     let (first, second) = tokio::join!(send(), send());

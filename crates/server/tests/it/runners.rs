@@ -39,9 +39,12 @@ async fn a_token_speaks_for_its_own_runner_only() {
         ("lease", lease),
         ("report", json!({ "runner_id": victim.id, "jobs": [] })),
         ("streams", json!({ "runner_id": victim.id, "pieces": [] })),
-        ("environments", json!({
-            "runner_id": victim.id, "capacity": 1, "told": "", "wait_ms": 0, "observed": [],
-        })),
+        (
+            "environments",
+            json!({
+                "runner_id": victim.id, "capacity": 1, "told": "", "wait_ms": 0, "observed": [],
+            }),
+        ),
     ];
     for (call, body) in calls {
         let path = format!("/api/v1/runner/{call}");
