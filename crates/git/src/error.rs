@@ -100,8 +100,10 @@ pub enum Error {
         /// What was tried and seen.
         detail: String,
     },
-    /// No space is left where git writes.
-    #[error("{what}: no space is left on the disk: free some and try again ({detail})")]
+    /// No space, or no inode, is left where git writes: the system says the same of both.
+    #[error(
+        "{what}: no space, or no inode, is left on the disk (`df -h` and `df -i` say which): free some and try again ({detail})"
+    )]
     DiskFull {
         /// What was being done.
         what: String,
@@ -212,7 +214,19 @@ pub(crate) fn classify(what: &str, place: &str, status: i32, stderr: &str) -> Er
     let says = |needles: &[&str]| needles.iter().any(|needle| stderr.contains(needle));
     let place = place.to_owned();
     let what = what.to_owned();
-    if says(&["No space left on device", "Disk quota exceeded", "disk quota exceeded"]) {
+    // Of a file that it could write only in part git does not say why: it is the disk.
+    let full = [
+        "No space left on device",
+        "Disk quota exceeded",
+        "disk quota exceeded",
+        "unable to write file",
+    ];
+    let mut lines = stderr.lines().filter(|line| full.iter().any(|needle| line.contains(needle)));
+    if let Some(first) = lines.next() {
+        let detail = match lines.count() {
+            0 => tail(first),
+            n => format!("{}; and {n} more", tail(first)),
+        };
         return Error::DiskFull { what, detail };
     }
     if says(&[

@@ -151,7 +151,9 @@ impl Embedded {
         agents_dir: Option<&Path>,
     ) -> Result<()> {
         let token_file = settings.data_dir.join("runner-token");
-        if !is_valid(&self.store, &token_file).await {
+        // A token is good for one runner: one that has lost its folder is another.
+        let is_known = settings.data_dir.join("runner/runner.json").exists();
+        if !is_known || !is_valid(&self.store, &token_file).await {
             let token = self.handle.issue_token("this machine's runner", Role::Runner).await?;
             settings::write_private(&token_file, token.expose().as_bytes())?;
         }

@@ -183,6 +183,44 @@ fn a_full_disk_is_said_and_nothing_is_kept() {
 }
 
 #[test]
+fn a_job_on_a_full_disk_and_on_one_without_inodes_says_what_to_do() {
+    let world = World::new();
+    let repository = world.repository("api", &[]);
+    for n in 0..600 {
+        fs::write(repository.join(format!("f{n}")), "x").expect("it can be written");
+    }
+    let bytes: Vec<u8> =
+        (0..9_u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    fs::write(repository.join("big"), bytes).expect("it can be written");
+    git(&repository, &["add", "--all"]);
+    git(&repository, &["commit", "--quiet", "--message", "much"]);
+    let state = world.path("data/runner");
+    fs::create_dir_all(&state).expect("it can be made");
+    for small in ["size=12m", "size=200m,nr_inodes=500"] {
+        let mount = ["-t", "tmpfs", "-o", small, "tmpfs"];
+        let mounted = Command::new("mount").args(mount).arg(&state).output();
+        if !mounted.is_ok_and(|output| output.status.success()) {
+            assert!(!windlass_testkit::must_run_all(), "a small disk can't be mounted");
+            eprintln!("SKIPPED a job on a full disk: needs to mount a tmpfs: run it as root");
+            return;
+        }
+        let ended = world.run(&[
+            "run",
+            "Work",
+            "--repo",
+            repository.to_str().expect("UTF-8"),
+            "--agent",
+            "custom: true",
+            "--ahead",
+            "0",
+        ]);
+        let unmounted = Command::new("umount").arg(&state).status();
+        assert!(unmounted.is_ok_and(|status| status.success()), "the small disk stays");
+        ended.says(4, &["(runner_disk)", "df -i"]);
+    }
+}
+
+#[test]
 fn an_unknown_project_or_pull_request_is_not_found() {
     let world = World::new();
     let _up = world.up(&["--no-runner"]);

@@ -185,6 +185,6 @@ pub(super) fn disk_full(error: &io::Error) -> Attempted {
 
 fn disk_words(error: &str) -> String {
     format!(
-        "The runner's disk does not take the job's output: {error}. Free some space on its state folder and start the task again."
+        "The runner's disk takes no more: {error}. Free some space, or some inodes (`df -h` and `df -i` say which), on its state folder and start the task again."
     )
 }

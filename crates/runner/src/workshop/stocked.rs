@@ -21,7 +21,9 @@ use windlass_git::{
 use windlass_sandbox::{Backend, Bind, CopyLimits, Door, EnvironmentId, Plan, copy_folder};
 
 use super::{
-    Workshop, base, doors,
+    Workshop, base,
+    checkpoint::disk_full,
+    doors,
     environment::{CERTIFICATES, Environment, System, Tenant, broken},
     place::Attempt,
     repository::{JobRepository, of_git},
@@ -145,10 +147,16 @@ async fn claim(workshop: &Workshop, backend: &Arc<dyn Backend>, recipe: &Recipe)
 fn unmade(workshop: &Workshop, error: StartError) -> Attempted {
     match error {
         StartError::Environment(error) => broken(workshop, &error),
+        StartError::Disk { error, .. } if is_full(&error) => disk_full(&error),
         StartError::Disk { .. } => {
             Attempted::GiveBack(format!("the environment can't be made: {error}"))
         }
     }
+}
+
+/// Another try would fail as this one did.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// What can go wrong while a tree is prepared.
