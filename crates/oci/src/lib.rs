@@ -281,7 +281,7 @@ impl Backend for Oci {
         Box::pin(async move {
             match base {
                 Base::Image(wanted) => image::prepare(&self.inner.docker, wanted, tell).await,
-                Base::Host => Err(Error::InvalidPlan {
+                Base::Host | Base::Empty => Err(Error::InvalidPlan {
                     why: "the backend `oci` needs an image: name one in devcontainer.json (`image` or \
                           `build`), start the runner with `--image NAME`, or choose the backend `process`"
                         .to_owned(),

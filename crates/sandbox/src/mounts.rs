@@ -6,6 +6,7 @@
 //! looked up without following links, since some of them lie in folders that programs wrote earlier.
 
 mod image;
+mod own;
 mod place;
 
 use std::{
@@ -31,7 +32,7 @@ use rustix::{
 use crate::{
     error::{Error, Result},
     etc, kernel,
-    plan::{HOME, Plan, Scratch},
+    plan::{Plan, Scratch},
 };
 
 /// Host folders that hold programs and nothing personal. Where the host has a link (`/bin`), so has the
@@ -188,6 +189,10 @@ impl Source {
 struct Root {
     top: OwnedFd,
     owner: Option<(u32, u32)>,
+    /// The home folder, seen from the top.
+    home: PathBuf,
+    /// Whether all that is made here is the user's, not only what lies in the home folder.
+    gives_all: bool,
 }
 
 /// How a mount may be used.
@@ -200,6 +205,9 @@ enum Use {
 
 impl Root {
     fn make(plan: &Plan, places: &Places<'_>) -> Result<Self> {
+        if let Some(root) = plan.root.as_deref().filter(|_| plan.writable_root) {
+            return Self::make_own(root, plan, places);
+        }
         let bytes = match plan.scratch {
             Scratch::Memory { bytes } => bytes,
             // Shared memory and the like stay in memory; browsers need some.
@@ -217,6 +225,11 @@ impl Root {
             options.as_c_str(),
         )
         .map_err(|error| Error::build("mount the root", error))?;
+        Self::enter_top(plan, places, false)
+    }
+
+    /// Opens what was mounted over the environment's folder.
+    fn enter_top(plan: &Plan, places: &Places<'_>, gives_all: bool) -> Result<Self> {
         let top = open(
             places.environment,
             OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
@@ -224,11 +237,13 @@ impl Root {
         )
         .map_err(|error| Error::build("open the root", error))?;
         rustix::process::fchdir(&top).map_err(|error| Error::build("enter the root", error))?;
-        Ok(Self { top, owner: places.owner })
+        let home = plan.home().strip_prefix("/").unwrap_or(plan.home()).to_path_buf();
+        Ok(Self { top, owner: places.owner, home, gives_all })
     }
 
     fn fill(&self, plan: &Plan, places: &Places<'_>, writable: Writable) -> Result<u64> {
         match &plan.root {
+            Some(_) if plan.writable_root => self.own_parts()?,
             Some(root) => self.image(root, plan, places)?,
             None => self.host(plan, places)?,
         }
@@ -236,8 +251,13 @@ impl Root {
         for path in SYS {
             self.optional(Path::new("/").join(path).as_path(), Path::new(path))?;
         }
-        self.scratch(writable.scratch)?;
-        self.attach(writable.home, Path::new(HOME), Use::Writable)?;
+        if plan.writable_root {
+            // The image's own home folders are a part of what is made.
+            self.own_scratch(plan, writable.scratch)?;
+        } else {
+            self.scratch(writable.scratch)?;
+            self.attach(writable.home, plan.home(), Use::Writable)?;
+        }
         let work_tree = Source::open(&plan.work_tree.host)?;
         if !work_tree.is_folder {
             return Err(Error::build(
@@ -258,8 +278,10 @@ impl Root {
         for path in hidden.iter().map(Path::new).chain(plan.masks.iter().map(PathBuf::as_path)) {
             self.hide(path)?;
         }
-        kernel::make_mount_read_only(self.top.as_fd())
-            .map_err(|error| Error::build("make the root read-only", error))?;
+        if !plan.writable_root {
+            kernel::make_mount_read_only(self.top.as_fd())
+                .map_err(|error| Error::build("make the root read-only", error))?;
+        }
         Ok(shared)
     }
 
@@ -310,8 +332,8 @@ impl Root {
         let (uid, gid) = places.inside;
         let host_name = host_name(plan);
         for (name, text) in [
-            ("passwd", etc::passwd(uid, gid)),
-            ("group", etc::group(gid)),
+            ("passwd", etc::passwd(plan, uid, gid)),
+            ("group", etc::group(plan, gid)),
             ("hosts", etc::hosts(host_name)),
             ("hostname", format!("{host_name}\n")),
             ("nsswitch.conf", etc::NSSWITCH.to_owned()),

@@ -16,7 +16,7 @@ use super::{Places, Root, Source, Use, host_name};
 use crate::{
     error::{Error, Result},
     etc,
-    plan::{HOME, Plan},
+    plan::Plan,
 };
 
 /// The files of `/etc` that every environment has of its own.
@@ -34,7 +34,7 @@ impl Root {
             .iter()
             .map(|bind| bind.inside.as_path())
             .chain(plan.volumes.iter().map(PathBuf::as_path))
-            .chain([plan.work_tree.inside.as_path(), Path::new(HOME)])
+            .chain([plan.work_tree.inside.as_path(), plan.home()])
             .chain(OWN.iter().chain(&FOLDERS).map(Path::new))
             .map(|path| path.strip_prefix("/").unwrap_or(path).to_path_buf())
             .collect();
@@ -80,8 +80,8 @@ impl Root {
         let host_name = host_name(plan);
         self.folder(Path::new("etc"))?;
         for (name, text) in [
-            (OWN[0], etc::passwd_of_image(&text(root, OWN[0]), uid, gid, shell)),
-            (OWN[1], etc::group_of_image(&text(root, OWN[1]), gid)),
+            (OWN[0], etc::passwd_of_image(&text(root, OWN[0]), plan, uid, gid, shell)),
+            (OWN[1], etc::group_of_image(&text(root, OWN[1]), plan, gid)),
             (OWN[2], etc::hosts(host_name)),
             (OWN[3], format!("{host_name}\n")),
             (OWN[4], "# There is no name server: doors resolve names.\n".to_owned()),
