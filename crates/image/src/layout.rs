@@ -20,7 +20,7 @@ use windlass_sandbox::{
 use crate::manifest::{Configuration, Descriptor, Digest, Index, Manifest};
 
 /// The most files that an image may have.
-const MOST_FILES: u64 = 4_000_000;
+pub(crate) const MOST_FILES: u64 = 4_000_000;
 /// The largest manifest or configuration.
 pub(crate) const LARGEST: u64 = 4 << 20;
 
@@ -75,7 +75,8 @@ impl Layout {
             self.write_index(&index)?;
         }
         for tree in entries(&self.folder.join("trees"))? {
-            if !index.manifests.iter().any(|one| tree.ends_with(one.digest.hex())) {
+            let is_made = tree.join(crate::making::MADE).is_file();
+            if !is_made && !index.manifests.iter().any(|one| tree.ends_with(one.digest.hex())) {
                 remove(&tree)?;
             }
         }
@@ -111,7 +112,7 @@ impl Layout {
         self.folder.join("incoming").join(format!("{}-{n}", std::process::id()))
     }
 
-    fn blob(&self, digest: &Digest) -> PathBuf {
+    pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {
         self.folder.join("blobs/sha256").join(digest.hex())
     }
 
@@ -148,7 +149,7 @@ impl Layout {
         fs::rename(file, self.blob(digest)).map_err(|error| failed("rename", file, &error))
     }
 
-    fn write(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn write(&self, path: &Path, bytes: &[u8]) -> Result<()> {
         let beside = self.incoming();
         let written = File::create_new(&beside).and_then(|mut file| {
             file.write_all(bytes)?;
@@ -256,6 +257,12 @@ impl Layout {
         Ok((total, trees))
     }
 
+    /// How many bytes an unpacked image takes.
+    pub(crate) fn bytes(&self, digest: &Digest) -> u64 {
+        let size = fs::read_to_string(self.tree(digest).join("bytes")).unwrap_or_default();
+        size.trim().parse().unwrap_or(0)
+    }
+
     /// Notes that an image is used now.
     pub(crate) fn touch(&self, digest: &Digest, now: SystemTime) {
         let file = File::options().append(true).open(self.tree(digest).join("bytes"));
@@ -274,7 +281,7 @@ impl Layout {
         Ok(beside)
     }
 
-    fn remove_stray_blobs(&self, index: &Index) -> Result<()> {
+    pub(crate) fn remove_stray_blobs(&self, index: &Index) -> Result<()> {
         let mut kept = std::collections::BTreeSet::new();
         for one in &index.manifests {
             let manifest = Manifest::parse(&self.read(&one.digest)?)?;

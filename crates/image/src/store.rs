@@ -16,12 +16,13 @@ use windlass_sandbox::{
 use crate::{
     archive,
     layout::{self, Layout},
+    making,
     manifest::Digest,
     registry,
 };
 
 /// How long an image that was asked for stays, whether or not an environment was made from it yet.
-const STAYS: Duration = Duration::from_secs(15 * 60);
+pub(crate) const STAYS: Duration = Duration::from_secs(15 * 60);
 
 /// How images are kept.
 #[derive(Clone, Debug)]
@@ -46,7 +47,7 @@ pub struct Store {
 #[derive(Debug)]
 struct Inner {
     options: Options,
-    layout: Layout,
+    layout: Arc<Layout>,
     /// One image at a time is brought.
     bringing: tokio::sync::Mutex<()>,
     pins: Mutex<BTreeMap<EnvironmentId, Digest>>,
@@ -67,7 +68,7 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] when the folder can't be used.
     pub fn open(options: Options) -> Result<Self> {
-        let layout = Layout::open(&options.folder)?;
+        let layout = Arc::new(Layout::open(&options.folder)?);
         layout.sweep(&layout.lock()?)?;
         let (bringing, pins) = (tokio::sync::Mutex::default(), Mutex::default());
         Ok(Self { inner: Arc::new(Inner { options, layout, bringing, pins }) })
@@ -152,6 +153,43 @@ impl Store {
         Ok(index.manifests.iter().filter_map(layout::name_of).cloned().collect())
     }
 
+    /// The folder on disk.
+    pub(crate) fn layout(&self) -> &Arc<Layout> {
+        &self.inner.layout
+    }
+
+    /// How many bytes it may hold.
+    pub(crate) fn limit_bytes(&self) -> u64 {
+        self.inner.options.limit_bytes
+    }
+
+    /// Waits until nobody else of this process brings or makes anything.
+    pub(crate) async fn alone(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.inner.bringing.lock().await
+    }
+
+    /// How something that was made is to be run, if it is there; notes that it is used.
+    pub(crate) fn made(&self, digest: &Digest) -> Result<Option<ImageSettings>> {
+        // Nothing is taken away while this is held.
+        let _pins = self.pins();
+        let settings = making::settings_of(&self.inner.layout, digest)?;
+        if settings.is_some() {
+            self.note_use(digest);
+        }
+        Ok(settings)
+    }
+
+    /// The accounts of an image.
+    pub(crate) fn accounts(&self, digest: &str) -> Vec<windlass_sandbox::User> {
+        let digest = Digest::of_hex(digest);
+        digest.map(|it| making::accounts_of(&self.inner.layout, &it)).unwrap_or_default()
+    }
+
+    /// Notes that an image is used.
+    pub(crate) fn note_use(&self, digest: &Digest) {
+        self.inner.layout.touch(digest, SystemTime::now());
+    }
+
     /// The folder with an image's files, kept until the environment is gone.
     pub(crate) fn pin(&self, digest: &str, environment: &EnvironmentId) -> Result<PathBuf> {
         let gone = || Error::NotFound { what: format!("image {digest}: it was removed meanwhile") };
@@ -188,7 +226,7 @@ impl Store {
 
     /// Gives up images until there is room for `more` bytes, those that were used longest ago first. What
     /// environments are made of stays, even if that is too much.
-    async fn make_room(&self, more: u64) -> Result<()> {
+    pub(crate) async fn make_room(&self, more: u64) -> Result<()> {
         let inner = Arc::clone(&self.inner);
         blocking(move || {
             loop {
@@ -219,7 +257,7 @@ impl Store {
 }
 
 /// Does something that blocks, away from the runtime's own threads.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {

@@ -18,7 +18,7 @@ use bollard::{
 use futures::StreamExt as _;
 use windlass_sandbox::{
     Created, Error, Plan, Portable, Prepared, Result, Scratch, contained,
-    plan::{HOME, SYSTEM_PATH},
+    plan::SYSTEM_PATH,
 };
 
 use crate::{
@@ -111,6 +111,11 @@ impl Inner {
                 });
             }
             Err(error) => return Err(failed("make a container", &error)),
+        }
+        if let Some(user) = &plan.user {
+            let home = folder.join("home");
+            crate::extend::home(&self.docker, name, user, &home).await?;
+            give(plan, &folder, user_id).await?;
         }
         self.docker
             .start_container(name, None::<StartContainerOptions>)
@@ -229,7 +234,7 @@ fn choose_user(plan: &Plan, others: &[Found]) -> u32 {
 fn mounts(plan: &Plan, folder: &Path, helper: &Portable) -> Result<Vec<Mount>> {
     let mut mounts = vec![
         bind(&folder.join(STATE), Path::new(contained::STATE), false)?,
-        bind(&folder.join("home"), Path::new(HOME), false)?,
+        bind(&folder.join("home"), plan.home(), false)?,
         bind(&plan.work_tree.host, &plan.work_tree.inside, false)?,
     ];
     for (host, inside) in &helper.files {

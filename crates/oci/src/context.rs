@@ -7,6 +7,42 @@ use std::path::Path;
 
 use windlass_sandbox::{Error, Result, backend::Ignored};
 
+/// Packs everything in a folder, with names that begin so. The same files make the same archive.
+pub(crate) fn append(
+    archive: &mut tar::Builder<Vec<u8>>,
+    folder: &Path,
+    prefix: &str,
+) -> Result<()> {
+    let named = |error: std::io::Error| Error::Io {
+        doing: format!("pack {}", folder.display()),
+        why: error.to_string(),
+    };
+    archive.follow_symlinks(false);
+    archive.mode(tar::HeaderMode::Deterministic);
+    let mut open = vec![String::new()];
+    while let Some(parent) = open.pop() {
+        let mut names: Vec<_> = std::fs::read_dir(folder.join(&parent))
+            .map_err(named)?
+            .map(|entry| entry.map(|entry| entry.file_name()))
+            .collect::<std::io::Result<_>>()
+            .map_err(named)?;
+        names.sort();
+        for name in names {
+            let below = format!("{parent}{}", name.to_string_lossy());
+            let path = folder.join(&parent).join(&name);
+            let kind = path.symlink_metadata().map_err(named)?.file_type();
+            if kind.is_dir() {
+                open.push(format!("{below}/"));
+            }
+            if kind.is_dir() || kind.is_file() || kind.is_symlink() {
+                let inside = format!("{prefix}{below}");
+                archive.append_path_with_name(&path, inside).map_err(named)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Packs a folder.
 pub(crate) fn pack(folder: &Path, dockerfile: &str) -> Result<Vec<u8>> {
     let named = |error: std::io::Error| Error::Io {
@@ -20,6 +56,7 @@ pub(crate) fn pack(folder: &Path, dockerfile: &str) -> Result<Vec<u8>> {
     };
     let mut archive = tar::Builder::new(Vec::new());
     archive.follow_symlinks(false);
+    archive.mode(tar::HeaderMode::Deterministic);
     let mut open = vec![String::new()];
     while let Some(parent) = open.pop() {
         for entry in std::fs::read_dir(folder.join(&parent)).map_err(named)? {

@@ -11,12 +11,13 @@
 //! credential in a label, a log or an argument.
 //!
 //! Modules in reading order: [`engine`] finds and greets the engine; `container` turns a plan into a
-//! container; `image` pulls, builds and prunes.
+//! container; `image` pulls, builds and prunes; `extend` adds to images.
 
 pub mod engine;
 
 mod container;
 mod context;
+mod extend;
 mod image;
 
 use std::{
@@ -32,8 +33,8 @@ use bollard::{
 };
 use windlass_sandbox::{
     Backend, Base, Capabilities, Client, Created, EnvironmentId, Error, Exec, Isolation, Listed,
-    OperationId, Plan, Prepared, Result, Started, State, Status,
-    backend::{Answer, Output, Tell, read_spool},
+    OperationId, Plan, Prepared, Result, Started, State, Status, User,
+    backend::{Answer, Output, Recipe, Serve, Tell, read_spool},
 };
 
 use self::engine::failed;
@@ -69,6 +70,8 @@ struct Inner {
     /// Tells the containers of this state folder from all others.
     owner: String,
     clients: Mutex<HashMap<EnvironmentId, Client>>,
+    /// The accounts of images, by id: an id stands for the same ones for ever.
+    accounts: Mutex<HashMap<String, Vec<User>>>,
 }
 
 impl Oci {
@@ -82,8 +85,8 @@ impl Oci {
         let state_dir = engine::prepare_state_dir(&options.state_dir)?;
         let owner = engine::owner(&state_dir);
         let options = Options { state_dir, ..options };
-        let clients = Mutex::default();
-        Ok(Self { inner: Arc::new(Inner { docker, options, owner, clients }) })
+        let (clients, accounts) = (Mutex::default(), Mutex::default());
+        Ok(Self { inner: Arc::new(Inner { docker, options, owner, clients, accounts }) })
     }
 
     /// Removes images that this backend built and that no container uses, but for those of the
@@ -118,6 +121,21 @@ impl Inner {
         let client = blocking(move || Client::connect(&state)).await?;
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(clients.entry(id.clone()).or_insert(client).clone())
+    }
+
+    /// Finds out which accounts an image has.
+    async fn with_accounts(&self, prepared: Prepared) -> Result<Prepared> {
+        let lock = || self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lock().get(&prepared.name).cloned();
+        let accounts = match known {
+            Some(accounts) => accounts,
+            None => {
+                let accounts = extend::accounts(&self.docker, &prepared.name).await?;
+                lock().insert(prepared.name.clone(), accounts.clone());
+                accounts
+            }
+        };
+        Ok(Prepared { accounts, ..prepared })
     }
 
     fn part_with(&self, id: &EnvironmentId) {
@@ -280,13 +298,29 @@ impl Backend for Oci {
     fn prepare<'a>(&'a self, base: &'a Base, tell: Tell<'a>) -> Answer<'a, Prepared> {
         Box::pin(async move {
             match base {
-                Base::Image(wanted) => image::prepare(&self.inner.docker, wanted, tell).await,
+                Base::Image(wanted) => {
+                    let prepared = image::prepare(&self.inner.docker, wanted, tell).await?;
+                    self.inner.with_accounts(prepared).await
+                }
                 Base::Host | Base::Empty => Err(Error::InvalidPlan {
                     why: "the backend `oci` needs an image: name one in devcontainer.json (`image` or \
                           `build`), start the runner with `--image NAME`, or choose the backend `process`"
                         .to_owned(),
                 }),
             }
+        })
+    }
+
+    fn extend<'a>(
+        &'a self,
+        below: &'a Prepared,
+        recipe: &'a Recipe,
+        _serve: Serve<'a>,
+        tell: Tell<'a>,
+    ) -> Answer<'a, Prepared> {
+        Box::pin(async move {
+            let made = extend::extend(&self.inner.docker, below, recipe, tell).await?;
+            self.inner.with_accounts(made).await
         })
     }
 

@@ -13,16 +13,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use windlass_devcontainer::{
     Files, Findings, Place, Refused, Request, Resolved,
-    automation::{self, Automation},
+    automation::{self, Automation, Restart, Service},
     capability::Machine,
-    configuration::{Mount, MountKind},
+    feature::Fetched,
+    configuration::{Base, Mount, MountKind},
     reserved::Reserved,
     resolve,
     resolve::Image,
     tree::Node,
     workspace::Workspace,
 };
-use windlass_sandbox::ImageSettings;
+use windlass_sandbox::{ImageSettings, User};
 
 pub use basis::{BackendKind, Basis, Dockerfile};
 pub use files::ProjectFiles;
@@ -58,6 +59,10 @@ pub struct Asked<'a> {
     pub backend: BackendKind,
     /// What the image says about itself, once it is there.
     pub image: Option<&'a ImageSettings>,
+    /// The Features that were fetched, by the reference as written.
+    pub features: &'a BTreeMap<String, Fetched>,
+    /// Whether there is an image for definitions that name none.
+    pub has_default_image: bool,
 }
 
 /// What an environment is made by.
@@ -73,6 +78,9 @@ pub struct Definition {
     pub volumes: Vec<String>,
     /// Whether its programs may trace each other.
     pub traces: bool,
+    /// Who programs are, if that isn't `agent`, as definition or image say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<Wanted>,
     /// Variables to set (`Some`) and to take away (`None`), in their order.
     pub variables: Vec<(String, Option<String>)>,
     /// `devcontainer.json`, worked out; `None` if there is none.
@@ -121,6 +129,18 @@ const SYSTEM: [&str; 22] = [
     "opt", "proc", "root", "run", "sbin", "snap", "sys", "tmp", "usr", "var",
 ];
 
+/// Who programs shall be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Wanted {
+    /// The user's name or number.
+    pub name: String,
+    /// Where that is written.
+    pub place: Place,
+}
+
+/// The service that the entrypoints of Features become.
+const ENTRYPOINTS: &str = "entrypoints";
+
 impl Definition {
     /// The environment of a project without a definition.
     pub fn none(name: &str) -> Self {
@@ -131,11 +151,44 @@ impl Definition {
             basis: Basis::Default,
             volumes: Vec::new(),
             traces: false,
+            user: None,
             variables: Vec::new(),
             devcontainer: None,
             automation: Automation::default(),
             findings: Findings::default(),
         }
+    }
+
+    /// The Features that have to be fetched before it is whole, with the digest that each must have.
+    pub fn missing_features(&self) -> BTreeMap<String, Option<String>> {
+        let missing = self.devcontainer.as_ref().map(|resolved| &resolved.missing.features);
+        missing.cloned().unwrap_or_default()
+    }
+
+    /// What there is to be installed, if there is something and it can be.
+    pub fn features(&self) -> Option<&Resolved> {
+        self.devcontainer.as_deref().filter(|resolved| !resolved.features.is_empty())
+    }
+
+    /// Who programs are inside, by the accounts of what the environment is made from; `None` is `agent`.
+    ///
+    /// # Errors
+    /// That there is no such user, in words.
+    pub fn user(&self, accounts: &[User]) -> Result<Option<User>, String> {
+        let Some(Wanted { name, place }) = &self.user else { return Ok(None) };
+        if accounts.is_empty() {
+            // The host's own system folders: only these two are there. It was told before.
+            return Ok((name == "root").then(User::root));
+        }
+        let found = windlass_sandbox::accounts::find(accounts, "", name);
+        found.map(Some).ok_or_else(|| {
+            let names: Vec<&str> = accounts.iter().map(|user| user.name.as_str()).collect();
+            let names = names[names.len().saturating_sub(8)..].join(", ");
+            format!(
+                "{place}: the image has no user `{name}` (it has {names}): make it in a Dockerfile or by the \
+                 Feature common-utils, or name another one"
+            )
+        })
     }
 
     /// Reads what the project in [`root`] says. Places are relative to the project.
@@ -150,6 +203,7 @@ impl Definition {
         let root = root(asked.name);
         let reserved = reserved(asked.ports);
         let mut findings = Findings::default();
+        let mut entrypoints = None;
         match devcontainer(files, asked, &root) {
             Ok(Some(resolved)) => {
                 findings.extend(resolved.findings.clone());
@@ -160,13 +214,20 @@ impl Definition {
                 definition.volumes = judge.volumes(&definition.tree, &mut findings);
                 definition.traces = judge.traces();
                 definition.variables = judge.variables(&reserved, &mut findings);
+                definition.user = judge.user();
+                entrypoints = judge.entrypoints();
                 definition.devcontainer = Some(Box::new(resolved));
             }
             Ok(None) => {}
             Err(refused) => findings.extend(refused.findings),
         }
         match automation(files, &root, &reserved) {
-            Ok(automation) => definition.automation = automation,
+            Ok(automation) => {
+                definition.automation = automation;
+                if let Some(service) = entrypoints {
+                    definition.automation.services.entry(ENTRYPOINTS.to_owned()).or_insert(service);
+                }
+            }
             Err(refused) => findings.extend(refused.findings),
         }
         definition.findings = relative(&findings, &root);
@@ -213,6 +274,7 @@ fn devcontainer(
     let mut request = Request::new(workspace);
     request.id_labels = Some(&labels);
     request.capabilities = Some(&capabilities);
+    request.features = asked.features;
     let first = resolve(&request, files)?;
     if first.file.is_none() {
         return Ok(None);
@@ -289,24 +351,66 @@ impl Judge<'_> {
         }
     }
 
-    /// The parts of a definition for which this runner has no means yet.
+    /// The parts of a definition for which this runner has no means.
     fn unhonoured(&self, findings: &mut Findings) {
         let node = &self.resolved.configuration;
+        // An image that the operator has chosen has users, and Features can be added to it.
+        let is_host = matches!(self.resolved.definition.base, Base::Default)
+            && self.asked.backend == BackendKind::Process
+            && self.asked.image.is_none()
+            && !self.asked.has_default_image;
+        if !is_host {
+            return;
+        }
         if !self.resolved.definition.features.is_empty() {
-            let what = "Features can't be installed on this runner: what they bring is missing";
+            let what = "Features need an `image` or a Dockerfile to be added to: without any the host's \
+                        system folders are used, and what Features bring is missing";
             self.tell(findings, place_of(node, "features"), what.to_owned());
         }
+        let own = [windlass_sandbox::plan::USER_NAME, "root"];
+        if let Some(Wanted { name, place }) = self.user().filter(|it| !own.contains(&&*it.name)) {
+            let what = format!(
+                "the host's system folders have no user `{name}`: everything runs as `agent`; name an \
+                 `image` that has it"
+            );
+            self.tell(findings, &place, what);
+        }
+    }
+
+    /// Who lifecycle commands, steps and agents are: the user for tools, else the container's, else the
+    /// image's own. Root only if that is written: who writes nothing gets `agent`.
+    fn user(&self) -> Option<Wanted> {
         let merged = &self.resolved.merged_configuration;
         let settings = &self.resolved.merged.settings;
-        for (key, user) in
-            [("containerUser", &settings.container_user), ("remoteUser", &settings.remote_user)]
-        {
-            let agent = windlass_sandbox::plan::USER_NAME;
-            if let Some(user) = user.as_ref().filter(|user| *user != agent) {
-                let what = format!("everything runs as `{agent}` here, not as `{user}`");
-                findings.warn(place_of(merged, key), what);
-            }
-        }
+        let written = [("remoteUser", &settings.remote_user), ("containerUser", &settings.container_user)];
+        let written = written.into_iter().find_map(|(key, user)| {
+            let name = user.clone()?;
+            Some(Wanted { name, place: place_of(merged, key).clone() })
+        });
+        let of_image = self.resolved.image_user.clone().filter(|user| {
+            !matches!(user.split(':').next(), None | Some("" | "root" | "0"))
+        });
+        let of_image = of_image.map(|name| {
+            let place = ["image", "build", "dockerFile"].into_iter().find_map(|key| merged.get(key));
+            Wanted { name, place: place.map_or(&merged.place, |node| &node.place).clone() }
+        });
+        written.or(of_image).filter(|it| it.name != windlass_sandbox::plan::USER_NAME)
+    }
+
+    /// The programs that Features and images want to be started with the environment, as one service.
+    fn entrypoints(&self) -> Option<Service> {
+        let node = self.resolved.merged_configuration.get("entrypoints")?;
+        let lines: Vec<&str> = node.list().unwrap_or(&[]).iter().filter_map(Node::text).collect();
+        (!lines.is_empty()).then(|| Service {
+            description: Some("The entrypoints of Features".to_owned()),
+            start: format!("{}\nwhile :; do sleep 3600; done", lines.join("\n")),
+            ready: None,
+            stop: None,
+            restart: Restart::Never,
+            ports: Vec::new(),
+            depends_on: Vec::new(),
+            env: Default::default(),
+        })
     }
 
     /// Where the work tree lies inside, and where commands run.

@@ -360,7 +360,10 @@ fn read_only(plan: &Plan) -> Proof {
 fn image_folders(plan: &Plan) -> io::Result<Vec<PathBuf>> {
     let own = ["dev", "proc", "run", "sys", "tmp"].map(|name| Path::new("/").join(name));
     let is_own = |path: &PathBuf| {
-        own.contains(path) || plan.work_tree.inside == *path || plan.volumes.contains(path)
+        own.contains(path)
+            || plan.work_tree.inside == *path
+            || plan.home() == path
+            || plan.volumes.contains(path)
     };
     let all = mounts::entries(Path::new("/"))?.into_iter().map(|name| Path::new("/").join(name));
     let is_folder =

@@ -91,6 +91,7 @@ pub(crate) fn enter(plan: &Plan, places: &Places<'_>) -> Result<u64> {
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(|error| Error::build("make mounts private", error))?;
     // What lies below the environment's folder must be had before the new root covers it.
+    image::skeleton(plan, places)?;
     let home = Source::open(&places.home)?;
     let scratch = match &places.scratch {
         Some((tmp, var_tmp)) => Some((Source::open(tmp)?, Source::open(var_tmp)?)),

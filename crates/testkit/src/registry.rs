@@ -61,6 +61,8 @@ impl Registry {
             .route("/v2/", get(|| async { Json(json!({})) }))
             .route("/v2/{repository}/manifests/{reference}", get(manifest))
             .route("/v2/{repository}/blobs/{digest}", get(blob))
+            .route("/v2/{owner}/{repository}/manifests/{reference}", get(manifest_of_owner))
+            .route("/v2/{owner}/{repository}/blobs/{digest}", get(blob_of_owner))
             .layer(middleware::from_fn_with_state(registry.clone(), only_with_token))
             .route("/token", get(token))
             .with_state(registry.clone());
@@ -119,6 +121,28 @@ impl Registry {
         let index = index.to_string().into_bytes();
         held.manifests.insert(format!("{repository}:{tag}"), (INDEX.to_owned(), index));
         format!("{}/{repository}:{tag}", self.host())
+    }
+
+    /// Holds a Feature of these files, as `owner/name:tag`. Answers its name and the digest of its manifest.
+    pub fn hold_feature(&self, repository: &str, tag: &str, archive: &[u8]) -> (String, String) {
+        let mut held = self.held();
+        let layer = json!({
+            "mediaType": "application/vnd.devcontainers.layer.v1+tar",
+            "digest": digest(archive), "size": archive.len(),
+        });
+        held.blobs.insert(digest(archive), archive.to_vec());
+        held.blobs.insert(digest(b"{}"), b"{}".to_vec());
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": MANIFEST, "layers": [layer],
+            "config": {
+                "mediaType": "application/vnd.devcontainers", "digest": digest(b"{}"), "size": 2,
+            },
+        });
+        let manifest = manifest.to_string().into_bytes();
+        let named = digest(&manifest);
+        held.manifests.insert(named.clone(), (MANIFEST.to_owned(), manifest.clone()));
+        held.manifests.insert(format!("{repository}:{tag}"), (MANIFEST.to_owned(), manifest));
+        (format!("{}/{repository}:{tag}", self.host()), named)
     }
 
     /// From now on every large blob is answered with one byte changed.
@@ -206,6 +230,20 @@ async fn manifest(
         }
         None => (StatusCode::NOT_FOUND, refusal("MANIFEST_UNKNOWN")).into_response(),
     }
+}
+
+async fn manifest_of_owner(
+    registry: State<Registry>,
+    Path((owner, repository, reference)): Path<(String, String, String)>,
+) -> Response {
+    manifest(registry, Path((format!("{owner}/{repository}"), reference))).await
+}
+
+async fn blob_of_owner(
+    registry: State<Registry>,
+    Path((owner, repository, digest)): Path<(String, String, String)>,
+) -> Response {
+    blob(registry, Path((format!("{owner}/{repository}"), digest))).await
 }
 
 async fn blob(

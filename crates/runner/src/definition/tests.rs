@@ -21,6 +21,8 @@ fn read(strictness: Strictness, files: &[(&str, &str)]) -> Made {
         memory_bytes: None,
         backend: BackendKind::Process,
         image: None,
+        features: &BTreeMap::new(),
+        has_default_image: false,
     };
     Definition::read(&files, &asked)
         .map_err(|refused| refused.findings.all().iter().map(ToString::to_string).collect())

@@ -12,12 +12,13 @@ use windlass_git::checkout::Objects;
 use windlass_run::job::StepResult;
 use windlass_sandbox::{
     Backend, Base, Image, Prepared, Progress,
-    backend::{Login, Pull},
+    backend::{Login, Pull, Recipe},
 };
 
 use super::{
     Workshop,
-    environment::broken,
+    environment::{Tenant, broken},
+    features::{self, Shelf},
     place::Attempt,
     repository::{self, JobRepository},
     setup::LIMIT,
@@ -30,13 +31,10 @@ use crate::{
 
 /// Makes it ready, unless somebody says to stop or its time is over.
 pub(super) async fn prepare(
-    workshop: &Workshop,
-    backend: &dyn Backend,
+    making: &Making<'_>,
     definition: &Definition,
-    work: &JobRepository,
-    tree: &Tree<'_>,
-    attempt: &Attempt,
 ) -> Result<Prepared, Attempted> {
+    let Making { workshop, backend, work, tree, attempt, .. } = *making;
     let base = match &definition.basis {
         Basis::Default => match &workshop.options.default_image {
             Some(image) => named(workshop, image),
@@ -45,8 +43,61 @@ pub(super) async fn prepare(
         Basis::Image(image) => named(workshop, image),
         Basis::Dockerfile(dockerfile) => Base::Image(built(dockerfile, work, tree).await?),
     };
+    with_progress(attempt, |mut tell| async move { backend.prepare(&base, &mut tell).await })
+        .await?
+        .map_err(|error| broken(workshop, &error))
+}
+
+/// Installs a definition's Features over what it is made from; nothing to do without any.
+pub(super) async fn with_features(
+    made: &Making<'_>,
+    prepared: Prepared,
+    definition: &Definition,
+    shelf: &Shelf,
+) -> Result<Prepared, Attempted> {
+    let Some(resolved) = definition.features() else { return Ok(prepared) };
+    let Making { workshop, backend, work, tree, name, .. } = *made;
+    let project = project(work, tree).await?;
+    let root = crate::definition::root(name);
+    let recipe = shelf.recipe(workshop, resolved, &root, &project)?;
+    extended(made, backend, &prepared, &recipe).await
+}
+
+/// What it takes to make something for an environment.
+pub(super) struct Making<'a> {
+    pub(super) workshop: &'a Workshop,
+    pub(super) backend: &'a dyn Backend,
+    pub(super) tenant: &'a Tenant,
+    pub(super) work: &'a JobRepository,
+    pub(super) tree: &'a Tree<'a>,
+    /// The project's name as one folder name.
+    pub(super) name: &'a str,
+    pub(super) attempt: &'a Attempt,
+}
+
+async fn extended(
+    made: &Making<'_>,
+    backend: &dyn Backend,
+    below: &Prepared,
+    recipe: &Recipe,
+) -> Result<Prepared, Attempted> {
+    let Making { workshop, tenant, .. } = *made;
+    let serve = |listeners| features::serve(workshop, tenant, listeners);
+    let serve = &serve;
+    let extended = with_progress(made.attempt, |mut tell| async move {
+        backend.extend(below, recipe, serve, &mut tell).await
+    });
+    extended.await?.map_err(|error| broken(workshop, &error))
+}
+
+/// Does something that takes long and tells the log of the first step how that goes, unless somebody says to
+/// stop or its time is over.
+async fn with_progress<'a, T, F: Future<Output = T>>(
+    attempt: &'a Attempt,
+    work: impl FnOnce(Box<dyn FnMut(Progress) + Send + 'a>) -> F,
+) -> Result<T, Attempted> {
     let mut told = BTreeSet::new();
-    let mut tell = |progress: Progress| {
+    let tell = move |progress: Progress| {
         let said = match progress {
             Progress::Building { text } => attempt.log.append(text.as_bytes()),
             // Registries say the same again and again while a part is on its way.
@@ -60,9 +111,7 @@ pub(super) async fn prepare(
     };
     let limit = LIMIT.min(attempt.left());
     tokio::select! {
-        prepared = backend.prepare(&base, &mut tell) => {
-            prepared.map_err(|error| broken(workshop, &error))
-        }
+        done = work(Box::new(tell)) => Ok(done),
         () = attempt.stop.cancelled() => {
             let reason = "It was stopped while its image was made ready.".to_owned();
             Err(Attempted::Ended(StepResult::Failed { code: "stopped".to_owned(), reason }))
@@ -89,7 +138,7 @@ fn named(workshop: &Workshop, reference: &str) -> Base {
 }
 
 /// Who asks the registry of an image.
-fn login(workshop: &Workshop, reference: &str) -> Option<Login> {
+pub(super) fn login(workshop: &Workshop, reference: &str) -> Option<Login> {
     let registry = windlass_sandbox::backend::registry(reference);
     workshop.options.registries.get(registry).cloned().flatten()
 }
@@ -99,26 +148,7 @@ async fn built(
     work: &JobRepository,
     tree: &Tree<'_>,
 ) -> Result<Image, Attempted> {
-    let project = if work.tip == work.base {
-        tree.tree.to_owned()
-    } else {
-        let folder = tree.folder.join("context");
-        let options = windlass_git::checkout::Options {
-            commit: work.base.clone(),
-            remote_branches: Vec::new(),
-            branch: None,
-            objects: Objects::Copied,
-            origin: None,
-            identity: None,
-            index_copy: None,
-        };
-        let made = work.repository.checkout(&folder, &options).await;
-        made.map_err(|error| match repository::of_git(error) {
-            crate::executor::Unopened::End(end) => Attempted::JobEnded(end),
-            crate::executor::Unopened::GiveBack(why) => Attempted::GiveBack(why),
-        })?;
-        folder
-    };
+    let project = project(work, tree).await?;
     let context = within(&project, &dockerfile.context).map_err(|why| {
         let reason = format!("The context of the image's build can't be used: {why}.");
         Attempted::JobEnded(failed("environment", reason))
@@ -134,8 +164,36 @@ async fn built(
     })
 }
 
+/// The project as the job began with it, whatever its steps have made of it since.
+pub(super) async fn project(
+    work: &JobRepository,
+    tree: &Tree<'_>,
+) -> Result<PathBuf, Attempted> {
+    let folder = tree.folder.join("context");
+    if work.tip == work.base {
+        return Ok(tree.tree.to_owned());
+    }
+    if !folder.exists() {
+        let options = windlass_git::checkout::Options {
+            commit: work.base.clone(),
+            remote_branches: Vec::new(),
+            branch: None,
+            objects: Objects::Copied,
+            origin: None,
+            identity: None,
+            index_copy: None,
+        };
+        let made = work.repository.checkout(&folder, &options).await;
+        made.map_err(|error| match repository::of_git(error) {
+            crate::executor::Unopened::End(end) => Attempted::JobEnded(end),
+            crate::executor::Unopened::GiveBack(why) => Attempted::GiveBack(why),
+        })?;
+    }
+    Ok(folder)
+}
+
 /// A folder of the project; a link that leads out of it is refused.
-fn within(project: &Path, below: &str) -> Result<PathBuf, String> {
+pub(super) fn within(project: &Path, below: &str) -> Result<PathBuf, String> {
     let real = |path: &Path| {
         path.canonicalize().map_err(|error| format!("`{below}` can't be opened: {error}"))
     };

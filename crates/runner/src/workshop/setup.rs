@@ -349,12 +349,14 @@ pub(crate) async fn definition(
     name: &str,
     variables: &std::collections::BTreeMap<String, String>,
     image: Option<&windlass_sandbox::ImageSettings>,
+    features: &std::collections::BTreeMap<String, windlass_devcontainer::feature::Fetched>,
 ) -> Result<crate::definition::Definition, Attempted> {
     use crate::definition::{Asked, Definition, ProjectFiles, root};
     let options = &workshop.options;
     let (backend, image) = (options.backend, image.cloned());
     let (strictness, memory_bytes) = (options.environment_definition, options.limits.memory_bytes);
     let (tree, name, variables) = (host_tree.to_owned(), name.to_owned(), variables.clone());
+    let (features, has_default_image) = (features.clone(), options.default_image.is_some());
     let committed = (work.tip != work.base).then(|| super::committed::Committed {
         repository: work.repository.clone(),
         commit: work.base.clone(),
@@ -370,6 +372,8 @@ pub(crate) async fn definition(
             memory_bytes,
             backend,
             image: image.as_ref(),
+            features: &features,
+            has_default_image,
         };
         Ok(match committed {
             Some(committed) => Definition::read(&committed, &asked),

@@ -85,6 +85,8 @@ pub enum Origin {
 
 /// Where a program that makes something finds its files.
 pub const FILES: &str = "/tmp/.windlass";
+/// Where it finds the recipe's certificate authorities.
+pub const CERTIFICATES: &str = "/tmp/.windlass/.certificates.pem";
 
 /// Replaces `${NAME}` and `$NAME` by what a variable was before; nothing if it wasn't. What else has a `$`
 /// stays as it is.
