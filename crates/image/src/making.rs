@@ -42,11 +42,18 @@ pub(crate) struct Made {
     variables: Vec<(String, String)>,
     labels: std::collections::BTreeMap<String, String>,
     user: String,
+    #[serde(default)]
+    folder: String,
 }
 
 impl Made {
     fn settings(self) -> ImageSettings {
-        ImageSettings { variables: self.variables, labels: self.labels, user: self.user }
+        ImageSettings {
+            variables: self.variables,
+            labels: self.labels,
+            user: self.user,
+            folder: self.folder,
+        }
     }
 }
 
@@ -102,7 +109,7 @@ pub(crate) async fn extend(
     };
     let keys = {
         let (store, first, additions) =
-            (store.clone(), first.digest.clone(), recipe.additions.clone());
+            (store.clone(), first.clone(), recipe.additions.clone());
         blocking(move || keys(store.layout(), &first, &additions)).await?
     };
     let (mut done, mut at) = newest(store, &keys)?.unwrap_or((0, first.clone()));
@@ -143,11 +150,13 @@ fn newest(store: &Store, keys: &[Digest]) -> Result<Option<(usize, Below)>> {
 }
 
 /// The names of all additions: of each a digest of everything that it depends on.
-fn keys(layout: &Layout, below: &Digest, additions: &[Addition]) -> Result<Vec<Digest>> {
+fn keys(layout: &Layout, first: &Below, additions: &[Addition]) -> Result<Vec<Digest>> {
     let mut keys: Vec<Digest> = Vec::with_capacity(additions.len());
     for addition in additions {
-        let below = keys.last().unwrap_or(below);
-        let mut parts = vec![FORMAT.to_owned(), below.hex().to_owned()];
+        let below = keys.last().unwrap_or(&first.digest);
+        // How the first one is run may have been changed since it was made.
+        let settings = format!("{:?}", first.settings);
+        let mut parts = vec![FORMAT.to_owned(), below.hex().to_owned(), settings];
         for change in &addition.changes {
             parts.push(serde_json::to_string(change).unwrap_or_default());
             parts.push(match change {
@@ -181,32 +190,38 @@ struct Half {
     folder: PathBuf,
     environment: Option<EnvironmentId>,
     lock: Option<Lock>,
-    is_whole: bool,
+    /// Whether it is whole, or given up.
+    is_over: bool,
 }
 
 impl Half {
     fn root(&self) -> PathBuf {
         self.folder.join("root")
     }
-}
 
-impl Drop for Half {
-    fn drop(&mut self) {
-        if self.is_whole {
-            return;
-        }
+    /// Removes it.
+    fn give_up(&mut self) -> impl Future<Output = ()> + Send + use<> {
+        self.is_over = true;
         let (client, folder) = (self.client.clone(), self.folder.clone());
         let (environment, lock) = (self.environment.take(), self.lock.take());
-        // Outside of a runtime nothing can be awaited; the next start removes what is left.
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        runtime.spawn(async move {
+        async move {
             if let Some(id) = environment {
                 // What could not be ended ends with its supervisor.
                 let _ended = client.destroy(&id).await;
             }
             let _removed = tokio::task::spawn_blocking(move || layout::remove(&folder)).await;
             drop(lock);
-        });
+        }
+    }
+}
+
+impl Drop for Half {
+    fn drop(&mut self) {
+        // Outside of a runtime nothing can be awaited; the next start removes what is left.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if !self.is_over {
+            runtime.spawn(self.give_up());
+        }
     }
 }
 
@@ -227,24 +242,44 @@ impl Making<'_> {
             folder: layout.incoming(),
             environment: None,
             lock,
-            is_whole: false,
+            is_over: false,
         };
+        let made = self.make_in(&mut half, below, key, addition, tell).await;
+        match made {
+            Ok(settings) => Ok((settings, half.lock.take())),
+            Err(error) => {
+                half.give_up().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn make_in(
+        &self,
+        half: &mut Half,
+        below: &Below,
+        key: &Digest,
+        addition: &Addition,
+        tell: Tell<'_>,
+    ) -> Result<ImageSettings> {
+        let layout = self.store.layout();
         let (from, folder) = (layout.tree(&below.digest).join("root"), half.folder.clone());
         let limit = self.store.limit_bytes();
         blocking(move || copy(&from, &folder, limit)).await?;
         let mut settings = below.settings.clone();
         for change in &addition.changes {
             match change {
-                Change::Run { command, variables, folder, user, files } => {
+                Change::Run { command, variables, folder, user, files, caches } => {
                     let program = run::Program {
                         command,
                         variables,
                         folder: folder.as_deref(),
                         user: user.as_deref(),
                         files: files.as_deref(),
+                        caches,
                         of_image: &settings.variables,
                     };
-                    self.run(&mut half, &addition.name, &program, &mut *tell).await?;
+                    self.run(half, &addition.name, &program, &mut *tell).await?;
                 }
                 Change::Copy { from, sources, to, mode, unpack } => {
                     let copy = files::Copy {
@@ -269,8 +304,8 @@ impl Making<'_> {
         let (folder, tree) = (half.folder.clone(), layout.tree(key));
         let (store, kept) = (self.store.clone(), settings.clone());
         blocking(move || seal(store.layout(), &folder, &tree, &kept)).await?;
-        half.is_whole = true;
-        Ok((settings, half.lock.take()))
+        half.is_over = true;
+        Ok(settings)
     }
 }
 
@@ -311,6 +346,7 @@ pub(crate) fn write_made(
         variables: settings.variables.clone(),
         labels: settings.labels.clone(),
         user: settings.user.clone(),
+        folder: settings.folder.clone(),
     };
     let text = serde_json::to_vec(&made).map_err(|error| failed("write", folder, &error))?;
     layout.write(&folder.join("bytes"), bytes.to_string().as_bytes())?;

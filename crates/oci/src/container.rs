@@ -73,6 +73,10 @@ impl Inner {
             crate::blocking(move || Portable::of(&program, contained::FOLDER, "first")).await?;
         let folder = self.folder(&plan.id);
         make_folders(&folder, plan)?;
+        if let Some(user) = &plan.user {
+            let home = folder.join("home");
+            crate::extend::home(&self.docker, &prepared.name, user, &home).await?;
+        }
         let user_id = choose_user(plan, &self.containers().await?);
         let shared_files = give(plan, &folder, user_id).await?;
         let body = ContainerCreateBody {
@@ -111,11 +115,6 @@ impl Inner {
                 });
             }
             Err(error) => return Err(failed("make a container", &error)),
-        }
-        if let Some(user) = &plan.user {
-            let home = folder.join("home");
-            crate::extend::home(&self.docker, name, user, &home).await?;
-            give(plan, &folder, user_id).await?;
         }
         self.docker
             .start_container(name, None::<StartContainerOptions>)

@@ -65,7 +65,9 @@ fn write(below: &Prepared, recipe: &Recipe) -> Result<Vec<u8>> {
     let changes = recipe.additions.iter().flat_map(|addition| &addition.changes);
     for (n, change) in changes.enumerate() {
         match change {
-            Change::Run { command, variables, folder: None, user: None, files } => {
+            Change::Run { command, variables, folder: None, user: None, files, caches }
+                if caches.is_empty() =>
+            {
                 if let Some(files) = files {
                     context::append(&mut archive, files, &format!("{n}/"))?;
                     // Writing to a text does not fail.
@@ -126,8 +128,27 @@ fn quoted(value: &str) -> Result<String> {
     Ok(value.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// The accounts of an image, read from a container that never starts.
+/// The accounts of an image.
 pub(crate) async fn accounts(docker: &Docker, id: &str) -> Result<Vec<User>> {
+    let found = of_image(docker, id, Path::new("/etc/passwd"), LARGEST).await?;
+    let Some(archive) = found else { return Ok(Vec::new()) };
+    let mut archive = tar::Archive::new(archive.as_slice());
+    let mut text = String::new();
+    for mut entry in archive.entries().into_iter().flatten().flatten() {
+        // What is no text has no accounts.
+        let _read = std::io::Read::read_to_string(&mut entry, &mut text);
+    }
+    Ok(accounts::parse(&text))
+}
+
+/// A path of an image as an archive, read from a container that never starts and has nothing mounted over
+/// it; `None` if it isn't there.
+async fn of_image(
+    docker: &Docker,
+    id: &str,
+    path: &Path,
+    largest: usize,
+) -> Result<Option<Vec<u8>>> {
     let body = ContainerCreateBody {
         image: Some(id.to_owned()),
         entrypoint: Some(vec!["/never".to_owned()]),
@@ -136,18 +157,11 @@ pub(crate) async fn accounts(docker: &Docker, id: &str) -> Result<Vec<User>> {
     };
     let made = docker.create_container(None::<CreateContainerOptions>, body).await;
     let made = made.map_err(|error| failed("look into an image", &error))?;
-    let found = files(docker, &made.id, Path::new("/etc/passwd"), LARGEST).await;
+    let found = files(docker, &made.id, path, largest).await;
     let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
     let removed = docker.remove_container(&made.id, Some(options)).await;
     removed.map_err(|error| failed("remove a container", &error))?;
-    let Some(archive) = found? else { return Ok(Vec::new()) };
-    let mut archive = tar::Archive::new(archive.as_slice());
-    let mut text = String::new();
-    for mut entry in archive.entries().into_iter().flatten().flatten() {
-        // What is no text has no accounts.
-        let _read = std::io::Read::read_to_string(&mut entry, &mut text);
-    }
-    Ok(accounts::parse(&text))
+    found
 }
 
 /// A path of a container as an archive; `None` if it isn't there.
@@ -180,14 +194,14 @@ async fn files(
 /// Fills a user's own home folder, which is empty, with what the image has there.
 pub(crate) async fn home(
     docker: &Docker,
-    container: &str,
+    image: &str,
     user: &User,
     folder: &Path,
 ) -> Result<()> {
     /// The most that a home folder of an image may hold.
     const HOME: usize = 1 << 30;
     let Some(base) = user.home.file_name().map(std::ffi::OsStr::to_owned) else { return Ok(()) };
-    let Some(archive) = files(docker, container, &user.home, HOME).await? else { return Ok(()) };
+    let Some(archive) = of_image(docker, image, &user.home, HOME).await? else { return Ok(()) };
     let folder = folder.to_owned();
     crate::blocking(move || {
         let beside = folder.with_file_name("unpacked");

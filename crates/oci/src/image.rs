@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use bollard::{
     Docker,
     auth::DockerCredentials,
+    models::ImageSummary,
     query_parameters::{
         BuildImageOptionsBuilder, CreateImageOptionsBuilder, ListImagesOptionsBuilder,
         RemoveImageOptions,
@@ -51,19 +52,36 @@ pub(crate) async fn inspected(docker: &Docker, name: &str) -> Result<Prepared> {
         variables.iter().map(String::as_str),
         config.labels.unwrap_or_default().into_iter().collect(),
         &config.user.unwrap_or_default(),
-    );
+    )
+    .in_folder(&config.working_dir.unwrap_or_default());
     Ok(Prepared { name: name.to_owned(), settings, accounts: Vec::new() })
 }
 
-/// Removes images of ours, but those to keep and those in use. Answers how many.
-pub(crate) async fn prune(docker: &Docker, keep: &[String]) -> Result<usize> {
+/// Removes images of ours, the oldest first, until the rest takes `bytes` at most: but those to keep, by
+/// their definitions or ids, and those in use. Answers how many.
+pub(crate) async fn prune(
+    docker: &Docker,
+    bytes: u64,
+    keep: &[String],
+) -> Result<usize> {
+    let mut all = images(docker, None).await?;
+    all.sort_by_key(|image| image.created);
+    let size = |image: &ImageSummary| u64::try_from(image.size).unwrap_or(0);
+    let mut total: u64 = all.iter().map(size).sum();
     let mut pruned = 0;
-    for (id, digest) in built(docker, None).await? {
-        if keep.contains(&digest) {
+    for image in all {
+        if total <= bytes {
+            break;
+        }
+        let digest = image.labels.get(engine::DEFINITION);
+        if keep.contains(&image.id) || digest.is_some_and(|digest| keep.contains(digest)) {
             continue;
         }
-        match docker.remove_image(&id, None::<RemoveImageOptions>, None).await {
-            Ok(_) => pruned += 1,
+        match docker.remove_image(&image.id, None::<RemoveImageOptions>, None).await {
+            Ok(_) => {
+                pruned += 1;
+                total = total.saturating_sub(size(&image));
+            }
             // Another one is made from it, or a container uses it.
             Err(bollard::errors::Error::DockerResponseServerError { status_code: 409, .. }) => {}
             Err(error) if engine::is_not_found(&error) => {}
@@ -197,18 +215,20 @@ pub(crate) async fn build_archive(
 
 /// Images that were built here: their ids and the digests of their definitions.
 pub(crate) async fn built(docker: &Docker, digest: Option<&str>) -> Result<Vec<(String, String)>> {
+    let images = images(docker, digest).await?.into_iter();
+    Ok(images
+        .filter_map(|mut image| Some((image.id, image.labels.remove(engine::DEFINITION)?)))
+        .collect())
+}
+
+async fn images(docker: &Docker, digest: Option<&str>) -> Result<Vec<ImageSummary>> {
     let label = match digest {
         Some(digest) => format!("{}={digest}", engine::DEFINITION),
         None => engine::DEFINITION.to_owned(),
     };
     let filters = HashMap::from([("label", vec![label])]);
     let options = ListImagesOptionsBuilder::default().filters(&filters).build();
-    let images =
-        docker.list_images(Some(options)).await.map_err(|error| failed("list images", &error))?;
-    Ok(images
-        .into_iter()
-        .filter_map(|mut image| Some((image.id, image.labels.remove(engine::DEFINITION)?)))
-        .collect())
+    docker.list_images(Some(options)).await.map_err(|error| failed("list images", &error))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use windlass_devcontainer::{
     Files, Findings, Place, Refused, Request, Resolved,
     automation::{self, Automation, Restart, Service},
     capability::Machine,
+    dockerfile::{Action, CopySource, StageSource},
     feature::Fetched,
     configuration::{Base, Mount, MountKind},
     reserved::Reserved,
@@ -25,6 +26,7 @@ use windlass_devcontainer::{
 };
 use windlass_sandbox::{ImageSettings, User};
 
+pub(crate) use basis::join;
 pub use basis::{BackendKind, Basis, Dockerfile};
 pub use files::ProjectFiles;
 pub(crate) use files::{LARGEST, text};
@@ -59,6 +61,8 @@ pub struct Asked<'a> {
     pub backend: BackendKind,
     /// What the image says about itself, once it is there.
     pub image: Option<&'a ImageSettings>,
+    /// What the images of a Dockerfile's stages say about themselves, by name, as far as they are there.
+    pub stages: &'a BTreeMap<String, ImageSettings>,
     /// The Features that were fetched, by the reference as written.
     pub features: &'a BTreeMap<String, Fetched>,
     /// Whether there is an image for definitions that name none.
@@ -81,6 +85,9 @@ pub struct Definition {
     /// Who programs are, if that isn't `agent`, as definition or image say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<Wanted>,
+    /// Whether Features can be added to what it is made from.
+    #[serde(skip)]
+    pub adds_features: bool,
     /// Variables to set (`Some`) and to take away (`None`), in their order.
     pub variables: Vec<(String, Option<String>)>,
     /// `devcontainer.json`, worked out; `None` if there is none.
@@ -152,6 +159,7 @@ impl Definition {
             volumes: Vec::new(),
             traces: false,
             user: None,
+            adds_features: false,
             variables: Vec::new(),
             devcontainer: None,
             automation: Automation::default(),
@@ -161,13 +169,33 @@ impl Definition {
 
     /// The Features that have to be fetched before it is whole, with the digest that each must have.
     pub fn missing_features(&self) -> BTreeMap<String, Option<String>> {
-        let missing = self.devcontainer.as_ref().map(|resolved| &resolved.missing.features);
+        let resolved = self.devcontainer.as_ref().filter(|_| self.adds_features);
+        let missing = resolved.map(|resolved| &resolved.missing.features);
         missing.cloned().unwrap_or_default()
+    }
+
+    /// The images that a Dockerfile's stages are made of, where it is built without an engine.
+    pub fn stage_images(&self) -> Vec<String> {
+        let plan = self.devcontainer.as_ref().and_then(|resolved| resolved.build.as_ref());
+        let stages = plan.map(|plan| plan.stages.as_slice()).unwrap_or_default();
+        let mut names: Vec<String> = Vec::new();
+        for stage in stages {
+            if let StageSource::Image(name) = &stage.from {
+                names.push(name.clone());
+            }
+            for step in &stage.steps {
+                if let Action::Copy { from: CopySource::Image(name), .. } = &step.action {
+                    names.push(name.clone());
+                }
+            }
+        }
+        names
     }
 
     /// What there is to be installed, if there is something and it can be.
     pub fn features(&self) -> Option<&Resolved> {
-        self.devcontainer.as_deref().filter(|resolved| !resolved.features.is_empty())
+        let resolved = self.devcontainer.as_deref().filter(|_| self.adds_features);
+        resolved.filter(|resolved| !resolved.features.is_empty())
     }
 
     /// Who programs are inside, by the accounts of what the environment is made from; `None` is `agent`.
@@ -215,6 +243,7 @@ impl Definition {
                 definition.traces = judge.traces();
                 definition.variables = judge.variables(&reserved, &mut findings);
                 definition.user = judge.user();
+                definition.adds_features = !judge.is_host();
                 entrypoints = judge.entrypoints();
                 definition.devcontainer = Some(Box::new(resolved));
             }
@@ -279,8 +308,9 @@ fn devcontainer(
     if first.file.is_none() {
         return Ok(None);
     }
-    let images: BTreeMap<String, Image> =
-        first.base_image.iter().zip(asked.image).map(|(name, image)| known(name, image)).collect();
+    let mut images: BTreeMap<String, Image> =
+        asked.stages.iter().map(|(name, image)| known(name, image)).collect();
+    images.extend(first.base_image.iter().zip(asked.image).map(|(name, image)| known(name, image)));
     request.images = &images;
     let first = if images.is_empty() { first } else { resolve(&request, files)? };
     let mut inside = asked.variables.clone();
@@ -351,15 +381,19 @@ impl Judge<'_> {
         }
     }
 
+    /// Whether this machine's own system folders are what the environment is made from. An image that the
+    /// operator has chosen has users, and Features can be added to it.
+    fn is_host(&self) -> bool {
+        matches!(self.resolved.definition.base, Base::Default)
+            && self.asked.backend == BackendKind::Process
+            && self.asked.image.is_none()
+            && !self.asked.has_default_image
+    }
+
     /// The parts of a definition for which this runner has no means.
     fn unhonoured(&self, findings: &mut Findings) {
         let node = &self.resolved.configuration;
-        // An image that the operator has chosen has users, and Features can be added to it.
-        let is_host = matches!(self.resolved.definition.base, Base::Default)
-            && self.asked.backend == BackendKind::Process
-            && self.asked.image.is_none()
-            && !self.asked.has_default_image;
-        if !is_host {
+        if !self.is_host() {
             return;
         }
         if !self.resolved.definition.features.is_empty() {

@@ -22,6 +22,7 @@ mod base;
 pub(crate) mod checkpoint;
 mod command;
 mod committed;
+mod dockerfile;
 mod doors;
 pub(crate) mod environment;
 mod facts;

@@ -255,6 +255,8 @@ pub struct ImageSettings {
     pub labels: BTreeMap<String, String>,
     /// The user that its programs would be; empty is root.
     pub user: String,
+    /// The folder that its programs would begin in; empty is the root.
+    pub folder: String,
 }
 
 impl ImageSettings {
@@ -270,7 +272,13 @@ impl ImageSettings {
             .filter(|(name, _)| !name.is_empty())
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
-        Self { variables, labels, user: user.to_owned() }
+        Self { variables, labels, user: user.to_owned(), folder: String::new() }
+    }
+
+    /// The same with the folder that programs would begin in.
+    #[must_use]
+    pub fn in_folder(self, folder: &str) -> Self {
+        Self { folder: folder.to_owned(), ..self }
     }
 }
 

@@ -59,6 +59,7 @@ fn read(asked: &Resolve) -> Result<Result<Definition, Findings>> {
         backend: asked.backend.kind(),
         // Nothing is fetched: what an image says about itself is not known.
         image: None,
+        stages: &BTreeMap::new(),
         features: &BTreeMap::new(),
         has_default_image: false,
     };

@@ -34,6 +34,7 @@ pub(super) struct Program<'a> {
     pub(super) folder: Option<&'a str>,
     pub(super) user: Option<&'a str>,
     pub(super) files: Option<&'a Path>,
+    pub(super) caches: &'a [String],
     /// The variables that the image has by now.
     pub(super) of_image: &'a [(String, String)],
 }
@@ -60,6 +61,7 @@ impl Making<'_> {
         plan.writable_root = true;
         plan.user = Some(user.clone());
         plan.scratch = Scratch::Disk;
+        plan.volumes = program.caches.iter().map(PathBuf::from).collect();
         plan.doors.clone_from(&self.recipe.doors);
         plan.limits = self.recipe.limits.clone();
         plan.layers = self.recipe.layers.clone();
@@ -76,7 +78,10 @@ impl Making<'_> {
             return Ok(());
         }
         let command = match program.command {
-            [shell, flag, line] if flag == "-c" && shell.ends_with("sh") => line.clone(),
+            // Of a script the last line is what it is for.
+            [_, flag, script] if flag.starts_with('-') && flag.ends_with('c') => {
+                script.lines().last().unwrap_or_default().to_owned()
+            }
             words => words.join(" "),
         };
         let command: String = command.chars().take(300).collect();

@@ -32,6 +32,7 @@ fn run(line: &str, files: Option<&Path>, user: Option<&str>) -> Change {
         folder: None,
         user: user.map(str::to_owned),
         files: files.map(Path::to_owned),
+        caches: Vec::new(),
     }
 }
 
@@ -123,7 +124,7 @@ fn what_is_added_to_an_image_is_made_once_by_root_of_an_environment_and_then_sea
     assert_eq!(seen, expected);
     let ada = made.accounts.iter().find(|user| user.name == "ada").cloned();
     let seen = look(&stage, &made, ada, "id -u; echo $HOME $USER; echo x > ~/mine && ls ~");
-    assert_eq!(seen, "1815\n/home/ada ada\nmine\n");
+    assert_eq!(seen, "1815\n/home/ada ada\nfile\nmine\n");
     let root = look(&stage, &made, Some(User::root()), "id -un; grep CapEff /proc/self/status; touch /etc/x 2>&1");
     assert_eq!(root, "root\nCapEff:\t0000000000000000\ntouch: /etc/x: Read-only file system\n");
     // The same again is there already, also when less is wanted; other files are another image.

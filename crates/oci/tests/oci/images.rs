@@ -85,9 +85,10 @@ fn an_image_is_built_once_for_each_definition_and_pruned(stage: &OciStage<'_>) {
         prepare(stage, definition(stage, "digest-2", &format!("FROM {IMAGE}\nRUN true\n")));
     assert_ne!(first, other);
     let kept = ["digest-1".to_owned()];
-    assert_eq!(wait_for(stage.oci.prune_images(&kept)).unwrap(), 1);
-    assert_eq!(wait_for(stage.oci.prune_images(&[])).unwrap(), 1);
-    assert_eq!(wait_for(stage.oci.prune_images(&[])).unwrap(), 0);
+    assert_eq!(wait_for(stage.oci.prune_images(0, &kept)).unwrap(), 1);
+    assert_eq!(wait_for(stage.oci.prune_images(u64::MAX, &[])).unwrap(), 0);
+    assert_eq!(wait_for(stage.oci.prune_images(0, &[])).unwrap(), 1);
+    assert_eq!(wait_for(stage.oci.prune_images(0, &[])).unwrap(), 0);
     let still = wait_for(stage.oci.prepare(&stage.base(), &mut |_| {}));
     assert!(still.is_ok(), "an image that is not ours was pruned: {still:?}");
 }

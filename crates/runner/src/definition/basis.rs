@@ -77,21 +77,12 @@ impl Judge<'_> {
         };
         let key = if node.get("build").is_some() { "build" } else { "dockerFile" };
         let place = place_of(node, key);
-        match self.asked.backend {
-            BackendKind::Process => {
-                let what = "a Dockerfile can't be built by the backend `process`: the host's system \
-                            folders are used instead; name an `image`, or let the runner's operator \
-                            choose the backend `oci`";
-                self.tell(findings, place, what.to_owned());
-                Basis::Default
-            }
-            BackendKind::Oci => self.dockerfile(build, place, findings),
-        }
+        self.dockerfile(build, place, findings)
     }
 
     fn dockerfile(&self, build: &Build, place: &Place, findings: &mut Findings) -> Basis {
         if !build.options.is_empty() || !build.cache_from.is_empty() {
-            let what = "`options` and `cacheFrom` of a build are not passed on to the engine";
+            let what = "`options` and `cacheFrom` of a build are for the build of an engine and are left out";
             findings.warn(place, what);
         }
         let file = self.resolved.file.as_deref().unwrap_or(self.root);
@@ -173,7 +164,7 @@ fn is_free(target: &str, tree: &str) -> Result<(), String> {
 }
 
 /// Joins two paths and works `.` and `..` out; both speak of the project's folder outside.
-fn join(folder: &str, next: &str) -> String {
+pub(crate) fn join(folder: &str, next: &str) -> String {
     let whole = if next.starts_with('/') { next.to_owned() } else { format!("{folder}/{next}") };
     let mut parts: Vec<&str> = Vec::new();
     for part in whole.split('/') {

@@ -21,6 +21,7 @@ fn read(strictness: Strictness, files: &[(&str, &str)]) -> Made {
         memory_bytes: None,
         backend: BackendKind::Process,
         image: None,
+        stages: &BTreeMap::new(),
         features: &BTreeMap::new(),
         has_default_image: false,
     };

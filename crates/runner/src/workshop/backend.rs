@@ -103,6 +103,7 @@ async fn containers(options: &Options) -> Result<Connected> {
         helper: options.windlass_exe.clone(),
         helper_arguments: options.first_process.clone(),
         orphan_grace: GRACE,
+        image_bytes: options.image_bytes,
     });
     Ok(Connected { backend: Arc::new(oci.await?), supervisor: None })
 }

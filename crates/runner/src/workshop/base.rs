@@ -3,7 +3,7 @@
 //! began with it, never what its steps made of it.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -16,7 +16,7 @@ use windlass_sandbox::{
 };
 
 use super::{
-    Workshop,
+    Workshop, dockerfile,
     environment::{Tenant, broken},
     features::{self, Shelf},
     place::Attempt,
@@ -33,17 +33,28 @@ use crate::{
 pub(super) async fn prepare(
     making: &Making<'_>,
     definition: &Definition,
+    known: &Known,
 ) -> Result<Prepared, Attempted> {
-    let Making { workshop, backend, work, tree, attempt, .. } = *making;
+    let Making { workshop, work, tree, .. } = *making;
+    let plan = definition.devcontainer.as_ref().and_then(|resolved| resolved.build.as_ref());
     let base = match &definition.basis {
         Basis::Default => match &workshop.options.default_image {
             Some(image) => named(workshop, image),
             None => Base::Host,
         },
         Basis::Image(image) => named(workshop, image),
-        Basis::Dockerfile(dockerfile) => Base::Image(built(dockerfile, work, tree).await?),
+        Basis::Dockerfile(dockerfile) => match plan {
+            Some(plan) => return dockerfile::build(making, dockerfile, plan, known).await,
+            None => Base::Image(built(dockerfile, work, tree).await?),
+        },
     };
-    with_progress(attempt, |mut tell| async move { backend.prepare(&base, &mut tell).await })
+    ready(making, &base).await
+}
+
+/// Has the backend make something ready.
+pub(super) async fn ready(making: &Making<'_>, base: &Base) -> Result<Prepared, Attempted> {
+    let Making { workshop, backend, attempt, .. } = *making;
+    with_progress(attempt, |mut tell| async move { backend.prepare(base, &mut tell).await })
         .await?
         .map_err(|error| broken(workshop, &error))
 }
@@ -53,14 +64,48 @@ pub(super) async fn with_features(
     made: &Making<'_>,
     prepared: Prepared,
     definition: &Definition,
-    shelf: &Shelf,
+    known: &Known,
 ) -> Result<Prepared, Attempted> {
     let Some(resolved) = definition.features() else { return Ok(prepared) };
-    let Making { workshop, backend, work, tree, name, .. } = *made;
+    let Making { workshop, work, tree, name, .. } = *made;
     let project = project(work, tree).await?;
     let root = crate::definition::root(name);
-    let recipe = shelf.recipe(workshop, resolved, &root, &project)?;
-    extended(made, backend, &prepared, &recipe).await
+    let recipe = known.shelf.recipe(workshop, resolved, &root, &project)?;
+    extended(made, &prepared, &recipe).await
+}
+
+/// What is here already of what a definition needs to be whole.
+#[derive(Default)]
+pub(super) struct Known {
+    pub(super) shelf: Shelf,
+    /// The images of a Dockerfile's stages, by name.
+    pub(super) images: BTreeMap<String, Prepared>,
+}
+
+impl Known {
+    /// Gets what a definition lacks; answers whether there was something, so that it has to be read again.
+    pub(super) async fn complete(
+        &mut self,
+        making: &Making<'_>,
+        definition: &Definition,
+    ) -> Result<bool, Attempted> {
+        let Making { workshop, tenant, attempt, .. } = *making;
+        let features = definition.missing_features();
+        self.shelf.fetch(workshop, tenant, &features, attempt).await?;
+        let mut images = definition.stage_images();
+        images.retain(|name| !self.images.contains_key(name));
+        for name in &images {
+            let prepared = ready(making, &named(workshop, name)).await?;
+            self.images.insert(name.clone(), prepared);
+        }
+        Ok(!features.is_empty() || !images.is_empty())
+    }
+
+    /// What the images say about themselves.
+    pub(super) fn settings(&self) -> BTreeMap<String, windlass_sandbox::ImageSettings> {
+        let images = self.images.iter();
+        images.map(|(name, prepared)| (name.clone(), prepared.settings.clone())).collect()
+    }
 }
 
 /// What it takes to make something for an environment.
@@ -75,13 +120,13 @@ pub(super) struct Making<'a> {
     pub(super) attempt: &'a Attempt,
 }
 
-async fn extended(
+/// Adds to what was made ready.
+pub(super) async fn extended(
     made: &Making<'_>,
-    backend: &dyn Backend,
     below: &Prepared,
     recipe: &Recipe,
 ) -> Result<Prepared, Attempted> {
-    let Making { workshop, tenant, .. } = *made;
+    let Making { workshop, backend, tenant, .. } = *made;
     let serve = |listeners| features::serve(workshop, tenant, listeners);
     let serve = &serve;
     let extended = with_progress(made.attempt, |mut tell| async move {

@@ -26,7 +26,6 @@ use windlass_wire::runner as wire;
 use super::{
     Workshop, base,
     doors::{self, Doors},
-    features::Shelf,
     place::Attempt,
     repository::JobRepository,
     services::Services,
@@ -510,32 +509,30 @@ impl System {
         attempt: &Attempt,
     ) -> Result<Self, Attempted> {
         let tree = on_disk.tree;
-        let mut shelf = Shelf::default();
-        let read = async |image: Option<&ImageSettings>, shelf: &Shelf| {
+        let making =
+            base::Making { workshop, backend, tenant, work, tree: on_disk, name, attempt };
+        let mut known = base::Known::default();
+        let read = async |image: Option<&ImageSettings>, known: &base::Known| {
             let platform = variables(workshop, tenant, image);
-            let features = &shelf.manifests;
-            let read = setup::definition(workshop, work, tree, name, &platform, image, features);
+            let read = setup::definition(workshop, work, tree, name, &platform, image, known);
             Ok::<_, Attempted>((read.await?, platform))
         };
         let (mut definition, mut platform) = loop {
-            let (definition, platform) = read(None, &shelf).await?;
-            // A Feature may depend on others, which are known once it is here.
-            let missing = definition.missing_features();
-            if missing.is_empty() {
-                break (definition, platform);
+            let read = read(None, &known).await?;
+            // A Feature may depend on others, and a Dockerfile speak of an image's variables: what is
+            // needed next is known once they are here.
+            if !known.complete(&making, &read.0).await? {
+                break read;
             }
-            shelf.fetch(workshop, tenant, &missing, attempt).await?;
         };
-        let making =
-            base::Making { workshop, backend, tenant, work, tree: on_disk, name, attempt };
-        let mut prepared = base::prepare(&making, &definition).await?;
+        let mut prepared = base::prepare(&making, &definition, &known).await?;
         let is_image = !prepared.name.is_empty();
         if is_image {
             // What the image says about itself is part of the definition, and what Features made of it.
-            (definition, platform) = read(Some(&prepared.settings), &shelf).await?;
+            (definition, platform) = read(Some(&prepared.settings), &known).await?;
             if definition.features().is_some() {
-                prepared = base::with_features(&making, prepared, &definition, &shelf).await?;
-                (definition, platform) = read(Some(&prepared.settings), &shelf).await?;
+                prepared = base::with_features(&making, prepared, &definition, &known).await?;
+                (definition, platform) = read(Some(&prepared.settings), &known).await?;
             }
         }
         let user = definition.user(&prepared.accounts).map_err(|why| {

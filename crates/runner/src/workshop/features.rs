@@ -111,6 +111,7 @@ impl Shelf {
                 folder: None,
                 user: None,
                 files: Some(folder),
+                caches: Vec::new(),
             });
             names.push(feature.written.clone());
         }

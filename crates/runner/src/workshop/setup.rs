@@ -342,21 +342,23 @@ impl Tail {
 
 /// Reads what the repository says of its environment, from the work tree as it was just made or, if
 /// that holds the work of earlier steps, from the commit that the job began with.
-pub(crate) async fn definition(
+pub(super) async fn definition(
     workshop: &Workshop,
     work: &super::repository::JobRepository,
     host_tree: &Path,
     name: &str,
     variables: &std::collections::BTreeMap<String, String>,
     image: Option<&windlass_sandbox::ImageSettings>,
-    features: &std::collections::BTreeMap<String, windlass_devcontainer::feature::Fetched>,
+    known: &super::base::Known,
 ) -> Result<crate::definition::Definition, Attempted> {
     use crate::definition::{Asked, Definition, ProjectFiles, root};
     let options = &workshop.options;
     let (backend, image) = (options.backend, image.cloned());
     let (strictness, memory_bytes) = (options.environment_definition, options.limits.memory_bytes);
     let (tree, name, variables) = (host_tree.to_owned(), name.to_owned(), variables.clone());
-    let (features, has_default_image) = (features.clone(), options.default_image.is_some());
+    let (features, has_default_image) =
+        (known.shelf.manifests.clone(), options.default_image.is_some());
+    let stages = known.settings();
     let committed = (work.tip != work.base).then(|| super::committed::Committed {
         repository: work.repository.clone(),
         commit: work.base.clone(),
@@ -372,6 +374,7 @@ pub(crate) async fn definition(
             memory_bytes,
             backend,
             image: image.as_ref(),
+            stages: &stages,
             features: &features,
             has_default_image,
         };

@@ -53,6 +53,8 @@ pub enum Change {
         /// A folder whose files it sees as its own copy at [`FILES`] while it runs.
         #[serde(skip)]
         files: Option<PathBuf>,
+        /// Folders that are empty at first and whose contents are not kept.
+        caches: Vec<String>,
     },
     /// Files are copied.
     Copy {
