@@ -24,6 +24,9 @@ pub(crate) const MOST_FILES: u64 = 4_000_000;
 /// The largest manifest or configuration.
 pub(crate) const LARGEST: u64 = 4 << 20;
 
+/// What the name of something begins with while it is being made.
+const HALF: &str = "half-";
+
 /// The folder of a store.
 #[derive(Debug)]
 pub(crate) struct Layout {
@@ -61,11 +64,36 @@ impl Layout {
         Ok(Lock(file))
     }
 
+    /// Held by whoever makes something, beside others that do: what is half made stays while it is.
+    pub(crate) fn making(&self) -> Result<Lock> {
+        let file = self.making_file()?;
+        file.lock_shared().map_err(|error| failed("lock", &self.folder, &error))?;
+        Ok(Lock(file))
+    }
+
+    fn making_file(&self) -> Result<File> {
+        let path = self.folder.join("making");
+        let file = File::options().create(true).append(true).open(&path);
+        file.map_err(|error| failed("open", &path, &error))
+    }
+
+    /// A path for something that is being made.
+    pub(crate) fn half_made(&self) -> PathBuf {
+        let n = self.serial.fetch_add(1, Ordering::Relaxed);
+        self.folder.join("incoming").join(format!("{HALF}{}-{n}", std::process::id()))
+    }
+
     /// Removes what was left half-made: by a process that is gone, since this one holds the lock.
     pub(crate) fn sweep(&self, _: &Lock) -> Result<()> {
+        let file = self.making_file()?;
+        let somebody_makes = file.try_lock().is_err();
         for path in entries(&self.folder.join("incoming"))? {
-            remove(&path)?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if !(somebody_makes && name.starts_with(HALF)) {
+                remove(&path)?;
+            }
         }
+        drop(file);
         let mut index = self.index()?;
         let all = index.manifests.len();
         index.manifests.retain(|one| {

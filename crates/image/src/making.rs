@@ -108,23 +108,22 @@ pub(crate) async fn extend(
         settings: below.settings.clone(),
     };
     let keys = {
-        let (store, first, additions) =
-            (store.clone(), first.clone(), recipe.additions.clone());
+        let (store, first, additions) = (store.clone(), first.clone(), recipe.additions.clone());
         blocking(move || keys(store.layout(), &first, &additions)).await?
     };
     let (mut done, mut at) = newest(store, &keys)?.unwrap_or((0, first.clone()));
     if done < keys.len() {
-        let _alone = store.alone().await;
+        // Two recipes that begin alike may both make the beginning; one of them is used.
+        let _alone = store.alone(&keys[keys.len() - 1]).await;
         let mut lock = {
             let store = store.clone();
-            Some(blocking(move || store.layout().lock()).await?)
+            Some(blocking(move || store.layout().making()).await?)
         };
         // Somebody else may have made it meanwhile.
         (done, at) = newest(store, &keys)?.unwrap_or((0, first));
         for (addition, key) in recipe.additions.iter().zip(&keys).skip(done) {
             let making = Making { store, client, recipe, serve };
-            let (settings, held) =
-                making.make(&at, key, addition, lock.take(), &mut *tell).await?;
+            let (settings, held) = making.make(&at, key, addition, lock.take(), &mut *tell).await?;
             lock = held;
             at = Below { digest: key.clone(), settings };
         }
@@ -239,7 +238,7 @@ impl Making<'_> {
         self.store.make_room(layout.bytes(&below.digest)).await?;
         let mut half = Half {
             client: self.client.clone(),
-            folder: layout.incoming(),
+            folder: layout.half_made(),
             environment: None,
             lock,
             is_over: false,

@@ -51,6 +51,8 @@ struct Inner {
     /// One image at a time is brought.
     bringing: tokio::sync::Mutex<()>,
     pins: Mutex<BTreeMap<EnvironmentId, Digest>>,
+    /// What is being made: each of it by one.
+    making: Mutex<BTreeMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 /// An image that is there.
@@ -70,8 +72,8 @@ impl Store {
     pub fn open(options: Options) -> Result<Self> {
         let layout = Arc::new(Layout::open(&options.folder)?);
         layout.sweep(&layout.lock()?)?;
-        let (bringing, pins) = (tokio::sync::Mutex::default(), Mutex::default());
-        Ok(Self { inner: Arc::new(Inner { options, layout, bringing, pins }) })
+        let (bringing, pins, making) = Default::default();
+        Ok(Self { inner: Arc::new(Inner { options, layout, bringing, pins, making }) })
     }
 
     /// Has an image, or gets it. Must be awaited on a tokio runtime.
@@ -163,9 +165,15 @@ impl Store {
         self.inner.options.limit_bytes
     }
 
-    /// Waits until nobody else of this process brings or makes anything.
-    pub(crate) async fn alone(&self) -> tokio::sync::MutexGuard<'_, ()> {
-        self.inner.bringing.lock().await
+    /// Waits until nobody else of this process makes the same.
+    pub(crate) async fn alone(&self, digest: &Digest) -> tokio::sync::OwnedMutexGuard<()> {
+        let mutex = {
+            let mut making = self.inner.making.lock().unwrap_or_else(PoisonError::into_inner);
+            // Only we hold those that nobody waits for.
+            making.retain(|_, mutex| Arc::strong_count(mutex) > 1);
+            Arc::clone(making.entry(digest.clone()).or_default())
+        };
+        mutex.lock_owned().await
     }
 
     /// How something that was made is to be run, if it is there; notes that it is used.

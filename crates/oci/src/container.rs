@@ -17,8 +17,7 @@ use bollard::{
 };
 use futures::StreamExt as _;
 use windlass_sandbox::{
-    Created, Error, Plan, Portable, Prepared, Result, Scratch, contained,
-    plan::SYSTEM_PATH,
+    Created, Error, Plan, Portable, Prepared, Result, Scratch, contained, plan::SYSTEM_PATH,
 };
 
 use crate::{

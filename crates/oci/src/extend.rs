@@ -82,7 +82,8 @@ fn write(below: &Prepared, recipe: &Recipe) -> Result<Vec<u8>> {
             }
             Change::Run { .. } | Change::Copy { .. } | Change::MakeFolder(_) => {
                 return Err(Error::InvalidPlan {
-                    why: "an engine builds Dockerfiles by itself; this adds Features only".to_owned(),
+                    why: "an engine builds Dockerfiles by itself; this adds Features only"
+                        .to_owned(),
                 });
             }
         }
@@ -192,12 +193,7 @@ async fn files(
 }
 
 /// Fills a user's own home folder, which is empty, with what the image has there.
-pub(crate) async fn home(
-    docker: &Docker,
-    image: &str,
-    user: &User,
-    folder: &Path,
-) -> Result<()> {
+pub(crate) async fn home(docker: &Docker, image: &str, user: &User, folder: &Path) -> Result<()> {
     /// The most that a home folder of an image may hold.
     const HOME: usize = 1 << 30;
     let Some(base) = user.home.file_name().map(std::ffi::OsStr::to_owned) else { return Ok(()) };

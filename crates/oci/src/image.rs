@@ -59,11 +59,7 @@ pub(crate) async fn inspected(docker: &Docker, name: &str) -> Result<Prepared> {
 
 /// Removes images of ours, the oldest first, until the rest takes `bytes` at most: but those to keep, by
 /// their definitions or ids, and those in use. Answers how many.
-pub(crate) async fn prune(
-    docker: &Docker,
-    bytes: u64,
-    keep: &[String],
-) -> Result<usize> {
+pub(crate) async fn prune(docker: &Docker, bytes: u64, keep: &[String]) -> Result<usize> {
     let mut all = images(docker, None).await?;
     all.sort_by_key(|image| image.created);
     let size = |image: &ImageSummary| u64::try_from(image.size).unwrap_or(0);

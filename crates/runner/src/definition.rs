@@ -15,9 +15,9 @@ use windlass_devcontainer::{
     Files, Findings, Place, Refused, Request, Resolved,
     automation::{self, Automation, Restart, Service},
     capability::Machine,
+    configuration::{Base, Mount, MountKind},
     dockerfile::{Action, CopySource, StageSource},
     feature::Fetched,
-    configuration::{Base, Mount, MountKind},
     reserved::Reserved,
     resolve,
     resolve::Image,
@@ -416,16 +416,20 @@ impl Judge<'_> {
     fn user(&self) -> Option<Wanted> {
         let merged = &self.resolved.merged_configuration;
         let settings = &self.resolved.merged.settings;
-        let written = [("remoteUser", &settings.remote_user), ("containerUser", &settings.container_user)];
+        let written =
+            [("remoteUser", &settings.remote_user), ("containerUser", &settings.container_user)];
         let written = written.into_iter().find_map(|(key, user)| {
             let name = user.clone()?;
             Some(Wanted { name, place: place_of(merged, key).clone() })
         });
-        let of_image = self.resolved.image_user.clone().filter(|user| {
-            !matches!(user.split(':').next(), None | Some("" | "root" | "0"))
-        });
+        let of_image = self
+            .resolved
+            .image_user
+            .clone()
+            .filter(|user| !matches!(user.split(':').next(), None | Some("" | "root" | "0")));
         let of_image = of_image.map(|name| {
-            let place = ["image", "build", "dockerFile"].into_iter().find_map(|key| merged.get(key));
+            let place =
+                ["image", "build", "dockerFile"].into_iter().find_map(|key| merged.get(key));
             Wanted { name, place: place.map_or(&merged.place, |node| &node.place).clone() }
         });
         written.or(of_image).filter(|it| it.name != windlass_sandbox::plan::USER_NAME)

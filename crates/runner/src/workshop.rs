@@ -121,9 +121,10 @@ impl Workshop {
         let features = backend::image_options(&options, "features", FEATURES).await;
         let opened = move || windlass_image::Artifacts::open(features);
         let opened = tokio::task::spawn_blocking(opened).await.map_err(std::io::Error::other);
-        let artifacts = opened
-            .and_then(|opened| opened.map_err(std::io::Error::other))
-            .map_err(|error| Error::State { doing: "open the folder of Features".to_owned(), error })?;
+        let artifacts =
+            opened.and_then(|opened| opened.map_err(std::io::Error::other)).map_err(|error| {
+                Error::State { doing: "open the folder of Features".to_owned(), error }
+            })?;
         tracing::info!(
             copies = store.copies_by().describe(),
             "work trees are copied from prepared ones"

@@ -35,12 +35,9 @@ pub fn find(accounts: &[User], group: &str, written: &str) -> Option<User> {
     let mut found = match (by_name.or(by_number), number) {
         (Some(found), _) => found.clone(),
         (None, Some(_)) if user == "0" => User::root(),
-        (None, Some(uid)) => User {
-            name: user.to_owned(),
-            uid,
-            gid: 0,
-            home: PathBuf::from("/nonexistent"),
-        },
+        (None, Some(uid)) => {
+            User { name: user.to_owned(), uid, gid: 0, home: PathBuf::from("/nonexistent") }
+        }
         (None, None) if user == "root" => User::root(),
         (None, None) => return None,
     };
@@ -63,10 +60,12 @@ mod tests {
     #[test]
     fn accounts_are_found_by_name_and_number_and_what_is_none_is_left_out() {
         let accounts = parse(PASSWD);
-        let seen = ["node", "1000", "root", "0", "1234", "gone", "node:staff", "node:5", "node:gone"]
-            .map(|written| find(&accounts, "staff:x:50:\n", written))
-            .map(|user| user.map(|user| (user.name, user.uid, user.gid, user.home)));
-        let some = |name: &str, uid, gid, home: &str| Some((name.to_owned(), uid, gid, home.into()));
+        let seen =
+            ["node", "1000", "root", "0", "1234", "gone", "node:staff", "node:5", "node:gone"]
+                .map(|written| find(&accounts, "staff:x:50:\n", written))
+                .map(|user| user.map(|user| (user.name, user.uid, user.gid, user.home)));
+        let some =
+            |name: &str, uid, gid, home: &str| Some((name.to_owned(), uid, gid, home.into()));
         let expected = [
             some("node", 1000, 1000, "/home/node"),
             some("node", 1000, 1000, "/home/node"),

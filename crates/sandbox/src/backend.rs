@@ -33,8 +33,9 @@ pub type Tell<'a> = &'a mut (dyn FnMut(Progress) + Send);
 
 /// Serves the doors of programs that make something, until what it answers is dropped. A message says why
 /// it can't.
-pub type Serve<'a> =
-    &'a (dyn Fn(Vec<DoorListener>) -> std::result::Result<Box<dyn Any + Send>, String> + Send + Sync);
+pub type Serve<'a> = &'a (
+        dyn Fn(Vec<DoorListener>) -> std::result::Result<Box<dyn Any + Send>, String> + Send + Sync
+    );
 
 /// A way of making environments.
 ///
@@ -66,7 +67,8 @@ pub trait Backend: Send + Sync + fmt::Debug {
     ) -> Answer<'a, Prepared> {
         Box::pin(async {
             Err(crate::Error::InvalidPlan {
-                why: "this backend adds nothing to what it starts from; put it into the image".to_owned(),
+                why: "this backend adds nothing to what it starts from; put it into the image"
+                    .to_owned(),
             })
         })
     }

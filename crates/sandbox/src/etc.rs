@@ -103,13 +103,7 @@ pub(crate) fn group(plan: &Plan, gid: u32) -> String {
 
 /// The accounts of an image, with whoever works inside instead of those of the same name or number. A
 /// user of the image keeps the shell that it has there.
-pub(crate) fn passwd_of_image(
-    image: &str,
-    plan: &Plan,
-    uid: u32,
-    gid: u32,
-    shell: &str,
-) -> String {
+pub(crate) fn passwd_of_image(image: &str, plan: &Plan, uid: u32, gid: u32, shell: &str) -> String {
     let (name, home) = (plan.user_name(), plan.home().display());
     let known = image.lines().find(|line| line.split(':').next() == Some(name));
     let own_shell = known.and_then(|line| line.split(':').nth(6)).filter(|shell| !shell.is_empty());

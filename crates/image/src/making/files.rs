@@ -38,8 +38,7 @@ pub(super) fn text(root: &Path, path: &str) -> String {
 /// Where a path of a folder really lies, with that folder as the root of every link; `None` if nothing is
 /// there. Nothing may change the folder meanwhile.
 pub(super) fn resolve(root: &Path, path: &Path) -> Option<PathBuf> {
-    let mut left: Vec<std::ffi::OsString> =
-        path.components().rev().filter_map(part).collect();
+    let mut left: Vec<std::ffi::OsString> = path.components().rev().filter_map(part).collect();
     let (mut at, mut links) = (PathBuf::new(), 0);
     while let Some(next) = left.pop() {
         if next == ".." {
@@ -357,7 +356,9 @@ impl Copy {
         let file = io::BufReader::new(File::open(path).map_err(unread)?);
         let plain: Box<dyn Read> = match first.as_slice() {
             [0x1f, 0x8b, ..] => Box::new(MultiGzDecoder::new(file)),
-            [b'B', b'Z', b'h', ..] | [0xfd, b'7', b'z', b'X', b'Z', ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+            [b'B', b'Z', b'h', ..]
+            | [0xfd, b'7', b'z', b'X', b'Z', ..]
+            | [0x28, 0xb5, 0x2f, 0xfd, ..] => {
                 return Err(Error::Build {
                     step: self.name.clone(),
                     why: "ADD unpacks tar archives that are plain or compressed by gzip here: unpack \

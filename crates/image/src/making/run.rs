@@ -8,8 +8,8 @@ use std::{
 };
 
 use windlass_sandbox::{
-    CopyBy, CopyLimits, EnvironmentId, Error, Exec, OperationId, Plan, Progress, Result,
-    Scratch, State, User, accounts,
+    CopyBy, CopyLimits, EnvironmentId, Error, Exec, OperationId, Plan, Progress, Result, Scratch,
+    State, User, accounts,
     backend::{Tell, recipe},
     copy_folder,
     plan::SYSTEM_PATH,
@@ -117,8 +117,7 @@ impl Making<'_> {
             }
         }
         let text = |text: String| OsString::from(text);
-        exec.env =
-            variables.into_iter().map(|(name, value)| (text(name), text(value))).collect();
+        exec.env = variables.into_iter().map(|(name, value)| (text(name), text(value))).collect();
         tell(Progress::Building { text: format!("[windlass: {name}]\n") });
         let backend: &dyn windlass_sandbox::Backend = self.client;
         backend.exec(id, &exec).await?;

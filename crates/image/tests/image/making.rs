@@ -90,8 +90,10 @@ fn what_is_added_to_an_image_is_made_once_by_root_of_an_environment_and_then_sea
         Err(why) => return skip(test, &why),
     };
     let stage = ImageStage::new(&archive);
-    let below = wait_for(stage.backend.prepare(&super::environments::image(), &mut |_| {})).unwrap();
-    let files = folder(&stage, &[("install.sh", "echo \"$(id -u) $GIVEN $KIND\" > /etc/installed\n")]);
+    let below =
+        wait_for(stage.backend.prepare(&super::environments::image(), &mut |_| {})).unwrap();
+    let files =
+        folder(&stage, &[("install.sh", "echo \"$(id -u) $GIVEN $KIND\" > /etc/installed\n")]);
     let script = "set -e; cat /proc/self/status | grep CapEff; \
                   echo 'ada:x:1815:1815::/home/ada:/bin/sh' >> /etc/passwd; mkdir -p /home/ada /new/place; \
                   echo hers > /home/ada/file; chown -R ada /home/ada; chmod u+s /bin/busybox; \
@@ -106,7 +108,8 @@ fn what_is_added_to_an_image_is_made_once_by_root_of_an_environment_and_then_sea
         mode: None,
         unpack: false,
     };
-    let second = addition("the second", vec![by_ada, Change::MakeFolder("/made/here".into()), copied]);
+    let second =
+        addition("the second", vec![by_ada, Change::MakeFolder("/made/here".into()), copied]);
     let (made, said) = extend(&stage, &below, vec![first.clone(), second.clone()]);
     let made = made.unwrap_or_else(|why| panic!("{why}\n{said}"));
     assert!(said.contains("CapEff:\\t0000000000000000"), "{said}");
@@ -125,7 +128,12 @@ fn what_is_added_to_an_image_is_made_once_by_root_of_an_environment_and_then_sea
     let ada = made.accounts.iter().find(|user| user.name == "ada").cloned();
     let seen = look(&stage, &made, ada, "id -u; echo $HOME $USER; echo x > ~/mine && ls ~");
     assert_eq!(seen, "1815\n/home/ada ada\nfile\nmine\n");
-    let root = look(&stage, &made, Some(User::root()), "id -un; grep CapEff /proc/self/status; touch /etc/x 2>&1");
+    let root = look(
+        &stage,
+        &made,
+        Some(User::root()),
+        "id -un; grep CapEff /proc/self/status; touch /etc/x 2>&1",
+    );
     assert_eq!(root, "root\nCapEff:\t0000000000000000\ntouch: /etc/x: Read-only file system\n");
     // The same again is there already, also when less is wanted; other files are another image.
     let (again, said) = extend(&stage, &below, vec![first.clone(), second]);
@@ -142,7 +150,8 @@ fn what_is_added_to_an_image_is_made_once_by_root_of_an_environment_and_then_sea
 #[test]
 fn what_is_added_to_an_image_is_the_same_for_an_ordinary_user() {
     if rustix::process::geteuid().is_root() {
-        let test = "what_is_added_to_an_image_is_made_once_by_root_of_an_environment_and_then_sealed";
+        let test =
+            "what_is_added_to_an_image_is_made_once_by_root_of_an_environment_and_then_sealed";
         for_an_ordinary_user(&format!("making::{test}"));
     }
 }
@@ -155,7 +164,8 @@ fn what_can_not_be_added_is_said_with_the_end_of_its_output_and_leaves_nothing()
         Err(why) => return skip(test, &why),
     };
     let stage = ImageStage::new(&archive);
-    let below = wait_for(stage.backend.prepare(&super::environments::image(), &mut |_| {})).unwrap();
+    let below =
+        wait_for(stage.backend.prepare(&super::environments::image(), &mut |_| {})).unwrap();
     let trees = listed(stage.base.path(), "trees");
     let refused = |changes| extend(&stage, &below, vec![addition("it", changes)]).0.unwrap_err();
     let said = refused(vec![run("echo the last word; exit 3", None, None)]);

@@ -37,8 +37,10 @@ VOLUME /data
 HEALTHCHECK CMD true
 CMD ["sleep", "1"]
 "#;
-const LOOK: &str = "cat /from/out /from/exec ~/whose; tool.sh; id -un; echo $PATH; test ! -e /src; pwd";
-const SEEN: &str = "hello ada\nexec form\nnode\nit runs\nnode\n/extra:/bin:/usr/bin\n/workspaces/sums\n";
+const LOOK: &str =
+    "cat /from/out /from/exec ~/whose; tool.sh; id -un; echo $PATH; test ! -e /src; pwd";
+const SEEN: &str =
+    "hello ada\nexec form\nnode\nit runs\nnode\n/extra:/bin:/usr/bin\n/workspaces/sums\n";
 
 async fn stage(dockerfile: &str) -> Stage {
     let files = [
@@ -102,5 +104,8 @@ async fn a_dockerfile_is_built_without_an_engine_and_each_step_only_once() {
     let said = wrong("USER node", "USER gone").await;
     assert!(said.contains("has no user `gone`"), "{said}");
     let said = wrong("COPY . .", "COPY secret.key .").await;
-    assert!(said.contains("docker/Dockerfile:6") && said.contains("there is no `secret.key`"), "{said}");
+    assert!(
+        said.contains("docker/Dockerfile:6") && said.contains("there is no `secret.key`"),
+        "{said}"
+    );
 }

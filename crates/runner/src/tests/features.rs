@@ -148,11 +148,18 @@ async fn features_are_installed_over_an_image_without_an_engine_once() {
     let said = wrong(&[(feature, &gone)]).await;
     assert!(said.contains("only the runner's operator may name"), "{said}");
     let circle = tool.replace(&format!("{}/acme/accounts:1", registry.host()), "./tool");
-    let said = wrong(&[(feature, &circle), (definition, &written.replace("{ \"greeting-word\": \"hallo\" }", "{}"))]).await;
+    let said = wrong(&[
+        (feature, &circle),
+        (definition, &written.replace("{ \"greeting-word\": \"hallo\" }", "{}")),
+    ])
+    .await;
     assert!(said.contains("these Features wait for each other"), "{said}");
     let archive = "https://127.0.0.1:9/devcontainer-feature-x.tgz";
     let said = wrong(&[(definition, &written.replace("./tool", archive))]).await;
-    assert!(said.contains("can't be fetched") && said.contains("127.0.0.1:9 was refused"), "{said}");
+    assert!(
+        said.contains("can't be fetched") && said.contains("127.0.0.1:9 was refused"),
+        "{said}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -179,7 +186,11 @@ async fn features_are_installed_over_an_image_by_an_engine() {
     let failing = stage(image, &registry, &digest, &failing).await;
     let (_, end) = failing.end_with(&with, vec![run_step("look", "true")]).await;
     assert_eq!(end.code, "environment", "{}", end.reason);
-    assert!(end.reason.contains("code: 7") && end.reason.contains("the last word"), "{}", end.reason);
+    assert!(
+        end.reason.contains("code: 7") && end.reason.contains("the last word"),
+        "{}",
+        end.reason
+    );
     let left = engine.docker(&["ps", "--all", "--quiet"], b"").expect("a list");
     assert_eq!(String::from_utf8_lossy(&left), "");
 }

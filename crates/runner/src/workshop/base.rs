@@ -210,10 +210,7 @@ async fn built(
 }
 
 /// The project as the job began with it, whatever its steps have made of it since.
-pub(super) async fn project(
-    work: &JobRepository,
-    tree: &Tree<'_>,
-) -> Result<PathBuf, Attempted> {
+pub(super) async fn project(work: &JobRepository, tree: &Tree<'_>) -> Result<PathBuf, Attempted> {
     let folder = tree.folder.join("context");
     if work.tip == work.base {
         return Ok(tree.tree.to_owned());

@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use windlass_devcontainer::{
-    dockerfile::{Action, CopySource, Plan, PlannedStage, StageSource, Step},
+use windlass_devcontainer::dockerfile::{
+    Action, CopySource, Plan, PlannedStage, StageSource, Step,
 };
 use windlass_sandbox::{
     Base, ImageSettings, Prepared,
@@ -73,7 +73,9 @@ fn image(known: &Known, name: &str) -> Result<Prepared, Attempted> {
 
 fn earlier(stages: &[Prepared], at: usize) -> Result<Prepared, Attempted> {
     let found = stages.get(at).cloned();
-    found.ok_or_else(|| refused("A stage of the Dockerfile comes before the one it needs.".to_owned()))
+    found.ok_or_else(|| {
+        refused("A stage of the Dockerfile comes before the one it needs.".to_owned())
+    })
 }
 
 fn refused(reason: String) -> Attempted {
@@ -116,7 +118,9 @@ impl Sources<'_> {
                 };
                 let mode = mode.as_deref().map(|mode| {
                     u32::from_str_radix(mode, 8).map_err(|_| {
-                        refused(format!("{name}: `--chmod={mode}` is no number in octal: write 755."))
+                        refused(format!(
+                            "{name}: `--chmod={mode}` is no number in octal: write 755."
+                        ))
                     })
                 });
                 let is_folder = to.ends_with('/') || to == "." || to.ends_with("/.");
@@ -124,7 +128,10 @@ impl Sources<'_> {
                 Change::Copy {
                     from,
                     sources: sources.clone(),
-                    to: format!("{}{end}", crate::definition::join(&folder, to).trim_end_matches('/')),
+                    to: format!(
+                        "{}{end}",
+                        crate::definition::join(&folder, to).trim_end_matches('/')
+                    ),
                     mode: mode.transpose()?,
                     unpack: *unpack,
                 }

@@ -509,8 +509,7 @@ impl System {
         attempt: &Attempt,
     ) -> Result<Self, Attempted> {
         let tree = on_disk.tree;
-        let making =
-            base::Making { workshop, backend, tenant, work, tree: on_disk, name, attempt };
+        let making = base::Making { workshop, backend, tenant, work, tree: on_disk, name, attempt };
         let mut known = base::Known::default();
         let read = async |image: Option<&ImageSettings>, known: &base::Known| {
             let platform = variables(workshop, tenant, image);
@@ -536,7 +535,10 @@ impl System {
             }
         }
         let user = definition.user(&prepared.accounts).map_err(|why| {
-            Attempted::JobEnded(failed("environment", format!("The environment is refused: {why}.")))
+            Attempted::JobEnded(failed(
+                "environment",
+                format!("The environment is refused: {why}."),
+            ))
         })?;
         if let Some(user) = &user {
             let home = user.home.display().to_string();

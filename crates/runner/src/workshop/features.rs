@@ -123,12 +123,7 @@ impl Shelf {
         Ok(Recipe { additions, ..recipe(workshop) })
     }
 
-    fn folder(
-        &self,
-        feature: &Planned,
-        root: &str,
-        project: &Path,
-    ) -> Result<PathBuf, Attempted> {
+    fn folder(&self, feature: &Planned, root: &str, project: &Path) -> Result<PathBuf, Attempted> {
         let why = match (&feature.folder, self.folders.get(&feature.written)) {
             (None, Some(folder)) => return Ok(folder.clone()),
             (None, None) => "it was not fetched".to_owned(),
@@ -148,16 +143,16 @@ impl Shelf {
 /// A recipe that adds nothing yet: what its programs may use and how they reach the network.
 pub(super) fn recipe(workshop: &Workshop) -> Recipe {
     let options = &workshop.options;
-    let mut variables: Vec<(String, String)> = ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"]
-        .map(|name| (name.to_owned(), doors::web_address()))
-        .into();
+    let mut variables: Vec<(String, String)> =
+        ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"]
+            .map(|name| (name.to_owned(), doors::web_address()))
+            .into();
     for name in ["NO_PROXY", "no_proxy"] {
         variables.push((name.to_owned(), "127.0.0.1,localhost,::1".to_owned()));
     }
     if options.ca_bundle.is_some() {
         let path = windlass_sandbox::backend::recipe::CERTIFICATES;
-        variables
-            .extend(CERTIFICATE_VARIABLES.map(|name| (name.to_owned(), path.to_owned())));
+        variables.extend(CERTIFICATE_VARIABLES.map(|name| (name.to_owned(), path.to_owned())));
     }
     Recipe {
         additions: Vec::new(),

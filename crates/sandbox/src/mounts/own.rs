@@ -53,11 +53,7 @@ impl Root {
     }
 
     /// Scratch folders, and the files that say where a program is.
-    pub(super) fn own_scratch(
-        &self,
-        plan: &Plan,
-        disk: Option<(Source, Source)>,
-    ) -> Result<()> {
+    pub(super) fn own_scratch(&self, plan: &Plan, disk: Option<(Source, Source)>) -> Result<()> {
         let bytes = match plan.scratch {
             Scratch::Memory { bytes } => bytes,
             Scratch::Disk => SMALL,

@@ -67,8 +67,8 @@ impl Root {
         };
         let mut folder =
             self.top.try_clone().map_err(|error| Error::build("copy a descriptor", error))?;
-        let is_users = self.gives_all
-            || inside.strip_prefix("/").unwrap_or(inside).starts_with(&self.home);
+        let is_users =
+            self.gives_all || inside.strip_prefix("/").unwrap_or(inside).starts_with(&self.home);
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         for next in names {
             if make.is_some() {

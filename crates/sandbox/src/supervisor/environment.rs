@@ -206,7 +206,11 @@ impl Environment {
             layers,
             outside_uid: self.identity.outside_uid,
             outside_gid: self.identity.outside_gid,
-            inside_uid: if has_users { self.plan.inside_ids().0 } else { self.identity.outside_uid },
+            inside_uid: if has_users {
+                self.plan.inside_ids().0
+            } else {
+                self.identity.outside_uid
+            },
             shared_files,
         });
         self.stage = Stage::Ready;

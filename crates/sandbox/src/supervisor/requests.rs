@@ -97,7 +97,12 @@ impl Supervisor {
         Ok(None)
     }
 
-    fn exec(&mut self, ticket: Ticket, id: &EnvironmentId, mut exec: Exec) -> Result<Option<Reply>> {
+    fn exec(
+        &mut self,
+        ticket: Ticket,
+        id: &EnvironmentId,
+        mut exec: Exec,
+    ) -> Result<Option<Reply>> {
         let spool = self.state.spool(id, &exec.operation);
         if let Ok(known) = self.operation(id, &exec.operation) {
             return if known.is_same(&exec) {
