@@ -24,7 +24,7 @@ use windlass_devcontainer::{
     tree::Node,
     workspace::Workspace,
 };
-use windlass_sandbox::{ImageSettings, User};
+use windlass_sandbox::{Again, ImageSettings, User};
 
 pub(crate) use basis::join;
 pub use basis::{BackendKind, Basis, Dockerfile};
@@ -80,6 +80,8 @@ pub struct Definition {
     pub basis: Basis,
     /// Where it has empty folders of its own.
     pub volumes: Vec<String>,
+    /// Folders of the project, and where they are a second time.
+    pub again: Vec<Again>,
     /// Whether its programs may trace each other.
     pub traces: bool,
     /// Who programs are, if that isn't `agent`, as definition or image say.
@@ -157,6 +159,7 @@ impl Definition {
             tree,
             basis: Basis::Default,
             volumes: Vec::new(),
+            again: Vec::new(),
             traces: false,
             user: None,
             adds_features: false,
@@ -239,7 +242,8 @@ impl Definition {
                 judge.unhonoured(&mut findings);
                 definition.basis = judge.basis(&mut findings);
                 (definition.tree, definition.folder) = judge.place(files, &mut findings);
-                definition.volumes = judge.volumes(&definition.tree, &mut findings);
+                (definition.volumes, definition.again) =
+                    judge.volumes(files, &definition.tree, &mut findings);
                 definition.traces = judge.traces();
                 definition.variables = judge.variables(&reserved, &mut findings);
                 definition.user = judge.user();
@@ -497,7 +501,7 @@ impl Judge<'_> {
         (tree, folder)
     }
 
-    fn has_folder(&self, files: &dyn Files, below: &str) -> bool {
+    pub(super) fn has_folder(&self, files: &dyn Files, below: &str) -> bool {
         let (parent, name) = below.rsplit_once('/').unwrap_or(("", below));
         let parent = format!("{}/{parent}", self.root);
         files.folders(parent.trim_end_matches('/')).iter().any(|folder| folder == name)

@@ -364,6 +364,7 @@ fn image_folders(plan: &Plan) -> io::Result<Vec<PathBuf>> {
             || plan.work_tree.inside == *path
             || plan.home() == path
             || plan.volumes.contains(path)
+            || plan.again.iter().any(|again| again.inside == *path)
     };
     let all = mounts::entries(Path::new("/"))?.into_iter().map(|name| Path::new("/").join(name));
     let is_folder =

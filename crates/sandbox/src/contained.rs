@@ -143,6 +143,7 @@ fn stray_mount(plan: &Plan, mountinfo: &str) -> Option<String> {
     planned.insert(plan.work_tree.inside.clone(), ());
     planned.extend(plan.binds.iter().map(|bind| (bind.inside.clone(), ())));
     planned.extend(plan.volumes.iter().map(|path| (path.clone(), ())));
+    planned.extend(plan.again.iter().map(|again| (again.inside.clone(), ())));
     planned.extend(plan.masks.iter().map(|mask| (mask.clone(), ())));
     mountinfo.lines().find_map(|line| {
         let (before, after) = line.split_once(" - ")?;

@@ -62,8 +62,8 @@ pub use client::{Client, Created, DoorListener, Pending, Pipes, Started};
 pub use error::{Error, Result};
 pub use operation::{Exec, Io, State, Status};
 pub use plan::{
-    Bind, Demand, Door, Enforced, EnvironmentId, Layer, Layers, Limits, OperationId, Plan, Report,
-    Scratch, User, WorkTree,
+    Again, Bind, Demand, Door, Enforced, EnvironmentId, Layer, Layers, Limits, OperationId, Plan,
+    Report, Scratch, User, WorkTree,
 };
 pub use portable::Portable;
 pub use protocol::Listed;

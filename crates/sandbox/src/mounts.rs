@@ -32,7 +32,7 @@ use rustix::{
 use crate::{
     error::{Error, Result},
     etc, kernel,
-    plan::{Plan, Scratch},
+    plan::{Again, Plan, Scratch},
 };
 
 /// Host folders that hold programs and nothing personal. Where the host has a link (`/bin`), so has the
@@ -142,6 +142,7 @@ pub(crate) fn top_names(plan: &Plan) -> io::Result<BTreeSet<PathBuf>> {
         .chain(fixed.iter().map(Path::new))
         .chain(plan.binds.iter().map(|bind| bind.inside.as_path()))
         .chain(plan.volumes.iter().map(PathBuf::as_path))
+        .chain(plan.again.iter().map(|again| again.inside.as_path()))
         .chain([plan.work_tree.inside.as_path()])
         .filter_map(first)
         .collect())
@@ -273,6 +274,7 @@ impl Root {
         for (inside, source) in volumes {
             self.attach(source, inside, Use::Writable)?;
         }
+        plan.again.iter().try_for_each(|again| self.again(plan, again))?;
         self.binds(plan)?;
         self.proc()?;
         let hidden = if plan.root.is_some() { &[] } else { HIDDEN };
@@ -384,6 +386,31 @@ impl Root {
         };
         self.attach(tmp, Path::new("tmp"), Use::Writable)?;
         self.attach(var_tmp, Path::new("var/tmp"), Use::Writable)
+    }
+
+    /// Shows a folder of the work tree a second time. No link of the tree is followed.
+    fn again(&self, plan: &Plan, again: &Again) -> Result<()> {
+        let failed = |why: &str| {
+            Error::build(
+                format!("show {} of the work tree", again.below.display()),
+                format!("{why}: add the folder to the project, or leave the mount out"),
+            )
+        };
+        let at = plan.work_tree.inside.join(&again.below);
+        let (folder, name) = self.find(&at)?.ok_or_else(|| failed("it isn't there"))?;
+        let stat = statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW);
+        if !stat.is_ok_and(|it| FileType::from_raw_mode(it.st_mode) == FileType::Directory) {
+            return Err(failed("it is no folder"));
+        }
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+        let mount = open_tree(&folder, name, flags).map_err(|error| failed(&error.to_string()))?;
+        self.attach(
+            Source { mount, is_folder: true },
+            &again.inside,
+            if again.read_only { Use::ReadOnly } else { Use::Writable },
+        )
     }
 
     fn binds(&self, plan: &Plan) -> Result<()> {

@@ -58,6 +58,9 @@ pub struct Plan {
     /// with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<PathBuf>,
+    /// Folders of the work tree that appear at another place inside as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub again: Vec<Again>,
     /// Where `/tmp`, `/var/tmp` and `/dev/shm` live.
     #[serde(default)]
     pub scratch: Scratch,
@@ -114,6 +117,19 @@ pub struct WorkTree {
     pub host: PathBuf,
     /// Absolute path inside, usually `/workspace/<name>`.
     pub inside: PathBuf,
+}
+
+/// A folder of the work tree that appears at another place inside as well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Again {
+    /// Its plain path in the work tree. It must be there when the environment is made.
+    pub below: PathBuf,
+    /// Absolute path inside.
+    pub inside: PathBuf,
+    /// Whether it can't be written there.
+    #[serde(default)]
+    pub read_only: bool,
 }
 
 /// A host folder or file that appears inside, read-only.
@@ -283,6 +299,7 @@ impl Plan {
             binds: Vec::new(),
             masks: Vec::new(),
             volumes: Vec::new(),
+            again: Vec::new(),
             scratch: Scratch::default(),
             doors: Vec::new(),
             limits: Limits::default(),
@@ -318,6 +335,16 @@ impl Plan {
         }
         for path in self.masks.iter().chain(&self.volumes) {
             inside_path(path)?;
+        }
+        for again in &self.again {
+            inside_path(&again.inside)?;
+            let is_plain = again.below.components().all(|it| matches!(it, Component::Normal(_)));
+            if !is_plain || again.below.as_os_str().is_empty() {
+                return Err(Error::invalid(format!(
+                    "{} is no plain path in the work tree",
+                    again.below.display()
+                )));
+            }
         }
         if self.doors.len() > MAX_DOORS {
             return Err(Error::invalid(format!("there are more than {MAX_DOORS} doors")));

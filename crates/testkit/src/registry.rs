@@ -51,7 +51,20 @@ impl Registry {
     /// # Errors
     /// When there is no port.
     pub async fn start(login: Option<(&str, &str)>) -> std::io::Result<Self> {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        Self::serve(listener, login)
+    }
+
+    /// The same on a socket that listens already, perhaps in another network. Called on a runtime.
+    ///
+    /// # Errors
+    /// When the socket can't be used.
+    pub fn serve(
+        listener: std::net::TcpListener,
+        login: Option<(&str, &str)>,
+    ) -> std::io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let listener = tokio::net::TcpListener::from_std(listener)?;
         let registry = Self(Arc::new(Inner {
             host: listener.local_addr()?.to_string(),
             login: login.map(|(user, password)| (user.to_owned(), password.to_owned())),

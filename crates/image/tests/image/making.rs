@@ -239,7 +239,7 @@ async fn a_feature_of_a_registry_is_pulled_once_and_only_if_it_is_the_one_that_i
 fn what_was_half_made_when_everything_ended_is_removed_by_the_next_start() {
     let base = tempfile::tempdir().unwrap();
     drop(super::store(base.path(), None));
-    let half = base.path().join("images/incoming/1-0/root");
+    let half = base.path().join("images/incoming/half-1-0/root");
     std::fs::create_dir_all(&half).unwrap();
     let unnamed = base.path().join("images/trees").join("0".repeat(64)).join("root");
     std::fs::create_dir_all(&unnamed).unwrap();

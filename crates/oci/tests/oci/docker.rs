@@ -21,6 +21,10 @@ impl Engine {
         docker::Engine::start().map(Self)
     }
 
+    pub fn listen(&self) -> std::net::TcpListener {
+        self.0.listen()
+    }
+
     pub fn socket(&self) -> PathBuf {
         self.0.socket()
     }

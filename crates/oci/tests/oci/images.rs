@@ -8,6 +8,8 @@ use windlass_sandbox::{
     backend::{Login, Pull},
 };
 
+use windlass_testkit::registry::Registry;
+
 use super::{
     docker::IMAGE,
     stage::{OciStage, options},
@@ -20,6 +22,7 @@ pub fn all(stage: &OciStage<'_>) {
     a_build_that_fails_says_what_the_engine_said(stage);
     an_image_that_may_not_be_pulled_is_an_error(stage);
     a_registry_that_does_not_answer_is_an_error_without_the_password(stage);
+    an_image_of_a_registry_is_pulled_by_whoever_may(stage);
     an_environment_without_an_image_is_refused(stage);
     an_engine_that_does_not_answer_is_named(stage);
 }
@@ -118,6 +121,23 @@ fn a_registry_that_does_not_answer_is_an_error_without_the_password(stage: &OciS
     let why = failed.unwrap_err().to_string();
     assert!(why.contains("pull the image `127.0.0.1:9/absent`"), "{why}");
     assert!(!why.contains("the-password") && !printed.contains("the-password"), "{why} {printed}");
+}
+
+fn an_image_of_a_registry_is_pulled_by_whoever_may(stage: &OciStage<'_>) {
+    let listener = stage.engine.listen();
+    let registry = Registry::serve(listener, Some(("ada", "lovelace-1815"))).unwrap();
+    let layer = windlass_testkit::docker::root_file_system().unwrap();
+    let reference = registry.hold("pulled", "1", &[layer], &serde_json::json!({ "User": "7" }));
+    let pulled = |password: &str| {
+        let login = Login { user: "ada".to_owned(), password: password.to_owned() };
+        let reference = reference.clone();
+        prepare(stage, Image::Named { reference, pull: Pull::Missing, login: Some(login) }).0
+    };
+    let why = pulled("wrong-wrong").unwrap_err().to_string();
+    assert!(why.contains("pull the image") && !why.contains("wrong-wrong"), "{why}");
+    let prepared = pulled("lovelace-1815").unwrap();
+    assert_eq!(prepared.settings.user, "7");
+    assert!(prepared.accounts.iter().any(|user| user.name == "root"), "{:?}", prepared.accounts);
 }
 
 fn an_environment_without_an_image_is_refused(stage: &OciStage<'_>) {

@@ -1,15 +1,15 @@
 //! What an environment is made from, and the folders that it gets besides: as far as this runner has the
 //! means. What it has none for is told, never passed over.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use serde::Serialize;
 use windlass_devcontainer::{
-    Findings, Place,
+    Files, Findings, Place,
     capability::{Capabilities, Machine, RunArguments},
     configuration::{Base, Build, MountKind},
 };
-use windlass_sandbox::plan::HOME;
+use windlass_sandbox::{Again, plan::HOME};
 
 use super::{Judge, SYSTEM, is_within, place_of};
 
@@ -107,21 +107,44 @@ impl Judge<'_> {
         })
     }
 
-    /// The folders that the environment gets for itself: volumes and tmpfs mounts.
-    pub(super) fn volumes(&self, tree: &str, findings: &mut Findings) -> Vec<String> {
+    /// The folders that the environment gets for itself: volumes and tmpfs mounts. And those of the
+    /// project that it shows a second time.
+    pub(super) fn volumes(
+        &self,
+        files: &dyn Files,
+        tree: &str,
+        findings: &mut Findings,
+    ) -> (Vec<String>, Vec<Again>) {
         let node = &self.resolved.merged_configuration;
         let list = node.get("mounts").and_then(|node| node.list()).unwrap_or(&[]);
         let mut volumes: Vec<String> = Vec::new();
+        let mut again: Vec<Again> = Vec::new();
         for (i, mount) in self.resolved.merged.settings.mounts.iter().enumerate() {
             let place = list.get(i).map_or(place_of(node, "mounts"), |node| &node.place);
             let target = mount.target.trim_end_matches('/');
-            if mount.kind == MountKind::Bind {
-                let what = "this runner binds no folder but the whole project: it is left out";
-                self.tell(findings, place, what.to_owned());
-            } else if let Err(why) = is_free(target, tree) {
-                findings.refuse(place, format!("a volume can't lie in `{target}`: {why}"));
-            } else if volumes.iter().any(|other| other == target) {
+            let is_taken = volumes.iter().any(|other| other == target)
+                || again.iter().any(|other| other.inside == Path::new(target));
+            if let Err(why) = is_free(target, tree) {
+                findings.refuse(place, format!("a mount can't lie in `{target}`: {why}"));
+            } else if is_taken {
                 findings.refuse(place, format!("two mounts lie in `{target}`: remove one"));
+            } else if mount.kind == MountKind::Bind {
+                // Whatever lies outside was refused already.
+                let source = join("/", mount.source.as_deref().unwrap_or_default());
+                let below = source.strip_prefix(self.root).unwrap_or_default().trim_matches('/');
+                if below.is_empty() {
+                    let what = "the whole project lies in its usual place only: it is left out";
+                    self.tell(findings, place, what.to_owned());
+                } else if !self.has_folder(files, below) {
+                    let what = format!("`{below}` is no folder of the project: it is left out");
+                    self.tell(findings, place, what);
+                } else {
+                    again.push(Again {
+                        below: below.into(),
+                        inside: target.into(),
+                        read_only: mount.read_only,
+                    });
+                }
             } else {
                 if mount.kind == MountKind::Volume && mount.source.is_some() {
                     let what =
@@ -131,7 +154,7 @@ impl Judge<'_> {
                 volumes.push(target.to_owned());
             }
         }
-        volumes
+        (volumes, again)
     }
 
     /// Whether programs may trace each other.

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fs, os::unix::fs::symlink};
 
 use super::{Asked, BackendKind, Definition, ProjectFiles, Strictness, folder_name, root};
 use windlass_devcontainer::Files as _;
+use windlass_sandbox::Again;
 
 type Made = Result<Definition, Vec<String>>;
 
@@ -91,12 +92,17 @@ fn what_can_not_be_had_is_a_warning_or_a_refusal_as_the_operator_says() {
     let files = [(".devcontainer.json", text), ("Dockerfile", "FROM debian:12\n")];
     let warned = said(&read(Strictness::Lenient, &files).expect("it is taken"));
     let expected = [
-        ".devcontainer.json:2:14: warning: this runner binds no folder but the whole project: it is left out",
+        ".devcontainer.json:2:14: warning: `a` is no folder of the project: it is left out",
         ".devcontainer.json:2:70: warning: each environment has an empty volume of its own, which nothing keeps",
     ];
     assert_eq!(warned, expected);
     let refused = read(Strictness::Strict, &files).expect_err("strict");
     assert!(refused.contains(&expected[0].replace("warning: ", "")), "{refused:?}");
+    let files = [files[0], files[1], ("a/file", "")];
+    let definition = read(Strictness::Strict, &files).expect("it is there");
+    let again = Again { below: "a".into(), inside: "/a".into(), read_only: false };
+    assert_eq!(definition.again, [again]);
+    assert_eq!(definition.volumes, ["/cache"]);
     // The host's own folders are no image.
     let text = r#"{ "features": { "ghcr.io/devcontainers/features/go:1": {} },
   "remoteUser": "vscode" }"#;

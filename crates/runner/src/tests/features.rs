@@ -31,14 +31,18 @@ const TOOL_INSTALL: &str = "#!/bin/sh\nset -e\n\
 const DEFINITION: &str = r#"{
   "image": "IMAGE",
   "features": { "./tool": { "greeting-word": "hallo" } },
-  "mounts": ["type=volume,source=cache,target=/var/cache/own"],
+  "mounts": [
+    "type=volume,source=cache,target=/var/cache/own",
+    "type=bind,source=${localWorkspaceFolder}/.devcontainer/tool/more,target=/usr/share/more"
+  ],
   "remoteUser": "ada"
 }"#;
 const LOOK: &str = "tool; cat /opt/tool/text ~/kept ~/created; id -un; echo $HOME $USER; \
     until test -s /tmp/started; do sleep 0.05; done; cat /tmp/started; \
-    echo mine > ~/own; echo mine > /var/cache/own/x; echo mine > of-ada; ! touch /opt/tool/x 2>/dev/null; pwd";
+    echo mine > ~/own; echo mine > /var/cache/own/x; \
+    cat /usr/share/more/text; echo more > /usr/share/more/new; cat .devcontainer/tool/more/new; echo mine > of-ada; ! touch /opt/tool/x 2>/dev/null; pwd";
 const SEEN: &str = "hallo from root\ntext\nfrom the image\nhallo from root\nada\n/home/ada ada\n\
-    hallo from root\n/workspaces/sums\n";
+    hallo from root\ntext\nmore\n/workspaces/sums\n";
 
 fn first_process() -> PathBuf {
     static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -134,6 +138,9 @@ async fn features_are_installed_over_an_image_without_an_engine_once() {
     let said = wrong(&[(".devcontainer/tool/install.sh", "echo the last word; exit 7\n")]).await;
     assert!(said.contains("the Features ") && said.contains("ended with code 7"), "{said}");
     assert!(said.contains("the last word"), "{said}");
+    let outside = "http_proxy=$HTTP_PROXY wget -q -O- http://example.invalid/ 2>&1; exit 8\n";
+    let said = wrong(&[(".devcontainer/tool/install.sh", outside)]).await;
+    assert!(said.contains("403") && said.contains("ended with code 8"), "{said}");
     let said = wrong(&[(".devcontainer/devcontainer-lock.json", &format!(
         r#"{{ "features": {{ "{}/acme/accounts:1": {{ "version": "1", "resolved": "x", "integrity": "sha256:{}" }} }} }}"#,
         registry.host(), "1".repeat(64),

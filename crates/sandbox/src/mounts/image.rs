@@ -37,6 +37,7 @@ impl Root {
             .iter()
             .map(|bind| bind.inside.as_path())
             .chain(plan.volumes.iter().map(PathBuf::as_path))
+            .chain(plan.again.iter().map(|again| again.inside.as_path()))
             .chain([plan.work_tree.inside.as_path(), plan.home()])
             .chain(OWN.iter().chain(&FOLDERS).map(Path::new))
             .map(|path| path.strip_prefix("/").unwrap_or(path).to_path_buf())
