@@ -107,6 +107,11 @@ pub(crate) async fn extend(
         digest: Digest::of_hex(&below.name).ok_or_else(gone)?,
         settings: below.settings.clone(),
     };
+    if recipe.additions.is_empty() {
+        let root = store.layout().tree(&first.digest).join("root");
+        store.note_use(&first.digest);
+        return if root.is_dir() { Ok(below.clone()) } else { Err(gone()) };
+    }
     let keys = {
         let (store, first, additions) = (store.clone(), first.clone(), recipe.additions.clone());
         blocking(move || keys(store.layout(), &first, &additions)).await?
@@ -291,7 +296,7 @@ impl Making<'_> {
                         limit_bytes: limit,
                     };
                     let (root, beside) = (half.root(), half.folder.join("copied"));
-                    blocking(move || copy.into_root(&root, &beside)).await?;
+                    blocking(move || copy.to_root(&root, &beside)).await?;
                 }
                 Change::MakeFolder(path) => {
                     let (root, path) = (half.root(), path.clone());

@@ -246,7 +246,10 @@ impl Definition {
                     judge.volumes(files, &definition.tree, &mut findings);
                 definition.traces = judge.traces();
                 definition.variables = judge.variables(&reserved, &mut findings);
-                definition.user = judge.user();
+                definition.user = judge.user().map(|Wanted { name, place }| {
+                    let place = in_project(&place, &root);
+                    Wanted { name, place }
+                });
                 definition.adds_features = !judge.is_host();
                 entrypoints = judge.entrypoints();
                 definition.devcontainer = Some(Box::new(resolved));
@@ -357,16 +360,22 @@ fn automation(files: &dyn Files, root: &str, reserved: &Reserved) -> Result<Auto
 fn relative(findings: &Findings, root: &str) -> Findings {
     let mut all = Findings::default();
     for finding in findings.all() {
-        let mut place = finding.place.clone();
-        if let Some(below) = place.file.strip_prefix(root).and_then(|f| f.strip_prefix('/')) {
-            place.file = below.into();
-        }
+        let place = in_project(&finding.place, root);
         match finding.severity {
             windlass_devcontainer::Severity::Refuse => all.refuse(&place, &*finding.what),
             windlass_devcontainer::Severity::Warn => all.warn(&place, &*finding.what),
         }
     }
     all
+}
+
+/// A place as somebody in the project would name it.
+fn in_project(place: &Place, root: &str) -> Place {
+    let mut place = place.clone();
+    if let Some(below) = place.file.strip_prefix(root).and_then(|f| f.strip_prefix('/')) {
+        place.file = below.into();
+    }
+    place
 }
 
 /// Judges one definition.

@@ -80,6 +80,8 @@ pub(crate) struct Workshop {
     /// How the web door checks those that it sends a credential to.
     tls: Option<Arc<rustls::ClientConfig>>,
     connection: backend::Connection,
+    /// What Dockerfiles were built to, so that their files are read once.
+    built: dockerfile::Built,
     /// The Features of Dev Containers that are here.
     artifacts: windlass_image::Artifacts,
     store: Store,
@@ -137,6 +139,7 @@ impl Workshop {
             upstream,
             tls,
             connection: backend::Connection::default(),
+            built: Mutex::default(),
             artifacts,
             store,
             maker,

@@ -5,6 +5,26 @@ use std::path::PathBuf;
 
 use crate::plan::User;
 
+/// Folders that some accounts of the system call their home: nobody's own may lie over them.
+const SYSTEM: [&str; 16] = [
+    "/bin",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/home",
+    "/lib",
+    "/opt",
+    "/proc",
+    "/run",
+    "/sbin",
+    "/sys",
+    "/tmp",
+    "/usr",
+    "/usr/bin",
+    "/usr/sbin",
+    "/var",
+];
+
 /// Reads the accounts of a `passwd`.
 pub fn parse(passwd: &str) -> Vec<User> {
     passwd.lines().filter_map(account).collect()
@@ -13,7 +33,9 @@ pub fn parse(passwd: &str) -> Vec<User> {
 fn account(line: &str) -> Option<User> {
     let fields: Vec<&str> = line.split(':').collect();
     let [name, _, uid, gid, _, home, ..] = fields.as_slice() else { return None };
-    let home = if home.starts_with('/') && home.len() > 1 { home } else { "/nonexistent" };
+    let home = home.trim_end_matches('/');
+    let is_own = home.starts_with('/') && !SYSTEM.contains(&home);
+    let home = if is_own { home } else { "/nonexistent" };
     Some(User {
         name: (*name).to_owned(),
         uid: uid.parse().ok()?,
@@ -55,7 +77,7 @@ mod tests {
     use super::*;
 
     const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nnode:x:1000:1000::/home/node:/bin/bash\n\
-                          broken:x:one:1::/\nshort:x\nno-home:x:7:7:::\n";
+                          broken:x:one:1::/\nbin:x:2:2:bin:/bin:/x\nshort:x\nno-home:x:7:7:::\n";
 
     #[test]
     fn accounts_are_found_by_name_and_number_and_what_is_none_is_left_out() {
@@ -78,6 +100,7 @@ mod tests {
             None,
         ];
         assert_eq!(seen, expected);
-        assert_eq!(accounts.len(), 3);
+        assert_eq!(find(&accounts, "", "bin").unwrap().home, PathBuf::from("/nonexistent"));
+        assert_eq!(accounts.len(), 4);
     }
 }

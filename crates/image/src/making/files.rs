@@ -268,7 +268,7 @@ pub(super) struct Copy {
 
 impl Copy {
     /// Copies them; `beside` is where the archive is written on the way.
-    pub(super) fn into_root(&self, root: &Path, beside: &Path) -> Result<()> {
+    pub(super) fn to_root(&self, root: &Path, beside: &Path) -> Result<()> {
         let found = self.from.find(&self.sources, &self.name)?;
         let to = self.to.trim_matches('/');
         let is_folder = self.to.ends_with('/')

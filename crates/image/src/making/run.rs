@@ -154,7 +154,7 @@ fn user(root: &Path, name: &str, written: Option<&str>) -> Result<User> {
 }
 
 /// The folder that a program sees beside the image.
-fn lay_out(from: Option<&Path>, to: &PathBuf, certificates: Option<&Path>) -> Result<()> {
+fn lay_out(from: Option<&Path>, to: &Path, certificates: Option<&Path>) -> Result<()> {
     layout::remove(to)?;
     match from {
         Some(from) => {

@@ -191,6 +191,40 @@ fn what_can_not_be_added_is_said_with_the_end_of_its_output_and_leaves_nothing()
     assert_eq!(stage.traces(), [""; 0]);
 }
 
+#[test]
+fn what_is_given_up_halfway_is_removed_with_its_environment() {
+    let test = "what_is_given_up_halfway_is_removed_with_its_environment";
+    let archive = match docker::root_file_system() {
+        Ok(archive) => archive,
+        Err(why) => return skip(test, &why),
+    };
+    let stage = ImageStage::new(&archive);
+    let below =
+        wait_for(stage.backend.prepare(&super::environments::image(), &mut |_| {})).unwrap();
+    let trees = listed(stage.base.path(), "trees");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let changes = vec![run("touch /half; echo it runs; sleep 1000", None, None)];
+        let recipe = Recipe { additions: vec![addition("it", changes)], ..Recipe::default() };
+        let runs = tokio::sync::Notify::new();
+        let mut tell = |progress| {
+            if format!("{progress:?}").contains("it runs") {
+                runs.notify_one();
+            }
+        };
+        tokio::select! {
+            made = stage.backend.extend(&below, &recipe, &serve, &mut tell) => panic!("{made:?}"),
+            () = runs.notified() => {}
+        }
+        // Nobody waits for it any more, and yet it is taken away.
+        while !listed(stage.base.path(), "incoming").is_empty() {
+            tokio::task::yield_now().await;
+        }
+    });
+    assert_eq!(listed(stage.base.path(), "trees"), trees);
+    assert_eq!(stage.traces(), [""; 0]);
+}
+
 const MANIFEST: &str = r#"{ "id": "tool", "version": "1.0.0" }"#;
 
 #[tokio::test]

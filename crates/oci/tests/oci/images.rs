@@ -23,6 +23,7 @@ pub fn all(stage: &OciStage<'_>) {
     an_image_that_may_not_be_pulled_is_an_error(stage);
     a_registry_that_does_not_answer_is_an_error_without_the_password(stage);
     an_image_of_a_registry_is_pulled_by_whoever_may(stage);
+    the_registry_of_tests_is_one_for_the_engines_own_client(stage);
     an_environment_without_an_image_is_refused(stage);
     an_engine_that_does_not_answer_is_named(stage);
 }
@@ -138,6 +139,21 @@ fn an_image_of_a_registry_is_pulled_by_whoever_may(stage: &OciStage<'_>) {
     let prepared = pulled("lovelace-1815").unwrap();
     assert_eq!(prepared.settings.user, "7");
     assert!(prepared.accounts.iter().any(|user| user.name == "root"), "{:?}", prepared.accounts);
+}
+
+fn the_registry_of_tests_is_one_for_the_engines_own_client(stage: &OciStage<'_>) {
+    let registry = Registry::serve(stage.engine.listen(), None).unwrap();
+    let name = format!("{}/pushed:1", registry.host());
+    let docker = |arguments: &[&str]| stage.engine.docker(arguments).unwrap();
+    let id = || docker(&["image", "inspect", "--format", "{{.Id}}", &name]);
+    docker(&["tag", IMAGE, &name]);
+    let before = id();
+    docker(&["push", &name]);
+    docker(&["rmi", &name]);
+    assert!(stage.engine.docker(&["image", "inspect", &name]).is_err());
+    docker(&["pull", &name]);
+    assert_eq!(id(), before);
+    docker(&["rmi", &name]);
 }
 
 fn an_environment_without_an_image_is_refused(stage: &OciStage<'_>) {

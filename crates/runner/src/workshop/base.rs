@@ -137,17 +137,17 @@ pub(super) async fn extended(
 
 /// Does something that takes long and tells the log of the first step how that goes, unless somebody says to
 /// stop or its time is over.
-async fn with_progress<'a, T, F: Future<Output = T>>(
-    attempt: &'a Attempt,
-    work: impl FnOnce(Box<dyn FnMut(Progress) + Send + 'a>) -> F,
+async fn with_progress<T, F: Future<Output = T>>(
+    attempt: &Attempt,
+    work: impl FnOnce(Box<dyn FnMut(Progress) + Send>) -> F,
 ) -> Result<T, Attempted> {
-    let mut told = BTreeSet::new();
+    let (mut told, log) = (BTreeSet::new(), attempt.log.clone());
     let tell = move |progress: Progress| {
         let said = match progress {
-            Progress::Building { text } => attempt.log.append(text.as_bytes()),
+            Progress::Building { text } => log.append(text.as_bytes()),
             // Registries say the same again and again while a part is on its way.
             Progress::Pulling { text } if told.insert(text.clone()) => {
-                attempt.log.append(format!("[windlass: image: {text}]\n").as_bytes())
+                log.append(format!("[windlass: image: {text}]\n").as_bytes())
             }
             Progress::Pulling { .. } => Ok(()),
         };

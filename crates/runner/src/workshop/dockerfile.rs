@@ -1,7 +1,11 @@
 //! A Dockerfile that is built without an engine: its plan becomes recipes, one for each stage, of which every
 //! step that changes files is kept by itself.
 
-use std::path::Path;
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
 
 use windlass_devcontainer::dockerfile::{
     Action, CopySource, Plan, PlannedStage, StageSource, Step,
@@ -20,6 +24,12 @@ use super::{
 };
 use crate::{definition::Dockerfile, executor::Attempted, job::failed};
 
+/// How many builds are remembered.
+const REMEMBERED: usize = 256;
+
+/// What was built of which commit, definition and images.
+pub(super) type Built = Mutex<BTreeMap<(String, String, Vec<String>), Prepared>>;
+
 /// Builds all stages; answers the last.
 pub(super) async fn build(
     making: &Making<'_>,
@@ -27,6 +37,23 @@ pub(super) async fn build(
     plan: &Plan,
     known: &Known,
 ) -> Result<Prepared, Attempted> {
+    // Which files there are is what the commit says: they need not be looked at again.
+    let key = (
+        making.work.base.to_string(),
+        serde_json::to_string(&(dockerfile, plan)).unwrap_or_default(),
+        known.images.values().map(|image| image.name.clone()).collect(),
+    );
+    let memory = &making.workshop.built;
+    let before = memory.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+    if let Some(before) = before {
+        let serve = |_| Err("nothing runs".to_owned());
+        let nothing = Recipe::default();
+        let there = making.backend.extend(&before, &nothing, &serve, &mut |_| {}).await;
+        // What was given up meanwhile is built again.
+        if there.is_ok() {
+            return Ok(before);
+        }
+    }
     let project = base::project(making.work, making.tree).await?;
     let context = base::within(&project, &dockerfile.context).map_err(|why| {
         refused(format!("The context of the image's build can't be used: {why}."))
@@ -50,7 +77,15 @@ pub(super) async fn build(
         let settings = settings(stage, &below.settings);
         stages.push(Prepared { settings, ..made });
     }
-    stages.pop().ok_or_else(|| refused("The Dockerfile has no stage.".to_owned()))
+    let Some(built) = stages.pop() else {
+        return Err(refused("The Dockerfile has no stage.".to_owned()));
+    };
+    let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+    if memory.len() >= REMEMBERED {
+        memory.clear();
+    }
+    memory.insert(key, built.clone());
+    Ok(built)
 }
 
 /// How what a stage makes is run.

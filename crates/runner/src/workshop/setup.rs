@@ -228,7 +228,10 @@ impl Setup<'_> {
                         "was still running when the {} s for the whole preparation were over.",
                         self.limit.as_secs()
                     ),
-                    ran => command::verdict(&ran, self.limit).1,
+                    ran => {
+                        let memory = self.workshop.options.limits.memory_bytes;
+                        command::verdict(&ran, self.limit, memory).1
+                    }
                 };
                 let reason = format!("{what} {how}{}", tail.in_words(self.redactor));
                 let end = Attempted::JobEnded(failed("environment_failed", reason));
