@@ -134,6 +134,34 @@ pub fn client(options: &Options) -> Result<reqwest::Client, ClientError> {
     builder.build().map_err(ClientError::Setup)
 }
 
+/// Makes a client that reaches the world through a web door and in no other way: what it may fetch, and
+/// where it may be sent on to, is what the door's rules say. Only HTTPS.
+///
+/// # Errors
+/// [`ClientError`] as for [`client`].
+pub fn through_door(
+    door: std::net::SocketAddr,
+    certificates: &[u8],
+) -> Result<reqwest::Client, ClientError> {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        return Err(ClientError::NoTlsProvider);
+    }
+    let proxy = reqwest::Proxy::all(format!("http://{door}")).map_err(ClientError::Setup)?;
+    let mut builder = reqwest::Client::builder()
+        .proxy(proxy)
+        .https_only(true)
+        .redirect(reqwest::redirect::Policy::limited(5))
+        .connect_timeout(Duration::from_secs(30))
+        .read_timeout(Duration::from_secs(60))
+        .user_agent(concat!("windlass/", env!("CARGO_PKG_VERSION")));
+    if !certificates.is_empty() {
+        let certificates =
+            reqwest::Certificate::from_pem_bundle(certificates).map_err(ClientError::Setup)?;
+        builder = builder.tls_certs_merge(certificates);
+    }
+    builder.build().map_err(ClientError::Setup)
+}
+
 /// How TLS is checked where a door speaks it itself: by these certificates, in PEM, and no others.
 ///
 /// # Errors

@@ -4,10 +4,10 @@
 use windlass_sandbox::{
     Backend, Base, Capabilities, Client, Created, EnvironmentId, Error, Exec, Image, Listed,
     OperationId, Plan, Prepared, Started, Status,
-    backend::{Answer, Output, Tell},
+    backend::{Answer, Output, Recipe, Serve, Tell},
 };
 
-use crate::Store;
+use crate::{Store, making};
 
 /// The supervisor of this host's environments, and the images that they may be made from.
 #[derive(Clone, Debug)]
@@ -38,8 +38,10 @@ impl Backend for WithImages {
                 Base::Host => Ok(Prepared::default()),
                 Base::Image(Image::Named { reference, pull, login }) => {
                     let stored = self.store.get(reference, *pull, login.as_ref(), tell).await?;
-                    Ok(Prepared { name: stored.digest, settings: stored.settings })
+                    let accounts = self.store.accounts(&stored.digest);
+                    Ok(Prepared { name: stored.digest, settings: stored.settings, accounts })
                 }
+                Base::Empty => making::empty(&self.store),
                 Base::Image(Image::Built { .. }) => Err(Error::InvalidPlan {
                     why:
                         "the backend `process` builds no Dockerfiles; name an image, or choose the \
@@ -48,6 +50,16 @@ impl Backend for WithImages {
                 }),
             }
         })
+    }
+
+    fn extend<'a>(
+        &'a self,
+        below: &'a Prepared,
+        recipe: &'a Recipe,
+        serve: Serve<'a>,
+        tell: Tell<'a>,
+    ) -> Answer<'a, Prepared> {
+        Box::pin(making::extend(&self.store, &self.client, below, recipe, serve, tell))
     }
 
     fn create<'a>(&'a self, plan: &'a Plan, prepared: &'a Prepared) -> Answer<'a, Created> {

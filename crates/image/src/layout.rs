@@ -20,9 +20,12 @@ use windlass_sandbox::{
 use crate::manifest::{Configuration, Descriptor, Digest, Index, Manifest};
 
 /// The most files that an image may have.
-const MOST_FILES: u64 = 4_000_000;
+pub(crate) const MOST_FILES: u64 = 4_000_000;
 /// The largest manifest or configuration.
 pub(crate) const LARGEST: u64 = 4 << 20;
+
+/// What the name of something begins with while it is being made.
+const HALF: &str = "half-";
 
 /// The folder of a store.
 #[derive(Debug)]
@@ -61,11 +64,36 @@ impl Layout {
         Ok(Lock(file))
     }
 
+    /// Held by whoever makes something, beside others that do: what is half made stays while it is.
+    pub(crate) fn making(&self) -> Result<Lock> {
+        let file = self.making_file()?;
+        file.lock_shared().map_err(|error| failed("lock", &self.folder, &error))?;
+        Ok(Lock(file))
+    }
+
+    fn making_file(&self) -> Result<File> {
+        let path = self.folder.join("making");
+        let file = File::options().create(true).append(true).open(&path);
+        file.map_err(|error| failed("open", &path, &error))
+    }
+
+    /// A path for something that is being made.
+    pub(crate) fn half_made(&self) -> PathBuf {
+        let n = self.serial.fetch_add(1, Ordering::Relaxed);
+        self.folder.join("incoming").join(format!("{HALF}{}-{n}", std::process::id()))
+    }
+
     /// Removes what was left half-made: by a process that is gone, since this one holds the lock.
     pub(crate) fn sweep(&self, _: &Lock) -> Result<()> {
+        let file = self.making_file()?;
+        let somebody_makes = file.try_lock().is_err();
         for path in entries(&self.folder.join("incoming"))? {
-            remove(&path)?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if !(somebody_makes && name.starts_with(HALF)) {
+                remove(&path)?;
+            }
         }
+        drop(file);
         let mut index = self.index()?;
         let all = index.manifests.len();
         index.manifests.retain(|one| {
@@ -75,7 +103,8 @@ impl Layout {
             self.write_index(&index)?;
         }
         for tree in entries(&self.folder.join("trees"))? {
-            if !index.manifests.iter().any(|one| tree.ends_with(one.digest.hex())) {
+            let is_made = tree.join(crate::making::MADE).is_file();
+            if !is_made && !index.manifests.iter().any(|one| tree.ends_with(one.digest.hex())) {
                 remove(&tree)?;
             }
         }
@@ -111,7 +140,7 @@ impl Layout {
         self.folder.join("incoming").join(format!("{}-{n}", std::process::id()))
     }
 
-    fn blob(&self, digest: &Digest) -> PathBuf {
+    pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {
         self.folder.join("blobs/sha256").join(digest.hex())
     }
 
@@ -148,7 +177,7 @@ impl Layout {
         fs::rename(file, self.blob(digest)).map_err(|error| failed("rename", file, &error))
     }
 
-    fn write(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn write(&self, path: &Path, bytes: &[u8]) -> Result<()> {
         let beside = self.incoming();
         let written = File::create_new(&beside).and_then(|mut file| {
             file.write_all(bytes)?;
@@ -256,6 +285,12 @@ impl Layout {
         Ok((total, trees))
     }
 
+    /// How many bytes an unpacked image takes.
+    pub(crate) fn bytes(&self, digest: &Digest) -> u64 {
+        let size = fs::read_to_string(self.tree(digest).join("bytes")).unwrap_or_default();
+        size.trim().parse().unwrap_or(0)
+    }
+
     /// Notes that an image is used now.
     pub(crate) fn touch(&self, digest: &Digest, now: SystemTime) {
         let file = File::options().append(true).open(self.tree(digest).join("bytes"));
@@ -274,7 +309,7 @@ impl Layout {
         Ok(beside)
     }
 
-    fn remove_stray_blobs(&self, index: &Index) -> Result<()> {
+    pub(crate) fn remove_stray_blobs(&self, index: &Index) -> Result<()> {
         let mut kept = std::collections::BTreeSet::new();
         for one in &index.manifests {
             let manifest = Manifest::parse(&self.read(&one.digest)?)?;

@@ -123,6 +123,8 @@ struct Settings {
     env: Option<Vec<String>>,
     #[serde(default, rename = "User")]
     user: Option<String>,
+    #[serde(default, rename = "WorkingDir")]
+    folder: Option<String>,
     #[serde(default, rename = "Labels")]
     labels: Option<BTreeMap<String, String>>,
 }
@@ -190,6 +192,7 @@ impl Configuration {
             settings.labels.unwrap_or_default(),
             &settings.user.unwrap_or_default(),
         )
+        .in_folder(&settings.folder.unwrap_or_default())
     }
 }
 

@@ -117,6 +117,13 @@ impl<'a> Pull<'a> {
         Ok((manifest, bytes))
     }
 
+    /// Gets the manifest of what is no image and is the same for all machines.
+    pub(crate) async fn artifact(&self) -> Result<(Manifest, Vec<u8>)> {
+        let bytes = self.document(&self.reference).await?;
+        let manifest = Manifest::parse(&bytes).map_err(|error| self.named(&error))?;
+        Ok((manifest, bytes))
+    }
+
     /// Gets everything that a manifest names, and the manifest itself last.
     pub(crate) async fn blobs(
         &self,
@@ -152,7 +159,7 @@ impl<'a> Pull<'a> {
         Ok(bytes.to_vec())
     }
 
-    async fn blob(&self, wanted: &Descriptor) -> Result<()> {
+    pub(crate) async fn blob(&self, wanted: &Descriptor) -> Result<()> {
         if self.layout.has(&wanted.digest) {
             return Ok(());
         }

@@ -16,12 +16,13 @@ use windlass_sandbox::{
 use crate::{
     archive,
     layout::{self, Layout},
+    making,
     manifest::Digest,
     registry,
 };
 
 /// How long an image that was asked for stays, whether or not an environment was made from it yet.
-const STAYS: Duration = Duration::from_secs(15 * 60);
+pub(crate) const STAYS: Duration = Duration::from_secs(15 * 60);
 
 /// How images are kept.
 #[derive(Clone, Debug)]
@@ -46,10 +47,12 @@ pub struct Store {
 #[derive(Debug)]
 struct Inner {
     options: Options,
-    layout: Layout,
+    layout: Arc<Layout>,
     /// One image at a time is brought.
     bringing: tokio::sync::Mutex<()>,
     pins: Mutex<BTreeMap<EnvironmentId, Digest>>,
+    /// What is being made: each of it by one.
+    making: Mutex<BTreeMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 /// An image that is there.
@@ -67,10 +70,10 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] when the folder can't be used.
     pub fn open(options: Options) -> Result<Self> {
-        let layout = Layout::open(&options.folder)?;
+        let layout = Arc::new(Layout::open(&options.folder)?);
         layout.sweep(&layout.lock()?)?;
-        let (bringing, pins) = (tokio::sync::Mutex::default(), Mutex::default());
-        Ok(Self { inner: Arc::new(Inner { options, layout, bringing, pins }) })
+        let (bringing, pins, making) = Default::default();
+        Ok(Self { inner: Arc::new(Inner { options, layout, bringing, pins, making }) })
     }
 
     /// Has an image, or gets it. Must be awaited on a tokio runtime.
@@ -152,6 +155,49 @@ impl Store {
         Ok(index.manifests.iter().filter_map(layout::name_of).cloned().collect())
     }
 
+    /// The folder on disk.
+    pub(crate) fn layout(&self) -> &Arc<Layout> {
+        &self.inner.layout
+    }
+
+    /// How many bytes it may hold.
+    pub(crate) fn limit_bytes(&self) -> u64 {
+        self.inner.options.limit_bytes
+    }
+
+    /// Waits until nobody else of this process makes the same.
+    pub(crate) async fn alone(&self, digest: &Digest) -> tokio::sync::OwnedMutexGuard<()> {
+        let mutex = {
+            let mut making = self.inner.making.lock().unwrap_or_else(PoisonError::into_inner);
+            // Only we hold those that nobody waits for.
+            making.retain(|_, mutex| Arc::strong_count(mutex) > 1);
+            Arc::clone(making.entry(digest.clone()).or_default())
+        };
+        mutex.lock_owned().await
+    }
+
+    /// How something that was made is to be run, if it is there; notes that it is used.
+    pub(crate) fn made(&self, digest: &Digest) -> Result<Option<ImageSettings>> {
+        // Nothing is taken away while this is held.
+        let _pins = self.pins();
+        let settings = making::settings_of(&self.inner.layout, digest)?;
+        if settings.is_some() {
+            self.note_use(digest);
+        }
+        Ok(settings)
+    }
+
+    /// The accounts of an image.
+    pub(crate) fn accounts(&self, digest: &str) -> Vec<windlass_sandbox::User> {
+        let digest = Digest::of_hex(digest);
+        digest.map(|it| making::accounts_of(&self.inner.layout, &it)).unwrap_or_default()
+    }
+
+    /// Notes that an image is used.
+    pub(crate) fn note_use(&self, digest: &Digest) {
+        self.inner.layout.touch(digest, SystemTime::now());
+    }
+
     /// The folder with an image's files, kept until the environment is gone.
     pub(crate) fn pin(&self, digest: &str, environment: &EnvironmentId) -> Result<PathBuf> {
         let gone = || Error::NotFound { what: format!("image {digest}: it was removed meanwhile") };
@@ -188,7 +234,7 @@ impl Store {
 
     /// Gives up images until there is room for `more` bytes, those that were used longest ago first. What
     /// environments are made of stays, even if that is too much.
-    async fn make_room(&self, more: u64) -> Result<()> {
+    pub(crate) async fn make_room(&self, more: u64) -> Result<()> {
         let inner = Arc::clone(&self.inner);
         blocking(move || {
             loop {
@@ -219,7 +265,7 @@ impl Store {
 }
 
 /// Does something that blocks, away from the runtime's own threads.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {

@@ -12,6 +12,8 @@
 mod archive;
 #[path = "image/environments.rs"]
 mod environments;
+#[path = "image/making.rs"]
+mod making;
 #[path = "image/pull.rs"]
 mod pull;
 #[path = "../../sandbox/tests/conformance/suite.rs"]

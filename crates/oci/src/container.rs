@@ -17,8 +17,7 @@ use bollard::{
 };
 use futures::StreamExt as _;
 use windlass_sandbox::{
-    Created, Error, Plan, Portable, Prepared, Result, Scratch, contained,
-    plan::{HOME, SYSTEM_PATH},
+    Created, Error, Plan, Portable, Prepared, Result, Scratch, contained, plan::SYSTEM_PATH,
 };
 
 use crate::{
@@ -73,6 +72,10 @@ impl Inner {
             crate::blocking(move || Portable::of(&program, contained::FOLDER, "first")).await?;
         let folder = self.folder(&plan.id);
         make_folders(&folder, plan)?;
+        if let Some(user) = &plan.user {
+            let home = folder.join("home");
+            crate::extend::home(&self.docker, &prepared.name, user, &home).await?;
+        }
         let user_id = choose_user(plan, &self.containers().await?);
         let shared_files = give(plan, &folder, user_id).await?;
         let body = ContainerCreateBody {
@@ -142,7 +145,8 @@ impl Inner {
 /// What the backend keeps inside must not be covered.
 fn refuse_our_own_paths(plan: &Plan) -> Result<()> {
     let binds = plan.binds.iter().map(|bind| &bind.inside);
-    let paths = binds.chain(&plan.volumes).chain([&plan.work_tree.inside]);
+    let again = plan.again.iter().map(|again| &again.inside);
+    let paths = binds.chain(&plan.volumes).chain(again).chain([&plan.work_tree.inside]);
     for path in paths {
         if path.starts_with(contained::FOLDER) || Path::new(contained::FOLDER).starts_with(path) {
             return Err(Error::InvalidPlan {
@@ -229,7 +233,7 @@ fn choose_user(plan: &Plan, others: &[Found]) -> u32 {
 fn mounts(plan: &Plan, folder: &Path, helper: &Portable) -> Result<Vec<Mount>> {
     let mut mounts = vec![
         bind(&folder.join(STATE), Path::new(contained::STATE), false)?,
-        bind(&folder.join("home"), Path::new(HOME), false)?,
+        bind(&folder.join("home"), plan.home(), false)?,
         bind(&plan.work_tree.host, &plan.work_tree.inside, false)?,
     ];
     for (host, inside) in &helper.files {
@@ -241,6 +245,24 @@ fn mounts(plan: &Plan, folder: &Path, helper: &Portable) -> Result<Vec<Mount>> {
     if plan.scratch == Scratch::Disk {
         mounts.push(bind(&folder.join("tmp"), Path::new("/tmp"), false)?);
         mounts.push(bind(&folder.join("var-tmp"), Path::new("/var/tmp"), false)?);
+    }
+    for again in &plan.again {
+        // A link of the tree could lead anywhere on the host. Nothing runs in there yet.
+        let real = |path: &Path| path.canonicalize().ok().filter(|path| path.is_dir());
+        let (tree, folder) =
+            (real(&plan.work_tree.host), real(&plan.work_tree.host.join(&again.below)));
+        match (tree, folder) {
+            (Some(tree), Some(folder)) if folder == tree.join(&again.below) => {
+                mounts.push(bind(&folder, &again.inside, again.read_only)?);
+            }
+            _ => {
+                return Err(Error::Build {
+                    step: format!("show {} of the work tree", again.below.display()),
+                    why: "it is no folder there: add it to the project, or leave the mount out"
+                        .to_owned(),
+                });
+            }
+        }
     }
     for one in &plan.binds {
         match one.host.canonicalize() {

@@ -5,7 +5,43 @@
 
 use std::path::Path;
 
-use windlass_sandbox::{Error, Result};
+use windlass_sandbox::{Error, Result, backend::Ignored};
+
+/// Packs everything in a folder, with names that begin so. The same files make the same archive.
+pub(crate) fn append(
+    archive: &mut tar::Builder<Vec<u8>>,
+    folder: &Path,
+    prefix: &str,
+) -> Result<()> {
+    let named = |error: std::io::Error| Error::Io {
+        doing: format!("pack {}", folder.display()),
+        why: error.to_string(),
+    };
+    archive.follow_symlinks(false);
+    archive.mode(tar::HeaderMode::Deterministic);
+    let mut open = vec![String::new()];
+    while let Some(parent) = open.pop() {
+        let mut names: Vec<_> = std::fs::read_dir(folder.join(&parent))
+            .map_err(named)?
+            .map(|entry| entry.map(|entry| entry.file_name()))
+            .collect::<std::io::Result<_>>()
+            .map_err(named)?;
+        names.sort();
+        for name in names {
+            let below = format!("{parent}{}", name.to_string_lossy());
+            let path = folder.join(&parent).join(&name);
+            let kind = path.symlink_metadata().map_err(named)?.file_type();
+            if kind.is_dir() {
+                open.push(format!("{below}/"));
+            }
+            if kind.is_dir() || kind.is_file() || kind.is_symlink() {
+                let inside = format!("{prefix}{below}");
+                archive.append_path_with_name(&path, inside).map_err(named)?;
+            }
+        }
+    }
+    Ok(())
+}
 
 /// Packs a folder.
 pub(crate) fn pack(folder: &Path, dockerfile: &str) -> Result<Vec<u8>> {
@@ -20,6 +56,7 @@ pub(crate) fn pack(folder: &Path, dockerfile: &str) -> Result<Vec<u8>> {
     };
     let mut archive = tar::Builder::new(Vec::new());
     archive.follow_symlinks(false);
+    archive.mode(tar::HeaderMode::Deterministic);
     let mut open = vec![String::new()];
     while let Some(parent) = open.pop() {
         for entry in std::fs::read_dir(folder.join(&parent)).map_err(named)? {
@@ -43,89 +80,9 @@ pub(crate) fn pack(folder: &Path, dockerfile: &str) -> Result<Vec<u8>> {
     archive.into_inner().map_err(named)
 }
 
-/// The rules of a `.dockerignore`: the last one that matches a path or a folder above it decides.
-#[derive(Debug, Default)]
-struct Ignored(Vec<(bool, Vec<String>)>);
-
-impl Ignored {
-    fn parse(text: &str) -> Self {
-        let rules =
-            text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-        Self(
-            rules
-                .map(|line| {
-                    let (ignore, pattern) = match line.strip_prefix('!') {
-                        Some(pattern) => (false, pattern),
-                        None => (true, line),
-                    };
-                    let parts = pattern.split('/').filter(|part| !part.is_empty() && *part != ".");
-                    (ignore, parts.map(str::to_owned).collect())
-                })
-                .collect(),
-        )
-    }
-
-    fn matches(&self, path: &str) -> bool {
-        let parts: Vec<&str> = path.split('/').collect();
-        let hit = |pattern: &[String]| {
-            (1..=parts.len()).any(|length| matches_parts(pattern, &parts[..length]))
-        };
-        self.0.iter().rev().find(|(_, pattern)| hit(pattern)).is_some_and(|(ignore, _)| *ignore)
-    }
-}
-
-fn matches_parts(pattern: &[String], parts: &[&str]) -> bool {
-    match (pattern.split_first(), parts.split_first()) {
-        (None, None) => true,
-        (Some((first, rest)), _) if first == "**" => {
-            (0..=parts.len()).any(|skipped| matches_parts(rest, &parts[skipped..]))
-        }
-        (Some((first, rest)), Some((part, below))) => {
-            let (pattern, part): (Vec<char>, Vec<char>) =
-                (first.chars().collect(), part.chars().collect());
-            matches_name(&pattern, &part) && matches_parts(rest, below)
-        }
-        (None, Some(_)) | (Some(_), None) => false,
-    }
-}
-
-/// One name against a pattern with `*` and `?`.
-fn matches_name(pattern: &[char], name: &[char]) -> bool {
-    match (pattern.split_first(), name.split_first()) {
-        (None, None) => true,
-        (Some(('*', rest)), _) => {
-            (0..=name.len()).any(|skipped| matches_name(rest, &name[skipped..]))
-        }
-        (Some(('?', rest)), Some((_, below))) => matches_name(rest, below),
-        (Some((wanted, rest)), Some((seen, below))) => wanted == seen && matches_name(rest, below),
-        (None, Some(_)) | (Some(_), None) => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_last_rule_that_matches_decides() {
-        let ignored =
-            Ignored::parse("# secrets\n*.key\nnode_modules\n**/target\n/logs/*\n!logs/keep\n");
-        let seen: Vec<&str> = [
-            "a.key",
-            "sub/a.key",
-            "node_modules/x/y",
-            "deep/er/target/z",
-            "target",
-            "logs/a",
-            "logs/keep",
-            "src/main.rs",
-            "logs",
-        ]
-        .into_iter()
-        .filter(|path| ignored.matches(path))
-        .collect();
-        assert_eq!(seen, ["a.key", "node_modules/x/y", "deep/er/target/z", "target", "logs/a"]);
-    }
 
     #[test]
     fn a_context_holds_what_is_not_ignored_and_never_what_a_link_points_to() {

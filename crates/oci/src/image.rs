@@ -1,10 +1,11 @@
 //! Images: found, pulled, built once for each definition, and pruned.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bollard::{
     Docker,
     auth::DockerCredentials,
+    models::ImageSummary,
     query_parameters::{
         BuildImageOptionsBuilder, CreateImageOptionsBuilder, ListImagesOptionsBuilder,
         RemoveImageOptions,
@@ -38,7 +39,12 @@ pub(crate) async fn prepare(docker: &Docker, image: &Image, tell: Tell<'_>) -> R
         },
         Image::Built { .. } => build(docker, image, tell).await?,
     };
-    let found = docker.inspect_image(&name).await;
+    inspected(docker, &name).await
+}
+
+/// What an image says about itself.
+pub(crate) async fn inspected(docker: &Docker, name: &str) -> Result<Prepared> {
+    let found = docker.inspect_image(name).await;
     let config = found.map_err(|error| failed("look at an image", &error))?.config;
     let config = config.unwrap_or_default();
     let variables = config.env.unwrap_or_default();
@@ -46,19 +52,32 @@ pub(crate) async fn prepare(docker: &Docker, image: &Image, tell: Tell<'_>) -> R
         variables.iter().map(String::as_str),
         config.labels.unwrap_or_default().into_iter().collect(),
         &config.user.unwrap_or_default(),
-    );
-    Ok(Prepared { name, settings })
+    )
+    .in_folder(&config.working_dir.unwrap_or_default());
+    Ok(Prepared { name: name.to_owned(), settings, accounts: Vec::new() })
 }
 
-/// Removes images of ours, but those to keep and those in use. Answers how many.
-pub(crate) async fn prune(docker: &Docker, keep: &[String]) -> Result<usize> {
+/// Removes images of ours, the oldest first, until the rest takes `bytes` at most: but those to keep, by
+/// their definitions or ids, and those in use. Answers how many.
+pub(crate) async fn prune(docker: &Docker, bytes: u64, keep: &[String]) -> Result<usize> {
+    let mut all = images(docker, None).await?;
+    all.sort_by_key(|image| image.created);
+    let size = |image: &ImageSummary| u64::try_from(image.size).unwrap_or(0);
+    let mut total: u64 = all.iter().map(size).sum();
     let mut pruned = 0;
-    for (id, digest) in built(docker, None).await? {
-        if keep.contains(&digest) {
+    for image in all {
+        if total <= bytes {
+            break;
+        }
+        let digest = image.labels.get(engine::DEFINITION);
+        if keep.contains(&image.id) || digest.is_some_and(|digest| keep.contains(digest)) {
             continue;
         }
-        match docker.remove_image(&id, None::<RemoveImageOptions>, None).await {
-            Ok(_) => pruned += 1,
+        match docker.remove_image(&image.id, None::<RemoveImageOptions>, None).await {
+            Ok(_) => {
+                pruned += 1;
+                total = total.saturating_sub(size(&image));
+            }
             // Another one is made from it, or a container uses it.
             Err(bollard::errors::Error::DockerResponseServerError { status_code: 409, .. }) => {}
             Err(error) if engine::is_not_found(&error) => {}
@@ -130,45 +149,82 @@ async fn build(docker: &Docker, image: &Image, tell: Tell<'_>) -> Result<String>
     let step = format!("build {}", context.join(dockerfile).display());
     let (folder, file) = (context.clone(), dockerfile.clone());
     let archive = crate::blocking(move || context::pack(&folder, &file)).await?;
+    let build = Build { step, dockerfile, arguments, target: target.as_deref(), digest };
+    build_archive(docker, &build, archive, tell).await
+}
+
+/// How an archive is built.
+pub(crate) struct Build<'a> {
+    /// What messages call it.
+    pub(crate) step: String,
+    pub(crate) dockerfile: &'a str,
+    pub(crate) arguments: &'a BTreeMap<String, String>,
+    pub(crate) target: Option<&'a str>,
+    /// What names everything that it depends on.
+    pub(crate) digest: &'a str,
+}
+
+/// Builds what is in an archive; answers the image's id.
+pub(crate) async fn build_archive(
+    docker: &Docker,
+    build: &Build<'_>,
+    archive: Vec<u8>,
+    tell: Tell<'_>,
+) -> Result<String> {
+    /// How many lines of the output an error repeats.
+    const LINES: usize = 20;
     let arguments: HashMap<String, String> =
-        arguments.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-    let labels = HashMap::from([(engine::DEFINITION.to_owned(), digest.clone())]);
+        build.arguments.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+    let labels = HashMap::from([(engine::DEFINITION.to_owned(), build.digest.to_owned())]);
     let mut options = BuildImageOptionsBuilder::default()
-        .dockerfile(dockerfile)
+        .dockerfile(build.dockerfile)
         .buildargs(&arguments)
         .labels(&labels)
         .rm(true)
         .forcerm(true);
-    if let Some(target) = target {
+    if let Some(target) = build.target {
         options = options.target(target);
     }
     let mut answers =
         docker.build_image(options.build(), None, Some(bollard::body_full(archive.into())));
-    let mut id = None;
+    let (mut id, mut said) = (None, String::new());
     while let Some(answer) = answers.next().await {
-        let part = answer.map_err(|error| failed(&step, &error))?;
+        let part = answer.map_err(|error| match failed(&build.step, &error) {
+            Error::Build { step, why } if !said.trim().is_empty() => {
+                let lines: Vec<&str> = said.trim_end().lines().collect();
+                let last = lines[lines.len().saturating_sub(LINES)..].join("\n");
+                Error::Build { step, why: format!("{why} The end of its output:\n{last}") }
+            }
+            other => other,
+        })?;
         if let Some(text) = part.stream {
+            said.push_str(&text);
             tell(Progress::Building { text });
         }
         id = part.aux.and_then(|made| made.id).or(id);
     }
-    id.ok_or_else(|| Error::Build { step, why: "the engine ended without an image".to_owned() })
+    id.ok_or_else(|| Error::Build {
+        step: build.step.clone(),
+        why: "the engine ended without an image".to_owned(),
+    })
 }
 
 /// Images that were built here: their ids and the digests of their definitions.
-async fn built(docker: &Docker, digest: Option<&str>) -> Result<Vec<(String, String)>> {
+pub(crate) async fn built(docker: &Docker, digest: Option<&str>) -> Result<Vec<(String, String)>> {
+    let images = images(docker, digest).await?.into_iter();
+    Ok(images
+        .filter_map(|mut image| Some((image.id, image.labels.remove(engine::DEFINITION)?)))
+        .collect())
+}
+
+async fn images(docker: &Docker, digest: Option<&str>) -> Result<Vec<ImageSummary>> {
     let label = match digest {
         Some(digest) => format!("{}={digest}", engine::DEFINITION),
         None => engine::DEFINITION.to_owned(),
     };
     let filters = HashMap::from([("label", vec![label])]);
     let options = ListImagesOptionsBuilder::default().filters(&filters).build();
-    let images =
-        docker.list_images(Some(options)).await.map_err(|error| failed("list images", &error))?;
-    Ok(images
-        .into_iter()
-        .filter_map(|mut image| Some((image.id, image.labels.remove(engine::DEFINITION)?)))
-        .collect())
+    docker.list_images(Some(options)).await.map_err(|error| failed("list images", &error))
 }
 
 #[cfg(test)]

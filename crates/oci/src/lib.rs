@@ -11,19 +11,20 @@
 //! credential in a label, a log or an argument.
 //!
 //! Modules in reading order: [`engine`] finds and greets the engine; `container` turns a plan into a
-//! container; `image` pulls, builds and prunes.
+//! container; `image` pulls, builds and prunes; `extend` adds to images.
 
 pub mod engine;
 
 mod container;
 mod context;
+mod extend;
 mod image;
 
 use std::{
     collections::HashMap,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bollard::{
@@ -31,12 +32,15 @@ use bollard::{
     query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder},
 };
 use windlass_sandbox::{
-    Backend, Base, Capabilities, Client, Created, EnvironmentId, Error, Exec, Isolation, Listed,
-    OperationId, Plan, Prepared, Result, Started, State, Status,
-    backend::{Answer, Output, Tell, read_spool},
+    Backend, Base, Capabilities, Client, Created, EnvironmentId, Error, Exec, Image, Isolation,
+    Listed, OperationId, Plan, Prepared, Result, Started, State, Status, User,
+    backend::{Answer, Output, Recipe, Serve, Tell, read_spool},
 };
 
 use self::engine::failed;
+
+/// How long an image that was asked for stays, whether or not a container uses it.
+const STAYS: Duration = Duration::from_secs(15 * 60);
 
 /// How this backend is set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +58,8 @@ pub struct Options {
     pub helper_arguments: Vec<String>,
     /// How long a container outlives its last caller.
     pub orphan_grace: Duration,
+    /// How many bytes the images may take that were built here.
+    pub image_bytes: u64,
 }
 
 /// The backend. Its methods must be awaited on a tokio runtime. Cheap to clone.
@@ -69,6 +75,10 @@ struct Inner {
     /// Tells the containers of this state folder from all others.
     owner: String,
     clients: Mutex<HashMap<EnvironmentId, Client>>,
+    /// The accounts of images, by id: an id stands for the same ones for ever.
+    accounts: Mutex<HashMap<String, Vec<User>>>,
+    /// When images were asked for, by id.
+    asked: Mutex<HashMap<String, Instant>>,
 }
 
 impl Oci {
@@ -82,17 +92,28 @@ impl Oci {
         let state_dir = engine::prepare_state_dir(&options.state_dir)?;
         let owner = engine::owner(&state_dir);
         let options = Options { state_dir, ..options };
-        let clients = Mutex::default();
-        Ok(Self { inner: Arc::new(Inner { docker, options, owner, clients }) })
+        let (clients, accounts, asked) = Default::default();
+        let inner = Inner { docker, options, owner, clients, accounts, asked };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Removes images that this backend built and that no container uses, but for those of the
-    /// definitions to keep. Answers how many.
+    /// Removes images that this backend built and that no container uses until the rest takes `bytes` at
+    /// most, the oldest first, but for those to keep, by their definitions or ids. Answers how many.
     ///
     /// # Errors
     /// [`Error::Build`] with the engine's answer.
-    pub async fn prune_images(&self, keep: &[String]) -> Result<usize> {
-        image::prune(&self.inner.docker, keep).await
+    pub async fn prune_images(&self, bytes: u64, keep: &[String]) -> Result<usize> {
+        image::prune(&self.inner.docker, bytes, keep).await
+    }
+
+    /// Makes room after something was built. What goes wrong is told: the image is there all the same.
+    async fn make_room(&self) {
+        let (bytes, lately) = (self.inner.options.image_bytes, self.inner.lately());
+        match self.prune_images(bytes, &lately).await {
+            Ok(0) => {}
+            Ok(n) => tracing::info!(n, "images were removed to make room"),
+            Err(error) => tracing::warn!(%error, "images could not be removed to make room"),
+        }
     }
 }
 
@@ -118,6 +139,30 @@ impl Inner {
         let client = blocking(move || Client::connect(&state)).await?;
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(clients.entry(id.clone()).or_insert(client).clone())
+    }
+
+    /// The images that somebody asked for a short while ago, and may be about to use.
+    fn lately(&self) -> Vec<String> {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.retain(|_, when| when.elapsed() < STAYS);
+        asked.keys().cloned().collect()
+    }
+
+    /// Finds out which accounts an image has.
+    async fn with_accounts(&self, prepared: Prepared) -> Result<Prepared> {
+        let asked = (prepared.name.clone(), Instant::now());
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).extend([asked]);
+        let lock = || self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lock().get(&prepared.name).cloned();
+        let accounts = match known {
+            Some(accounts) => accounts,
+            None => {
+                let accounts = extend::accounts(&self.docker, &prepared.name).await?;
+                lock().insert(prepared.name.clone(), accounts.clone());
+                accounts
+            }
+        };
+        Ok(Prepared { accounts, ..prepared })
     }
 
     fn part_with(&self, id: &EnvironmentId) {
@@ -280,13 +325,35 @@ impl Backend for Oci {
     fn prepare<'a>(&'a self, base: &'a Base, tell: Tell<'a>) -> Answer<'a, Prepared> {
         Box::pin(async move {
             match base {
-                Base::Image(wanted) => image::prepare(&self.inner.docker, wanted, tell).await,
-                Base::Host => Err(Error::InvalidPlan {
+                Base::Image(wanted) => {
+                    let prepared = image::prepare(&self.inner.docker, wanted, tell).await?;
+                    let prepared = self.inner.with_accounts(prepared).await?;
+                    if matches!(wanted, Image::Built { .. }) {
+                        self.make_room().await;
+                    }
+                    Ok(prepared)
+                }
+                Base::Host | Base::Empty => Err(Error::InvalidPlan {
                     why: "the backend `oci` needs an image: name one in devcontainer.json (`image` or \
                           `build`), start the runner with `--image NAME`, or choose the backend `process`"
                         .to_owned(),
                 }),
             }
+        })
+    }
+
+    fn extend<'a>(
+        &'a self,
+        below: &'a Prepared,
+        recipe: &'a Recipe,
+        _serve: Serve<'a>,
+        tell: Tell<'a>,
+    ) -> Answer<'a, Prepared> {
+        Box::pin(async move {
+            let made = extend::extend(&self.inner.docker, below, recipe, tell).await?;
+            let made = self.inner.with_accounts(made).await?;
+            self.make_room().await;
+            Ok(made)
         })
     }
 

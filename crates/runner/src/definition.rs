@@ -13,17 +13,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use windlass_devcontainer::{
     Files, Findings, Place, Refused, Request, Resolved,
-    automation::{self, Automation},
+    automation::{self, Automation, Restart, Service},
     capability::Machine,
-    configuration::{Mount, MountKind},
+    configuration::{Base, Mount, MountKind},
+    dockerfile::{Action, CopySource, StageSource},
+    feature::Fetched,
     reserved::Reserved,
     resolve,
     resolve::Image,
     tree::Node,
     workspace::Workspace,
 };
-use windlass_sandbox::ImageSettings;
+use windlass_sandbox::{Again, ImageSettings, User};
 
+pub(crate) use basis::join;
 pub use basis::{BackendKind, Basis, Dockerfile};
 pub use files::ProjectFiles;
 pub(crate) use files::{LARGEST, text};
@@ -58,6 +61,12 @@ pub struct Asked<'a> {
     pub backend: BackendKind,
     /// What the image says about itself, once it is there.
     pub image: Option<&'a ImageSettings>,
+    /// What the images of a Dockerfile's stages say about themselves, by name, as far as they are there.
+    pub stages: &'a BTreeMap<String, ImageSettings>,
+    /// The Features that were fetched, by the reference as written.
+    pub features: &'a BTreeMap<String, Fetched>,
+    /// Whether there is an image for definitions that name none.
+    pub has_default_image: bool,
 }
 
 /// What an environment is made by.
@@ -71,8 +80,16 @@ pub struct Definition {
     pub basis: Basis,
     /// Where it has empty folders of its own.
     pub volumes: Vec<String>,
+    /// Folders of the project, and where they are a second time.
+    pub again: Vec<Again>,
     /// Whether its programs may trace each other.
     pub traces: bool,
+    /// Who programs are, if that isn't `agent`, as definition or image say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<Wanted>,
+    /// Whether Features can be added to what it is made from.
+    #[serde(skip)]
+    pub adds_features: bool,
     /// Variables to set (`Some`) and to take away (`None`), in their order.
     pub variables: Vec<(String, Option<String>)>,
     /// `devcontainer.json`, worked out; `None` if there is none.
@@ -121,6 +138,18 @@ const SYSTEM: [&str; 22] = [
     "opt", "proc", "root", "run", "sbin", "snap", "sys", "tmp", "usr", "var",
 ];
 
+/// Who programs shall be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Wanted {
+    /// The user's name or number.
+    pub name: String,
+    /// Where that is written.
+    pub place: Place,
+}
+
+/// The service that the entrypoints of Features become.
+const ENTRYPOINTS: &str = "entrypoints";
+
 impl Definition {
     /// The environment of a project without a definition.
     pub fn none(name: &str) -> Self {
@@ -130,12 +159,67 @@ impl Definition {
             tree,
             basis: Basis::Default,
             volumes: Vec::new(),
+            again: Vec::new(),
             traces: false,
+            user: None,
+            adds_features: false,
             variables: Vec::new(),
             devcontainer: None,
             automation: Automation::default(),
             findings: Findings::default(),
         }
+    }
+
+    /// The Features that have to be fetched before it is whole, with the digest that each must have.
+    pub fn missing_features(&self) -> BTreeMap<String, Option<String>> {
+        let resolved = self.devcontainer.as_ref().filter(|_| self.adds_features);
+        let missing = resolved.map(|resolved| &resolved.missing.features);
+        missing.cloned().unwrap_or_default()
+    }
+
+    /// The images that a Dockerfile's stages are made of, where it is built without an engine.
+    pub fn stage_images(&self) -> Vec<String> {
+        let plan = self.devcontainer.as_ref().and_then(|resolved| resolved.build.as_ref());
+        let stages = plan.map(|plan| plan.stages.as_slice()).unwrap_or_default();
+        let mut names: Vec<String> = Vec::new();
+        for stage in stages {
+            if let StageSource::Image(name) = &stage.from {
+                names.push(name.clone());
+            }
+            for step in &stage.steps {
+                if let Action::Copy { from: CopySource::Image(name), .. } = &step.action {
+                    names.push(name.clone());
+                }
+            }
+        }
+        names
+    }
+
+    /// What there is to be installed, if there is something and it can be.
+    pub fn features(&self) -> Option<&Resolved> {
+        let resolved = self.devcontainer.as_deref().filter(|_| self.adds_features);
+        resolved.filter(|resolved| !resolved.features.is_empty())
+    }
+
+    /// Who programs are inside, by the accounts of what the environment is made from; `None` is `agent`.
+    ///
+    /// # Errors
+    /// That there is no such user, in words.
+    pub fn user(&self, accounts: &[User]) -> Result<Option<User>, String> {
+        let Some(Wanted { name, place }) = &self.user else { return Ok(None) };
+        if accounts.is_empty() {
+            // The host's own system folders: only these two are there. It was told before.
+            return Ok((name == "root").then(User::root));
+        }
+        let found = windlass_sandbox::accounts::find(accounts, "", name);
+        found.map(Some).ok_or_else(|| {
+            let names: Vec<&str> = accounts.iter().map(|user| user.name.as_str()).collect();
+            let names = names[names.len().saturating_sub(8)..].join(", ");
+            format!(
+                "{place}: the image has no user `{name}` (it has {names}): make it in a Dockerfile or by the \
+                 Feature common-utils, or name another one"
+            )
+        })
     }
 
     /// Reads what the project in [`root`] says. Places are relative to the project.
@@ -150,6 +234,7 @@ impl Definition {
         let root = root(asked.name);
         let reserved = reserved(asked.ports);
         let mut findings = Findings::default();
+        let mut entrypoints = None;
         match devcontainer(files, asked, &root) {
             Ok(Some(resolved)) => {
                 findings.extend(resolved.findings.clone());
@@ -157,16 +242,28 @@ impl Definition {
                 judge.unhonoured(&mut findings);
                 definition.basis = judge.basis(&mut findings);
                 (definition.tree, definition.folder) = judge.place(files, &mut findings);
-                definition.volumes = judge.volumes(&definition.tree, &mut findings);
+                (definition.volumes, definition.again) =
+                    judge.volumes(files, &definition.tree, &mut findings);
                 definition.traces = judge.traces();
                 definition.variables = judge.variables(&reserved, &mut findings);
+                definition.user = judge.user().map(|Wanted { name, place }| {
+                    let place = in_project(&place, &root);
+                    Wanted { name, place }
+                });
+                definition.adds_features = !judge.is_host();
+                entrypoints = judge.entrypoints();
                 definition.devcontainer = Some(Box::new(resolved));
             }
             Ok(None) => {}
             Err(refused) => findings.extend(refused.findings),
         }
         match automation(files, &root, &reserved) {
-            Ok(automation) => definition.automation = automation,
+            Ok(automation) => {
+                definition.automation = automation;
+                if let Some(service) = entrypoints {
+                    definition.automation.services.entry(ENTRYPOINTS.to_owned()).or_insert(service);
+                }
+            }
             Err(refused) => findings.extend(refused.findings),
         }
         definition.findings = relative(&findings, &root);
@@ -213,12 +310,14 @@ fn devcontainer(
     let mut request = Request::new(workspace);
     request.id_labels = Some(&labels);
     request.capabilities = Some(&capabilities);
+    request.features = asked.features;
     let first = resolve(&request, files)?;
     if first.file.is_none() {
         return Ok(None);
     }
-    let images: BTreeMap<String, Image> =
-        first.base_image.iter().zip(asked.image).map(|(name, image)| known(name, image)).collect();
+    let mut images: BTreeMap<String, Image> =
+        asked.stages.iter().map(|(name, image)| known(name, image)).collect();
+    images.extend(first.base_image.iter().zip(asked.image).map(|(name, image)| known(name, image)));
     request.images = &images;
     let first = if images.is_empty() { first } else { resolve(&request, files)? };
     let mut inside = asked.variables.clone();
@@ -261,16 +360,22 @@ fn automation(files: &dyn Files, root: &str, reserved: &Reserved) -> Result<Auto
 fn relative(findings: &Findings, root: &str) -> Findings {
     let mut all = Findings::default();
     for finding in findings.all() {
-        let mut place = finding.place.clone();
-        if let Some(below) = place.file.strip_prefix(root).and_then(|f| f.strip_prefix('/')) {
-            place.file = below.into();
-        }
+        let place = in_project(&finding.place, root);
         match finding.severity {
             windlass_devcontainer::Severity::Refuse => all.refuse(&place, &*finding.what),
             windlass_devcontainer::Severity::Warn => all.warn(&place, &*finding.what),
         }
     }
     all
+}
+
+/// A place as somebody in the project would name it.
+fn in_project(place: &Place, root: &str) -> Place {
+    let mut place = place.clone();
+    if let Some(below) = place.file.strip_prefix(root).and_then(|f| f.strip_prefix('/')) {
+        place.file = below.into();
+    }
+    place
 }
 
 /// Judges one definition.
@@ -289,24 +394,74 @@ impl Judge<'_> {
         }
     }
 
-    /// The parts of a definition for which this runner has no means yet.
+    /// Whether this machine's own system folders are what the environment is made from. An image that the
+    /// operator has chosen has users, and Features can be added to it.
+    fn is_host(&self) -> bool {
+        matches!(self.resolved.definition.base, Base::Default)
+            && self.asked.backend == BackendKind::Process
+            && self.asked.image.is_none()
+            && !self.asked.has_default_image
+    }
+
+    /// The parts of a definition for which this runner has no means.
     fn unhonoured(&self, findings: &mut Findings) {
         let node = &self.resolved.configuration;
+        if !self.is_host() {
+            return;
+        }
         if !self.resolved.definition.features.is_empty() {
-            let what = "Features can't be installed on this runner: what they bring is missing";
+            let what = "Features need an `image` or a Dockerfile to be added to: without any the host's \
+                        system folders are used, and what Features bring is missing";
             self.tell(findings, place_of(node, "features"), what.to_owned());
         }
+        let own = [windlass_sandbox::plan::USER_NAME, "root"];
+        if let Some(Wanted { name, place }) = self.user().filter(|it| !own.contains(&&*it.name)) {
+            let what = format!(
+                "the host's system folders have no user `{name}`: everything runs as `agent`; name an \
+                 `image` that has it"
+            );
+            self.tell(findings, &place, what);
+        }
+    }
+
+    /// Who lifecycle commands, steps and agents are: the user for tools, else the container's, else the
+    /// image's own. Root only if that is written: who writes nothing gets `agent`.
+    fn user(&self) -> Option<Wanted> {
         let merged = &self.resolved.merged_configuration;
         let settings = &self.resolved.merged.settings;
-        for (key, user) in
-            [("containerUser", &settings.container_user), ("remoteUser", &settings.remote_user)]
-        {
-            let agent = windlass_sandbox::plan::USER_NAME;
-            if let Some(user) = user.as_ref().filter(|user| *user != agent) {
-                let what = format!("everything runs as `{agent}` here, not as `{user}`");
-                findings.warn(place_of(merged, key), what);
-            }
-        }
+        let written =
+            [("remoteUser", &settings.remote_user), ("containerUser", &settings.container_user)];
+        let written = written.into_iter().find_map(|(key, user)| {
+            let name = user.clone()?;
+            Some(Wanted { name, place: place_of(merged, key).clone() })
+        });
+        let of_image = self
+            .resolved
+            .image_user
+            .clone()
+            .filter(|user| !matches!(user.split(':').next(), None | Some("" | "root" | "0")));
+        let of_image = of_image.map(|name| {
+            let place =
+                ["image", "build", "dockerFile"].into_iter().find_map(|key| merged.get(key));
+            Wanted { name, place: place.map_or(&merged.place, |node| &node.place).clone() }
+        });
+        written.or(of_image).filter(|it| it.name != windlass_sandbox::plan::USER_NAME)
+    }
+
+    /// The programs that Features and images want to be started with the environment, as one service.
+    fn entrypoints(&self) -> Option<Service> {
+        let node = self.resolved.merged_configuration.get("entrypoints")?;
+        let lines: Vec<&str> = node.list().unwrap_or(&[]).iter().filter_map(Node::text).collect();
+        (!lines.is_empty()).then(|| Service {
+            description: Some("The entrypoints of Features".to_owned()),
+            start: format!("{}\nwhile :; do sleep 3600; done", lines.join("\n")),
+            ready: None,
+            stop: None,
+            restart: Restart::Never,
+            ports: Vec::new(),
+            depends_on: Vec::new(),
+            env: Default::default(),
+        })
     }
 
     /// Where the work tree lies inside, and where commands run.
@@ -355,7 +510,7 @@ impl Judge<'_> {
         (tree, folder)
     }
 
-    fn has_folder(&self, files: &dyn Files, below: &str) -> bool {
+    pub(super) fn has_folder(&self, files: &dyn Files, below: &str) -> bool {
         let (parent, name) = below.rsplit_once('/').unwrap_or(("", below));
         let parent = format!("{}/{parent}", self.root);
         files.folders(parent.trim_end_matches('/')).iter().any(|folder| folder == name)

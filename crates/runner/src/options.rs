@@ -73,7 +73,8 @@ pub struct Options {
     /// Who asks which registry, by host: `ghcr.io`, `127.0.0.1:5000`. `None` is an operator's word that
     /// the registry may be asked by nobody in particular.
     pub registries: BTreeMap<String, Option<Login>>,
-    /// How many bytes of images are kept, for the backend `process`.
+    /// How many bytes of images are kept: of those that are here without an engine, or that an engine built
+    /// for environments.
     pub image_bytes: u64,
     /// What each environment may use of the machine.
     pub limits: Limits,

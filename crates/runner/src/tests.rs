@@ -3,7 +3,9 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests read what the tester asks for")]
 
+mod dockerfiles;
 mod environment;
+mod features;
 mod images;
 mod protocol;
 mod secrets;

@@ -12,7 +12,8 @@
 //! kept/<environment>/       an environment that lives by itself: work tree, its work as commits, log
 //! environments/             the supervisor's own
 //! containers/               the same for containers of an engine
-//! images/                   unpacked images, without an engine
+//! images/                   unpacked images, and what was made of them, without an engine
+//! features/                 Features of Dev Containers that were fetched
 //! ```
 
 pub(crate) mod agent;
@@ -21,9 +22,11 @@ mod base;
 pub(crate) mod checkpoint;
 mod command;
 mod committed;
+mod dockerfile;
 mod doors;
 pub(crate) mod environment;
 mod facts;
+mod features;
 pub(crate) mod place;
 mod publish;
 mod readiness;
@@ -61,6 +64,8 @@ use self::place::Place;
 /// The ports of the doors inside.
 pub(crate) const PORTS: [u16; 3] = [doors::NAMES[0].1, doors::NAMES[1].1, doors::NAMES[2].1];
 
+/// How many bytes of Features are kept.
+const FEATURES: u64 = 512 << 20;
 /// How often the pool is looked after when nothing starts.
 const TEND: std::time::Duration = std::time::Duration::from_secs(60);
 
@@ -75,6 +80,10 @@ pub(crate) struct Workshop {
     /// How the web door checks those that it sends a credential to.
     tls: Option<Arc<rustls::ClientConfig>>,
     connection: backend::Connection,
+    /// What Dockerfiles were built to, so that their files are read once.
+    built: dockerfile::Built,
+    /// The Features of Dev Containers that are here.
+    artifacts: windlass_image::Artifacts,
     store: Store,
     maker: Maker,
     pool: Pool,
@@ -111,6 +120,13 @@ impl Workshop {
         let store = store.map_err(std::io::Error::other).flatten().map_err(|error| {
             Error::State { doing: "open the folder of prepared trees".to_owned(), error }
         })?;
+        let features = backend::image_options(&options, "features", FEATURES).await;
+        let opened = move || windlass_image::Artifacts::open(features);
+        let opened = tokio::task::spawn_blocking(opened).await.map_err(std::io::Error::other);
+        let artifacts =
+            opened.and_then(|opened| opened.map_err(std::io::Error::other)).map_err(|error| {
+                Error::State { doing: "open the folder of Features".to_owned(), error }
+            })?;
         tracing::info!(
             copies = store.copies_by().describe(),
             "work trees are copied from prepared ones"
@@ -123,6 +139,8 @@ impl Workshop {
             upstream,
             tls,
             connection: backend::Connection::default(),
+            built: Mutex::default(),
+            artifacts,
             store,
             maker,
             pool,

@@ -7,24 +7,35 @@
 //!
 //! [`Report`]: crate::plan::Report
 
+mod ignored;
 mod process;
+pub mod recipe;
 
-use std::{collections::BTreeMap, fmt, future::Future, path::PathBuf, pin::Pin};
+use std::{any::Any, collections::BTreeMap, fmt, future::Future, path::PathBuf, pin::Pin};
 
 use crate::{
-    client::{Created, Started},
+    client::{Created, DoorListener, Started},
     error::Result,
     operation::{Exec, Status},
-    plan::{EnvironmentId, OperationId, Plan},
+    plan::{EnvironmentId, OperationId, Plan, User},
     protocol::Listed,
     spool::Chunk,
 };
+
+pub use ignored::{Ignored, path_matches};
+pub use recipe::Recipe;
 
 /// An answer that is on its way, of no particular runtime unless its backend says so.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
 /// Hears of progress while something takes long.
 pub type Tell<'a> = &'a mut (dyn FnMut(Progress) + Send);
+
+/// Serves the doors of programs that make something, until what it answers is dropped. A message says why
+/// it can't.
+pub type Serve<'a> = &'a (
+        dyn Fn(Vec<DoorListener>) -> std::result::Result<Box<dyn Any + Send>, String> + Send + Sync
+    );
 
 /// A way of making environments.
 ///
@@ -40,6 +51,27 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// [`Error::InvalidPlan`](crate::Error::InvalidPlan) for a base that this backend can't have,
     /// [`Error::Build`](crate::Error::Build) when it can't be had.
     fn prepare<'a>(&'a self, base: &'a Base, tell: Tell<'a>) -> Answer<'a, Prepared>;
+
+    /// Makes ready what environments are made from with more in it: once for all that add the same to the
+    /// same, and kept like an image. What was half made is never used.
+    ///
+    /// # Errors
+    /// [`Error::InvalidPlan`](crate::Error::InvalidPlan) for what this backend can't add,
+    /// [`Error::Build`](crate::Error::Build) with the end of its output when a program fails.
+    fn extend<'a>(
+        &'a self,
+        _below: &'a Prepared,
+        _recipe: &'a Recipe,
+        _serve: Serve<'a>,
+        _tell: Tell<'a>,
+    ) -> Answer<'a, Prepared> {
+        Box::pin(async {
+            Err(crate::Error::InvalidPlan {
+                why: "this backend adds nothing to what it starts from; put it into the image"
+                    .to_owned(),
+            })
+        })
+    }
 
     /// Makes an environment, ready with every layer that its plan requires seen in force, or refuses and
     /// leaves nothing.
@@ -141,6 +173,8 @@ pub enum Base {
     Host,
     /// A container image.
     Image(Image),
+    /// Nothing at all, to be added to.
+    Empty,
 }
 
 /// A container image, to be had or to be made.
@@ -210,6 +244,8 @@ pub struct Prepared {
     pub name: String,
     /// What the image says about itself; empty for the host.
     pub settings: ImageSettings,
+    /// The accounts that are there; none for the host.
+    pub accounts: Vec<User>,
 }
 
 /// What an image says about itself. A stranger's text, none of which is applied by a backend.
@@ -221,6 +257,8 @@ pub struct ImageSettings {
     pub labels: BTreeMap<String, String>,
     /// The user that its programs would be; empty is root.
     pub user: String,
+    /// The folder that its programs would begin in; empty is the root.
+    pub folder: String,
 }
 
 impl ImageSettings {
@@ -236,7 +274,13 @@ impl ImageSettings {
             .filter(|(name, _)| !name.is_empty())
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
-        Self { variables, labels, user: user.to_owned() }
+        Self { variables, labels, user: user.to_owned(), folder: String::new() }
+    }
+
+    /// The same with the folder that programs would begin in.
+    #[must_use]
+    pub fn in_folder(self, folder: &str) -> Self {
+        Self { folder: folder.to_owned(), ..self }
     }
 }
 

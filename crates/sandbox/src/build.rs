@@ -21,7 +21,7 @@ use crate::{
     identity::Identity,
     kernel,
     mounts::{self, Places},
-    plan::{Demand, INSIDE_ID, Layer, Plan, Scratch},
+    plan::{Demand, Layer, Plan, Scratch},
     protocol::{FromInit, ToInit},
     seccomp::Filters,
 };
@@ -90,7 +90,18 @@ pub(crate) fn build(
             .map_err(|error| Error::build("set the host name", error))?;
     }
     let with_users = blueprint.plan.layers.demand(Layer::UserNamespace) != Demand::Off;
-    let inside = if !identity.by_root || with_users { INSIDE_ID } else { identity.outside_uid };
+    let inside = if !identity.by_root || with_users {
+        plan.inside_ids()
+    } else {
+        (identity.outside_uid, identity.outside_gid)
+    };
+    let own_root = plan
+        .root
+        .as_deref()
+        .filter(|_| plan.writable_root)
+        .map(|root| rustix::fs::stat(root).map(|stat| (stat.st_dev, stat.st_ino)))
+        .transpose()
+        .map_err(|error| Error::build("look at the image's copy", error))?;
     let planned = mounts::top_names(plan)
         .map_err(|error| Error::build("list what the root shall hold", error))?;
     let shared_files = match blueprint.contained {
@@ -99,7 +110,7 @@ pub(crate) fn build(
     };
     let users = take_identity(blueprint, channel, inbox)?;
     confine(blueprint)?;
-    let mut proved = prove(blueprint, &planned)?;
+    let mut proved = prove(blueprint, &planned, own_root)?;
     if let Some((_, proof)) = proved.iter_mut().find(|(layer, _)| *layer == Layer::UserNamespace)
         && let Err(why) = users
     {
@@ -131,17 +142,16 @@ pub(crate) fn make_folders(folder: &Path, plan: &Plan, identity: Identity) -> io
     Ok(())
 }
 
-fn places<'a>(blueprint: &'a Blueprint<'_>, inside: u32) -> Places<'a> {
+fn places<'a>(blueprint: &'a Blueprint<'_>, inside: (u32, u32)) -> Places<'a> {
     let identity = blueprint.identity;
     let folder = blueprint.folder;
-    let inside_gid = if inside == INSIDE_ID { INSIDE_ID } else { identity.outside_gid };
     Places {
         environment: folder,
         home: folder.join("home"),
         scratch: (blueprint.plan.scratch == Scratch::Disk)
             .then(|| (folder.join("tmp"), folder.join("var-tmp"))),
         owner: identity.by_root.then_some((identity.outside_uid, identity.outside_gid)),
-        inside: (inside, inside_gid),
+        inside,
     }
 }
 
@@ -153,12 +163,13 @@ fn take_identity(
     inbox: &mut Inbox,
 ) -> Result<std::result::Result<(), String>> {
     let identity = blueprint.identity;
+    let (inside_uid, inside_gid) = blueprint.plan.inside_ids();
     let become_user = |uid, gid| {
         kernel::become_user(uid, gid)
             .map_err(|error| Error::build("become the environment's user", error))
     };
     if !identity.by_root {
-        become_user(INSIDE_ID, INSIDE_ID)?;
+        become_user(inside_uid, inside_gid)?;
         return Ok(Ok(()));
     }
     kernel::leave_groups().map_err(|error| Error::build("leave the caller's groups", error))?;
@@ -175,7 +186,7 @@ fn take_identity(
                 frame::send(channel, &FromInit::MapMe, Vec::new())
                     .map_err(|error| Error::build("ask for ids", error))?;
                 await_map(channel, inbox)?;
-                become_user(INSIDE_ID, INSIDE_ID)?;
+                become_user(inside_uid, inside_gid)?;
                 Ok(Ok(()))
             }
             Err(error) if demand == Demand::Wanted => plain(error.to_string()),
@@ -238,7 +249,11 @@ fn seccomp_missing(why: &str) -> Error {
 
 /// Looks at every layer from inside. A structural layer that is not there is an error; of the others
 /// the caller judges by the plan's demands.
-fn prove(blueprint: &Blueprint<'_>, planned: &BTreeSet<PathBuf>) -> Result<Proofs> {
+fn prove(
+    blueprint: &Blueprint<'_>,
+    planned: &BTreeSet<PathBuf>,
+    own_root: Option<(u64, u64)>,
+) -> Result<Proofs> {
     let own = namespaces();
     let namespace = |kind: &'static str| match (own.get(kind), blueprint.host.get(kind)) {
         (Some(own), Some(host)) if own != host => {
@@ -266,10 +281,10 @@ fn prove(blueprint: &Blueprint<'_>, planned: &BTreeSet<PathBuf>) -> Result<Proof
         (Layer::Network, namespace("net").and_then(|_| only_loopback())),
         (
             Layer::ReadOnlyRoot,
-            if blueprint.contained.is_some() {
-                contained::read_only(blueprint.plan)
-            } else {
-                read_only(blueprint.plan)
+            match own_root {
+                _ if blueprint.contained.is_some() => contained::read_only(blueprint.plan),
+                Some(own_root) => is_root(own_root),
+                None => read_only(blueprint.plan),
             },
         ),
         (
@@ -314,6 +329,16 @@ fn only_loopback() -> Proof {
     }
 }
 
+/// Whether the root is the one folder that was made to be written.
+fn is_root(own_root: (u64, u64)) -> Proof {
+    let seen = rustix::fs::stat("/").map_err(|error| error.to_string())?;
+    if (seen.st_dev, seen.st_ino) == own_root {
+        Ok("the root is a copy of the environment's own".to_owned())
+    } else {
+        Err("the root is another folder than the plan's".to_owned())
+    }
+}
+
 fn read_only(plan: &Plan) -> Proof {
     let folders: Vec<PathBuf> = match &plan.root {
         Some(_) => image_folders(plan).map_err(|error| error.to_string())?,
@@ -335,7 +360,11 @@ fn read_only(plan: &Plan) -> Proof {
 fn image_folders(plan: &Plan) -> io::Result<Vec<PathBuf>> {
     let own = ["dev", "proc", "run", "sys", "tmp"].map(|name| Path::new("/").join(name));
     let is_own = |path: &PathBuf| {
-        own.contains(path) || plan.work_tree.inside == *path || plan.volumes.contains(path)
+        own.contains(path)
+            || plan.work_tree.inside == *path
+            || plan.home() == path
+            || plan.volumes.contains(path)
+            || plan.again.iter().any(|again| again.inside == *path)
     };
     let all = mounts::entries(Path::new("/"))?.into_iter().map(|name| Path::new("/").join(name));
     let is_folder =

@@ -22,7 +22,7 @@ use rustix::fs::{StatVfsMountFlags, statvfs};
 use crate::{
     build::Namespaces,
     error::{Error, Result},
-    plan::{HOME, Plan},
+    plan::Plan,
     supervisor::{self, Options},
 };
 
@@ -136,12 +136,14 @@ const OF_THE_ENGINE: [&str; 3] = ["/etc/resolv.conf", "/etc/hostname", "/etc/hos
 fn stray_mount(plan: &Plan, mountinfo: &str) -> Option<String> {
     let mut planned: BTreeMap<PathBuf, ()> = OF_THE_ENGINE
         .into_iter()
-        .chain(["/", HOME, "/tmp", "/var/tmp"])
+        .chain(["/", "/tmp", "/var/tmp"])
         .map(|path| (PathBuf::from(path), ()))
         .collect();
+    planned.insert(plan.home().to_path_buf(), ());
     planned.insert(plan.work_tree.inside.clone(), ());
     planned.extend(plan.binds.iter().map(|bind| (bind.inside.clone(), ())));
     planned.extend(plan.volumes.iter().map(|path| (path.clone(), ())));
+    planned.extend(plan.again.iter().map(|again| (again.inside.clone(), ())));
     planned.extend(plan.masks.iter().map(|mask| (mask.clone(), ())));
     mountinfo.lines().find_map(|line| {
         let (before, after) = line.split_once(" - ")?;

@@ -4,6 +4,8 @@
 //! `pip.conf`, `gitconfig`, `environment`, `wgetrc`). Only what programs need to run and cannot hold a
 //! secret is named here; a plan binds more where a project needs it.
 
+use crate::plan::Plan;
+
 /// Files that are copied as they are, if everyone may read them.
 pub(crate) const FILES: &[&str] = &[
     // The dynamic linker.
@@ -81,30 +83,44 @@ pub(crate) const VERSIONED: &[&str] = &["java-", "python3."];
 pub(crate) const NSSWITCH: &str = "passwd: files\ngroup: files\nshadow: files\nhosts: files\nnetworks: files\nprotocols: files\nservices: files\nethers: files\nrpc: files\n";
 
 /// The accounts inside.
-pub(crate) fn passwd(uid: u32, gid: u32) -> String {
-    use crate::plan::{HOME, USER_NAME};
+pub(crate) fn passwd(plan: &Plan, uid: u32, gid: u32) -> String {
+    if uid == 0 {
+        return "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n".to_owned();
+    }
+    let (name, home) = (plan.user_name(), plan.home().display());
     format!(
-        "root:x:0:0:root:/nonexistent:/usr/sbin/nologin\n{USER_NAME}:x:{uid}:{gid}:Windlass agent:{HOME}:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
+        "root:x:0:0:root:/nonexistent:/usr/sbin/nologin\n{name}:x:{uid}:{gid}:Windlass agent:{home}:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
     )
 }
 
 /// The groups inside.
-pub(crate) fn group(gid: u32) -> String {
-    format!("root:x:0:\n{}:x:{gid}:\nnogroup:x:65534:\n", crate::plan::USER_NAME)
+pub(crate) fn group(plan: &Plan, gid: u32) -> String {
+    if gid == 0 {
+        return "root:x:0:\nnogroup:x:65534:\n".to_owned();
+    }
+    format!("root:x:0:\n{}:x:{gid}:\nnogroup:x:65534:\n", plan.user_name())
 }
 
-/// The accounts of an image, with whoever works inside instead of those of the same name or number.
-pub(crate) fn passwd_of_image(image: &str, uid: u32, gid: u32, shell: &str) -> String {
-    use crate::plan::{HOME, USER_NAME};
-    let mut text = without(image, USER_NAME, uid);
-    text.push_str(&format!("{USER_NAME}:x:{uid}:{gid}:Windlass agent:{HOME}:{shell}\n"));
+/// The accounts of an image, with whoever works inside instead of those of the same name or number. A
+/// user of the image keeps the shell that it has there.
+pub(crate) fn passwd_of_image(image: &str, plan: &Plan, uid: u32, gid: u32, shell: &str) -> String {
+    let (name, home) = (plan.user_name(), plan.home().display());
+    let known = image.lines().find(|line| line.split(':').next() == Some(name));
+    let own_shell = known.and_then(|line| line.split(':').nth(6)).filter(|shell| !shell.is_empty());
+    let shell = own_shell.filter(|_| plan.user.is_some()).unwrap_or(shell);
+    let mut text = without(image, name, uid);
+    text.push_str(&format!("{name}:x:{uid}:{gid}:{name}:{home}:{shell}\n"));
     text
 }
 
-/// The groups of an image, in the same way.
-pub(crate) fn group_of_image(image: &str, gid: u32) -> String {
-    let mut text = without(image, crate::plan::USER_NAME, gid);
-    text.push_str(&format!("{}:x:{gid}:\n", crate::plan::USER_NAME));
+/// The groups of an image, in the same way; a group of the image keeps its name.
+pub(crate) fn group_of_image(image: &str, plan: &Plan, gid: u32) -> String {
+    let is_known = image.lines().any(|line| line.split(':').nth(2) == Some(&gid.to_string()));
+    if plan.user.is_some() && is_known {
+        return image.lines().map(|line| format!("{line}\n")).collect();
+    }
+    let mut text = without(image, plan.user_name(), gid);
+    text.push_str(&format!("{}:x:{gid}:\n", plan.user_name()));
     text
 }
 

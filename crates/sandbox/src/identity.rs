@@ -6,8 +6,6 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use crate::plan::INSIDE_ID;
-
 /// Ranges of ids that belong to no account: one that systemd's registry of ids leaves unused, and for
 /// hosts whose own ids are few (containers) the one for passing services.
 const RANGES: [(u32, u32); 2] = [(1_900_000_000, 65_536), (61_184, 4_000)];
@@ -96,13 +94,13 @@ impl Power {
 
 impl Identity {
     /// The `uid_map` of the environment's user namespace.
-    pub(crate) fn uid_map(&self) -> String {
-        format!("{INSIDE_ID} {} 1\n", self.outside_uid)
+    pub(crate) fn uid_map(&self, inside: u32) -> String {
+        format!("{inside} {} 1\n", self.outside_uid)
     }
 
     /// The `gid_map` of the environment's user namespace.
-    pub(crate) fn gid_map(&self) -> String {
-        format!("{INSIDE_ID} {} 1\n", self.outside_gid)
+    pub(crate) fn gid_map(&self, inside: u32) -> String {
+        format!("{inside} {} 1\n", self.outside_gid)
     }
 }
 

@@ -22,6 +22,7 @@
 
 #![cfg(target_os = "linux")]
 
+pub mod accounts;
 pub mod backend;
 pub mod canary;
 pub mod client;
@@ -61,12 +62,12 @@ pub use client::{Client, Created, DoorListener, Pending, Pipes, Started};
 pub use error::{Error, Result};
 pub use operation::{Exec, Io, State, Status};
 pub use plan::{
-    Bind, Demand, Door, Enforced, EnvironmentId, Layer, Layers, Limits, OperationId, Plan, Report,
-    Scratch, WorkTree,
+    Again, Bind, Demand, Door, Enforced, EnvironmentId, Layer, Layers, Limits, OperationId, Plan,
+    Report, Scratch, User, WorkTree,
 };
 pub use portable::Portable;
 pub use protocol::Listed;
 pub use tree::{
     copy::{Copied, CopyBy, CopyLimits, copy as copy_folder, fill as fill_folder},
-    give_folder, remove as remove_folder,
+    give_folder, remove as remove_folder, settle_folder,
 };

@@ -6,6 +6,7 @@
 //! looked up without following links, since some of them lie in folders that programs wrote earlier.
 
 mod image;
+mod own;
 mod place;
 
 use std::{
@@ -31,7 +32,7 @@ use rustix::{
 use crate::{
     error::{Error, Result},
     etc, kernel,
-    plan::{HOME, Plan, Scratch},
+    plan::{Again, Plan, Scratch},
 };
 
 /// Host folders that hold programs and nothing personal. Where the host has a link (`/bin`), so has the
@@ -90,6 +91,7 @@ pub(crate) fn enter(plan: &Plan, places: &Places<'_>) -> Result<u64> {
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(|error| Error::build("make mounts private", error))?;
     // What lies below the environment's folder must be had before the new root covers it.
+    image::skeleton(plan, places)?;
     let home = Source::open(&places.home)?;
     let scratch = match &places.scratch {
         Some((tmp, var_tmp)) => Some((Source::open(tmp)?, Source::open(var_tmp)?)),
@@ -140,6 +142,7 @@ pub(crate) fn top_names(plan: &Plan) -> io::Result<BTreeSet<PathBuf>> {
         .chain(fixed.iter().map(Path::new))
         .chain(plan.binds.iter().map(|bind| bind.inside.as_path()))
         .chain(plan.volumes.iter().map(PathBuf::as_path))
+        .chain(plan.again.iter().map(|again| again.inside.as_path()))
         .chain([plan.work_tree.inside.as_path()])
         .filter_map(first)
         .collect())
@@ -188,6 +191,10 @@ impl Source {
 struct Root {
     top: OwnedFd,
     owner: Option<(u32, u32)>,
+    /// The home folder, seen from the top.
+    home: PathBuf,
+    /// Whether all that is made here is the user's, not only what lies in the home folder.
+    gives_all: bool,
 }
 
 /// How a mount may be used.
@@ -200,6 +207,9 @@ enum Use {
 
 impl Root {
     fn make(plan: &Plan, places: &Places<'_>) -> Result<Self> {
+        if let Some(root) = plan.root.as_deref().filter(|_| plan.writable_root) {
+            return Self::make_own(root, plan, places);
+        }
         let bytes = match plan.scratch {
             Scratch::Memory { bytes } => bytes,
             // Shared memory and the like stay in memory; browsers need some.
@@ -217,6 +227,11 @@ impl Root {
             options.as_c_str(),
         )
         .map_err(|error| Error::build("mount the root", error))?;
+        Self::enter_top(plan, places, false)
+    }
+
+    /// Opens what was mounted over the environment's folder.
+    fn enter_top(plan: &Plan, places: &Places<'_>, gives_all: bool) -> Result<Self> {
         let top = open(
             places.environment,
             OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
@@ -224,11 +239,13 @@ impl Root {
         )
         .map_err(|error| Error::build("open the root", error))?;
         rustix::process::fchdir(&top).map_err(|error| Error::build("enter the root", error))?;
-        Ok(Self { top, owner: places.owner })
+        let home = plan.home().strip_prefix("/").unwrap_or(plan.home()).to_path_buf();
+        Ok(Self { top, owner: places.owner, home, gives_all })
     }
 
     fn fill(&self, plan: &Plan, places: &Places<'_>, writable: Writable) -> Result<u64> {
         match &plan.root {
+            Some(_) if plan.writable_root => self.own_parts()?,
             Some(root) => self.image(root, plan, places)?,
             None => self.host(plan, places)?,
         }
@@ -236,8 +253,13 @@ impl Root {
         for path in SYS {
             self.optional(Path::new("/").join(path).as_path(), Path::new(path))?;
         }
-        self.scratch(writable.scratch)?;
-        self.attach(writable.home, Path::new(HOME), Use::Writable)?;
+        if plan.writable_root {
+            // The image's own home folders are a part of what is made.
+            self.own_scratch(plan, writable.scratch)?;
+        } else {
+            self.scratch(writable.scratch)?;
+            self.attach(writable.home, plan.home(), Use::Writable)?;
+        }
         let work_tree = Source::open(&plan.work_tree.host)?;
         if !work_tree.is_folder {
             return Err(Error::build(
@@ -252,14 +274,17 @@ impl Root {
         for (inside, source) in volumes {
             self.attach(source, inside, Use::Writable)?;
         }
+        plan.again.iter().try_for_each(|again| self.again(plan, again))?;
         self.binds(plan)?;
         self.proc()?;
         let hidden = if plan.root.is_some() { &[] } else { HIDDEN };
         for path in hidden.iter().map(Path::new).chain(plan.masks.iter().map(PathBuf::as_path)) {
             self.hide(path)?;
         }
-        kernel::make_mount_read_only(self.top.as_fd())
-            .map_err(|error| Error::build("make the root read-only", error))?;
+        if !plan.writable_root {
+            kernel::make_mount_read_only(self.top.as_fd())
+                .map_err(|error| Error::build("make the root read-only", error))?;
+        }
         Ok(shared)
     }
 
@@ -310,8 +335,8 @@ impl Root {
         let (uid, gid) = places.inside;
         let host_name = host_name(plan);
         for (name, text) in [
-            ("passwd", etc::passwd(uid, gid)),
-            ("group", etc::group(gid)),
+            ("passwd", etc::passwd(plan, uid, gid)),
+            ("group", etc::group(plan, gid)),
             ("hosts", etc::hosts(host_name)),
             ("hostname", format!("{host_name}\n")),
             ("nsswitch.conf", etc::NSSWITCH.to_owned()),
@@ -361,6 +386,31 @@ impl Root {
         };
         self.attach(tmp, Path::new("tmp"), Use::Writable)?;
         self.attach(var_tmp, Path::new("var/tmp"), Use::Writable)
+    }
+
+    /// Shows a folder of the work tree a second time. No link of the tree is followed.
+    fn again(&self, plan: &Plan, again: &Again) -> Result<()> {
+        let failed = |why: &str| {
+            Error::build(
+                format!("show {} of the work tree", again.below.display()),
+                format!("{why}: add the folder to the project, or leave the mount out"),
+            )
+        };
+        let at = plan.work_tree.inside.join(&again.below);
+        let (folder, name) = self.find(&at)?.ok_or_else(|| failed("it isn't there"))?;
+        let stat = statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW);
+        if !stat.is_ok_and(|it| FileType::from_raw_mode(it.st_mode) == FileType::Directory) {
+            return Err(failed("it is no folder"));
+        }
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+        let mount = open_tree(&folder, name, flags).map_err(|error| failed(&error.to_string()))?;
+        self.attach(
+            Source { mount, is_folder: true },
+            &again.inside,
+            if again.read_only { Use::ReadOnly } else { Use::Writable },
+        )
     }
 
     fn binds(&self, plan: &Plan) -> Result<()> {

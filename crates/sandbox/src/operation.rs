@@ -68,7 +68,7 @@ pub enum State {
     Signalled {
         /// The signal's number.
         signal: i32,
-        /// Whether the kernel ended it because the environment's memory limit was reached.
+        /// Whether the kernel ended it, or a program of a shell that says so by its code 137, because the environment's memory limit was reached.
         out_of_memory: bool,
     },
     /// The program could not be started at all.

@@ -36,6 +36,15 @@ pub struct Plan {
     /// appears as `/`, read-only. `None` shows the host's own system folders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<PathBuf>,
+    /// Whether [`Self::root`] itself is written: it must be a copy that nothing else uses. Its files become
+    /// the environment's user's, whoever that is inside: that is how images are made from images. No
+    /// capability comes with it; programs that give files or themselves to another user are told that
+    /// it is done, and it is not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub writable_root: bool,
+    /// Who programs are inside; `None` is `agent`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<User>,
     /// The work tree that the environment may write, and where it appears inside.
     pub work_tree: WorkTree,
     /// Further host folders and files that appear inside, always read-only.
@@ -49,6 +58,9 @@ pub struct Plan {
     /// with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<PathBuf>,
+    /// Folders of the work tree that appear at another place inside as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub again: Vec<Again>,
     /// Where `/tmp`, `/var/tmp` and `/dev/shm` live.
     #[serde(default)]
     pub scratch: Scratch,
@@ -70,6 +82,28 @@ pub struct Plan {
     pub host_name: String,
 }
 
+/// Who programs are inside. Outside it is the same nobody whatever the name, and root inside holds no
+/// capability.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    /// The name.
+    pub name: String,
+    /// The user's number.
+    pub uid: u32,
+    /// The number of the user's group.
+    pub gid: u32,
+    /// The home folder inside: the environment's own, on disk.
+    pub home: PathBuf,
+}
+
+impl User {
+    /// Root, at home in `/root`.
+    pub fn root() -> Self {
+        Self { name: "root".to_owned(), uid: 0, gid: 0, home: PathBuf::from("/root") }
+    }
+}
+
 /// The one host folder that an environment may write.
 ///
 /// As root the folder's content is given to the environment's own user (see
@@ -83,6 +117,19 @@ pub struct WorkTree {
     pub host: PathBuf,
     /// Absolute path inside, usually `/workspace/<name>`.
     pub inside: PathBuf,
+}
+
+/// A folder of the work tree that appears at another place inside as well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Again {
+    /// Its plain path in the work tree. It must be there when the environment is made.
+    pub below: PathBuf,
+    /// Absolute path inside.
+    pub inside: PathBuf,
+    /// Whether it can't be written there.
+    #[serde(default)]
+    pub read_only: bool,
 }
 
 /// A host folder or file that appears inside, read-only.
@@ -246,10 +293,13 @@ impl Plan {
         Self {
             id,
             root: None,
+            writable_root: false,
+            user: None,
             work_tree: WorkTree { host: work_tree.into(), inside: inside.into() },
             binds: Vec::new(),
             masks: Vec::new(),
             volumes: Vec::new(),
+            again: Vec::new(),
             scratch: Scratch::default(),
             doors: Vec::new(),
             limits: Limits::default(),
@@ -272,6 +322,12 @@ impl Plan {
             absolute(root)?;
             hides(root, state_dir)?;
         }
+        if let Some(user) = &self.user {
+            user.check()?;
+        }
+        if self.writable_root && self.root.is_none() {
+            return Err(Error::invalid("only an image's copy can be written: name it as the root"));
+        }
         for bind in &self.binds {
             inside_path(&bind.inside)?;
             absolute(&bind.host)?;
@@ -279,6 +335,16 @@ impl Plan {
         }
         for path in self.masks.iter().chain(&self.volumes) {
             inside_path(path)?;
+        }
+        for again in &self.again {
+            inside_path(&again.inside)?;
+            let is_plain = again.below.components().all(|it| matches!(it, Component::Normal(_)));
+            if !is_plain || again.below.as_os_str().is_empty() {
+                return Err(Error::invalid(format!(
+                    "{} is no plain path in the work tree",
+                    again.below.display()
+                )));
+            }
         }
         if self.doors.len() > MAX_DOORS {
             return Err(Error::invalid(format!("there are more than {MAX_DOORS} doors")));
@@ -299,6 +365,40 @@ impl Plan {
             }
         }
         Ok(())
+    }
+}
+
+impl Plan {
+    /// The user and group id of programs, seen from inside.
+    pub fn inside_ids(&self) -> (u32, u32) {
+        self.user.as_ref().map_or((INSIDE_ID, INSIDE_ID), |user| (user.uid, user.gid))
+    }
+
+    /// The home folder inside.
+    pub fn home(&self) -> &Path {
+        self.user.as_ref().map_or(Path::new(HOME), |user| &user.home)
+    }
+
+    /// The user's name inside.
+    pub fn user_name(&self) -> &str {
+        self.user.as_ref().map_or(USER_NAME, |user| &user.name)
+    }
+}
+
+impl User {
+    fn check(&self) -> Result<()> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '$');
+        if self.name.is_empty() || self.name.len() > 64 || !self.name.chars().all(plain) {
+            return Err(Error::invalid(format!("{:?} is no name of a user", self.name)));
+        }
+        if self.uid == u32::MAX || self.gid == u32::MAX {
+            return Err(Error::invalid(format!("the user `{}` has no usable number", self.name)));
+        }
+        let line_ends = self.home.as_os_str().as_encoded_bytes();
+        if line_ends.iter().any(|byte| matches!(byte, b':' | b'\n' | 0)) {
+            return Err(Error::invalid(format!("the home of `{}` is no plain path", self.name)));
+        }
+        inside_path(&self.home)
     }
 }
 

@@ -93,6 +93,24 @@ const ATTACH: [u64; 2] = [16 /* PTRACE_ATTACH */, 0x4206 /* PTRACE_SEIZE */];
 /// [`forbid_core_dumps`]: crate::keeper::forbid_core_dumps
 const CORE_DUMPS: u64 = libc::RLIMIT_CORE as u64;
 
+/// Answered with success and not carried out where an image is made: there is one user only, who owns
+/// every file, and installers that give files or themselves to another one must be able to go on.
+const PRETENDED_IN_BUILDS: &[c_long] = &[
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_chown,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_lchown,
+    libc::SYS_fchown,
+    libc::SYS_fchownat,
+    libc::SYS_setuid,
+    libc::SYS_setgid,
+    libc::SYS_setreuid,
+    libc::SYS_setregid,
+    libc::SYS_setresuid,
+    libc::SYS_setresgid,
+    libc::SYS_setgroups,
+];
+
 /// The compiled filters, to be installed in this order.
 #[derive(Debug, Clone)]
 pub(crate) struct Filters(Vec<Vec<sock_filter>>);
@@ -107,6 +125,14 @@ impl Filters {
         let mut filters = vec![refused, unknown, pretended];
         filters.extend(other_calling_convention());
         Ok(Self(filters))
+    }
+
+    /// The same for an environment in which an image is made.
+    pub(crate) fn compile_for_builds() -> Result<Self, String> {
+        let mut filters = Self::compile(false)?;
+        let rules = PRETENDED_IN_BUILDS.iter().map(|call| (*call, Vec::new())).collect();
+        filters.0.push(program(rules, 0)?);
+        Ok(filters)
     }
 
     /// Puts the filters in force for this process and everything it starts, for ever.
@@ -224,5 +250,6 @@ mod tests {
         assert_eq!(calls.len(), named);
         assert!(Filters::compile(false).is_ok());
         assert!(Filters::compile(true).is_ok());
+        assert!(Filters::compile_for_builds().is_ok());
     }
 }

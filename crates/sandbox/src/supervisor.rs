@@ -525,11 +525,20 @@ impl Supervisor {
         let Some(operation) = environment.operations.get_mut(name) else { return };
         operation.flush();
         let news = operation.hear();
-        if news.ended
-            && let crate::operation::State::Signalled { signal: libc::SIGKILL, out_of_memory } =
-                &mut operation.status.state
-        {
-            *out_of_memory = environment.group.ran_out_of_memory();
+        if news.ended {
+            use crate::operation::State;
+            /// With this code a shell says that a program of its was killed.
+            const KILLED: i32 = 128 + libc::SIGKILL;
+            let state = &mut operation.status.state;
+            match state {
+                State::Signalled { signal: libc::SIGKILL, out_of_memory } => {
+                    *out_of_memory = environment.group.ran_out_of_memory();
+                }
+                State::Exited { code: KILLED } if environment.group.ran_out_of_memory() => {
+                    *state = State::Signalled { signal: libc::SIGKILL, out_of_memory: true };
+                }
+                _ => {}
+            }
         }
         let mut answers = Vec::new();
         collect(operation, &news, &mut answers);

@@ -41,6 +41,30 @@ pub fn give_folder(path: &Path, uid: u32, gid: u32) -> io::Result<u64> {
     give(rustix::fs::open(path, FOLDER, Mode::empty())?.as_fd(), uid, gid)
 }
 
+/// Makes every file below a folder, and the folder itself, plain and its owner's to read and write: no
+/// set-user-id bits, no owner but `owner` (`None` leaves them). For a copy of an image's files, on which no
+/// program works meanwhile. Answers how many bytes its files hold.
+///
+/// # Errors
+/// Whatever the file system answers.
+pub fn settle_folder(path: &Path, owner: Option<(u32, u32)>) -> io::Result<u64> {
+    settle(rustix::fs::open(path, FOLDER, Mode::empty())?.as_fd(), owner)
+}
+
+/// As [`settle_folder`].
+pub(crate) fn settle(folder: BorrowedFd<'_>, owner: Option<(u32, u32)>) -> io::Result<u64> {
+    let owner = owner.map(|(uid, gid)| (Uid::from_raw(uid), Gid::from_raw(gid)));
+    let mut settler = Settler { owner, bytes: 0 };
+    let root = openat(folder, c".", FOLDER, Mode::empty())?;
+    let stat = fstat(&root)?;
+    if let Some((uid, gid)) = owner {
+        rustix::fs::fchown(&root, Some(uid), Some(gid))?;
+    }
+    rustix::fs::fchmod(&root, Mode::from_raw_mode(stat.st_mode & 0o1777) | Mode::RWXU)?;
+    walk(root, &mut settler)?;
+    Ok(settler.bytes)
+}
+
 /// Removes a folder with everything in it, however hostile. What is not there is removed already.
 ///
 /// # Errors
@@ -165,6 +189,54 @@ impl Visitor for Giver {
     fn after(&mut self, folder: BorrowedFd<'_>, name: &CString) -> io::Result<()> {
         let stat = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
         self.give(folder, name, &stat)
+    }
+}
+
+struct Settler {
+    owner: Option<(Uid, Gid)>,
+    bytes: u64,
+}
+
+impl Settler {
+    /// Owner first: changing it takes bits away.
+    fn settle(
+        &self,
+        folder: BorrowedFd<'_>,
+        name: &CString,
+        stat: &Stat,
+        add: Mode,
+    ) -> io::Result<()> {
+        self.give(folder, name)?;
+        let mode = Mode::from_raw_mode(stat.st_mode & 0o1777) | add;
+        Ok(chmodat(folder, name, mode, AtFlags::empty())?)
+    }
+
+    fn give(&self, folder: BorrowedFd<'_>, name: &CString) -> io::Result<()> {
+        let Some((uid, gid)) = self.owner else { return Ok(()) };
+        Ok(chownat(folder, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+}
+
+impl Visitor for Settler {
+    fn before(&mut self, folder: BorrowedFd<'_>, name: &CString) -> io::Result<()> {
+        let stat = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        self.settle(folder, name, &stat, Mode::RWXU)
+    }
+
+    fn file(&mut self, folder: BorrowedFd<'_>, name: &CString, stat: &Stat) -> io::Result<()> {
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => {
+                self.bytes += u64::try_from(stat.st_size).unwrap_or(0);
+                self.settle(folder, name, stat, Mode::RUSR | Mode::WUSR)
+            }
+            FileType::Symlink => self.give(folder, name),
+            // Sockets, pipes and devices belong to no image.
+            _ => Ok(unlinkat(folder, name, AtFlags::empty())?),
+        }
+    }
+
+    fn after(&mut self, _: BorrowedFd<'_>, _: &CString) -> io::Result<()> {
+        Ok(())
     }
 }
 

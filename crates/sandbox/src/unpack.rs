@@ -96,6 +96,16 @@ impl Unpacker {
     }
 }
 
+/// Brings everything below a folder to the disk.
+///
+/// # Errors
+/// [`Error::Io`] when the disk does not take it.
+pub fn bring_to_disk(folder: &Path) -> Result<()> {
+    open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .and_then(syncfs)
+        .map_err(|error| Error::io(format!("bring {} to the disk", folder.display()), error))
+}
+
 fn broken(error: &io::Error) -> Error {
     Error::build("read a layer", format!("{error}; the archive is damaged, fetch it again"))
 }

@@ -93,6 +93,24 @@ impl Engine {
         self.folder.path().join("data")
     }
 
+    /// A socket that listens on the loopback of this engine's network: for a registry that it can reach.
+    ///
+    /// # Panics
+    /// When the kernel doesn't let this thread go there.
+    pub fn listen(&self) -> std::net::TcpListener {
+        use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+        use std::os::fd::AsFd as _;
+        let network = std::fs::File::open(format!("/proc/{}/ns/net", self.daemon.id()));
+        let network = network.expect("the engine runs");
+        // Only this thread goes there, and ends there.
+        let listening = thread::spawn(move || {
+            let kind = Some(LinkNameSpaceType::Network);
+            move_into_link_name_space(network.as_fd(), kind).expect("root enters networks");
+            std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free")
+        });
+        listening.join().expect("it ended well")
+    }
+
     /// Runs the program `docker` against this engine; answers what it printed.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! A registry of images on loopback: what the OCI distribution specification says of pulling, with a login
+//! A registry of images on loopback: what the OCI distribution specification says of pulling and pushing, with a login
 //! by token as the public ones have it, and faults on request.
 
 use std::{
@@ -10,12 +10,12 @@ use std::{
 
 use axum::{
     Json, Router,
-    body::Body,
-    extract::{Path, Request, State},
+    body::{Body, Bytes},
+    extract::{DefaultBodyLimit, Path, Query, Request, State},
     http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, patch, post},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
@@ -43,6 +43,8 @@ struct Held {
     blobs: BTreeMap<String, Vec<u8>>,
     /// Blobs that were asked for, in order.
     asked: Vec<String>,
+    /// What is on its way here, by the upload's number.
+    uploads: BTreeMap<usize, Vec<u8>>,
 }
 
 impl Registry {
@@ -51,7 +53,20 @@ impl Registry {
     /// # Errors
     /// When there is no port.
     pub async fn start(login: Option<(&str, &str)>) -> std::io::Result<Self> {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        Self::serve(listener, login)
+    }
+
+    /// The same on a socket that listens already, perhaps in another network. Called on a runtime.
+    ///
+    /// # Errors
+    /// When the socket can't be used.
+    pub fn serve(
+        listener: std::net::TcpListener,
+        login: Option<(&str, &str)>,
+    ) -> std::io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let listener = tokio::net::TcpListener::from_std(listener)?;
         let registry = Self(Arc::new(Inner {
             host: listener.local_addr()?.to_string(),
             login: login.map(|(user, password)| (user.to_owned(), password.to_owned())),
@@ -59,8 +74,13 @@ impl Registry {
         }));
         let app = Router::new()
             .route("/v2/", get(|| async { Json(json!({})) }))
-            .route("/v2/{repository}/manifests/{reference}", get(manifest))
+            .route("/v2/{repository}/manifests/{reference}", get(manifest).put(put_manifest))
+            .route("/v2/{repository}/blobs/uploads/", post(begin_upload))
+            .route("/v2/{repository}/blobs/uploads/{id}", patch(go_on).put(end_upload))
+            .layer(DefaultBodyLimit::disable())
             .route("/v2/{repository}/blobs/{digest}", get(blob))
+            .route("/v2/{owner}/{repository}/manifests/{reference}", get(manifest_of_owner))
+            .route("/v2/{owner}/{repository}/blobs/{digest}", get(blob_of_owner))
             .layer(middleware::from_fn_with_state(registry.clone(), only_with_token))
             .route("/token", get(token))
             .with_state(registry.clone());
@@ -119,6 +139,28 @@ impl Registry {
         let index = index.to_string().into_bytes();
         held.manifests.insert(format!("{repository}:{tag}"), (INDEX.to_owned(), index));
         format!("{}/{repository}:{tag}", self.host())
+    }
+
+    /// Holds a Feature of these files, as `owner/name:tag`. Answers its name and the digest of its manifest.
+    pub fn hold_feature(&self, repository: &str, tag: &str, archive: &[u8]) -> (String, String) {
+        let mut held = self.held();
+        let layer = json!({
+            "mediaType": "application/vnd.devcontainers.layer.v1+tar",
+            "digest": digest(archive), "size": archive.len(),
+        });
+        held.blobs.insert(digest(archive), archive.to_vec());
+        held.blobs.insert(digest(b"{}"), b"{}".to_vec());
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": MANIFEST, "layers": [layer],
+            "config": {
+                "mediaType": "application/vnd.devcontainers", "digest": digest(b"{}"), "size": 2,
+            },
+        });
+        let manifest = manifest.to_string().into_bytes();
+        let named = digest(&manifest);
+        held.manifests.insert(named.clone(), (MANIFEST.to_owned(), manifest.clone()));
+        held.manifests.insert(format!("{repository}:{tag}"), (MANIFEST.to_owned(), manifest));
+        (format!("{}/{repository}:{tag}", self.host()), named)
     }
 
     /// From now on every large blob is answered with one byte changed.
@@ -208,6 +250,20 @@ async fn manifest(
     }
 }
 
+async fn manifest_of_owner(
+    registry: State<Registry>,
+    Path((owner, repository, reference)): Path<(String, String, String)>,
+) -> Response {
+    manifest(registry, Path((format!("{owner}/{repository}"), reference))).await
+}
+
+async fn blob_of_owner(
+    registry: State<Registry>,
+    Path((owner, repository, digest)): Path<(String, String, String)>,
+) -> Response {
+    blob(registry, Path((format!("{owner}/{repository}"), digest))).await
+}
+
 async fn blob(
     State(registry): State<Registry>,
     Path((_, digest)): Path<(String, String)>,
@@ -218,6 +274,70 @@ async fn blob(
         Some(bytes) => Body::from(bytes.clone()).into_response(),
         None => (StatusCode::NOT_FOUND, refusal("BLOB_UNKNOWN")).into_response(),
     }
+}
+
+async fn begin_upload(
+    State(registry): State<Registry>,
+    Path(repository): Path<String>,
+) -> Response {
+    let mut held = registry.held();
+    let id = held.uploads.len();
+    held.uploads.insert(id, Vec::new());
+    accepted(&repository, id, 0)
+}
+
+async fn go_on(
+    State(registry): State<Registry>,
+    Path((repository, id)): Path<(String, usize)>,
+    part: Bytes,
+) -> Response {
+    let mut held = registry.held();
+    let Some(upload) = held.uploads.get_mut(&id) else {
+        return (StatusCode::NOT_FOUND, refusal("BLOB_UPLOAD_UNKNOWN")).into_response();
+    };
+    upload.extend_from_slice(&part);
+    accepted(&repository, id, upload.len())
+}
+
+fn accepted(repository: &str, id: usize, length: usize) -> Response {
+    let location = format!("/v2/{repository}/blobs/uploads/{id}");
+    let range = format!("0-{}", length.saturating_sub(1));
+    let headers = [(header::LOCATION, location), (header::RANGE, range)];
+    (StatusCode::ACCEPTED, headers).into_response()
+}
+
+async fn end_upload(
+    State(registry): State<Registry>,
+    Path((_, id)): Path<(String, usize)>,
+    Query(query): Query<BTreeMap<String, String>>,
+    part: Bytes,
+) -> Response {
+    let mut held = registry.held();
+    let Some(mut blob) = held.uploads.get_mut(&id).map(std::mem::take) else {
+        return (StatusCode::NOT_FOUND, refusal("BLOB_UPLOAD_UNKNOWN")).into_response();
+    };
+    blob.extend_from_slice(&part);
+    let seen = digest(&blob);
+    if query.get("digest") != Some(&seen) {
+        return (StatusCode::BAD_REQUEST, refusal("DIGEST_INVALID")).into_response();
+    }
+    held.blobs.insert(seen.clone(), blob);
+    (StatusCode::CREATED, [("docker-content-digest", seen)]).into_response()
+}
+
+async fn put_manifest(
+    State(registry): State<Registry>,
+    Path((repository, reference)): Path<(String, String)>,
+    headers: HeaderMap,
+    manifest: Bytes,
+) -> Response {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.unwrap_or(MANIFEST).to_owned();
+    let seen = digest(&manifest);
+    let mut held = registry.held();
+    held.manifests.insert(seen.clone(), (kind.clone(), manifest.to_vec()));
+    held.manifests.insert(format!("{repository}:{reference}"), (kind, manifest.to_vec()));
+    (StatusCode::CREATED, [("docker-content-digest", seen)]).into_response()
 }
 
 fn refusal(code: &str) -> Json<serde_json::Value> {

@@ -27,7 +27,8 @@ pub(crate) struct Images {
     /// of the own network must stand there, with or without a login.
     #[arg(long, env = "WINDLASS_REGISTRY_AUTH", value_name = "FILE")]
     pub(crate) registry_auth: Option<PathBuf>,
-    /// How much room the images of the backend `process` may take, in MiB: those used longest ago go.
+    /// How much room images may take, in MiB: those of the backend `process`, or those that the engine of
+    /// `oci` built for environments. Those used longest ago go.
     #[arg(long, default_value_t = 20_480, env = "WINDLASS_IMAGE_MIB", value_name = "MIB")]
     pub(crate) image_mib: u64,
 }

@@ -59,6 +59,9 @@ fn read(asked: &Resolve) -> Result<Result<Definition, Findings>> {
         backend: asked.backend.kind(),
         // Nothing is fetched: what an image says about itself is not known.
         image: None,
+        stages: &BTreeMap::new(),
+        features: &BTreeMap::new(),
+        has_default_image: false,
     };
     Ok(Definition::read(&files, &asked).map_err(|refused| refused.findings))
 }

@@ -234,10 +234,10 @@ fn what_this_machine_can_not_give_is_told_or_refused_as_the_operator_says() {
     assert_eq!(lenient["end"]["outcome"], "succeeded", "{lenient}");
     says(
         &log,
-        &["[windlass: environment: .devcontainer.json:1:15: warning: Features can't be installed"],
+        &["[windlass: environment: .devcontainer.json:1:15: warning: Features need an `image`"],
     );
     let (strict, _) = job(&files, &["--environment-definition", "strict"], &[]);
-    failed(&strict, "environment", &[".devcontainer.json:1:15: Features can't be installed"]);
+    failed(&strict, "environment", &[".devcontainer.json:1:15: Features need an `image`"]);
     let (off, _) =
         job(&[(".devcontainer.json", "no JSON")], &["--environment-definition", "off"], &[]);
     assert_eq!(off["end"]["outcome"], "succeeded", "{off}");
@@ -270,7 +270,7 @@ fn a_definition_can_be_checked_without_a_server() {
             "start 1: db",
         ],
     );
-    world.run(&["environment", "check", "api"]).says(0, &["warning: Features can't be installed"]);
+    world.run(&["environment", "check", "api"]).says(0, &["warning: Features need an `image`"]);
     let strict = ["environment", "check", "api", "--environment-definition", "strict"];
     world.run(&strict).says(8, &[".devcontainer.json:1:15: Features"]);
 

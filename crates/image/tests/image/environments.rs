@@ -35,16 +35,16 @@ fn tool() -> PathBuf {
     )
 }
 
-struct ImageStage {
-    backend: WithImages,
+pub(super) struct ImageStage {
+    pub(super) backend: WithImages,
     client: Client,
     store: Store,
-    base: tempfile::TempDir,
-    trees: PathBuf,
+    pub(super) base: tempfile::TempDir,
+    pub(super) trees: PathBuf,
 }
 
 impl ImageStage {
-    fn new(root_file_system: &[u8]) -> Self {
+    pub(super) fn new(root_file_system: &[u8]) -> Self {
         let base = tempfile::tempdir().unwrap();
         let trees = base.path().join("trees");
         std::fs::create_dir(&trees).unwrap();
@@ -76,7 +76,7 @@ fn connect(state_dir: &Path) -> Client {
     Client::spawn_or_connect(state_dir, &argv).unwrap()
 }
 
-fn image() -> Base {
+pub(super) fn image() -> Base {
     Base::Image(Image::Named { reference: NAME.to_owned(), pull: Pull::Never, login: None })
 }
 
@@ -142,6 +142,11 @@ fn process_with_an_image_is_a_backend_for_an_ordinary_user() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
+    for_an_ordinary_user("environments::process_with_an_image_is_a_backend");
+}
+
+/// Runs one of these tests as somebody who is not root.
+pub(super) fn for_an_ordinary_user(test: &str) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let copies = [(std::env::current_exe().unwrap(), "tests"), (tool(), "tool")];
@@ -152,7 +157,7 @@ fn process_with_an_image_is_a_backend_for_an_ordinary_user() {
     std::fs::create_dir(&temporary).unwrap();
     std::os::unix::fs::chown(&temporary, Some(ORDINARY), Some(ORDINARY)).unwrap();
     let output = Command::new(folder.path().join("tests"))
-        .args(["environments::process_with_an_image_is_a_backend", "--exact", "--nocapture"])
+        .args([test, "--exact", "--nocapture"])
         .env(TOOL, folder.path().join("tool"))
         .env("TMPDIR", &temporary)
         .env("HOME", &temporary)

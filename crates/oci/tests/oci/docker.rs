@@ -21,6 +21,14 @@ impl Engine {
         docker::Engine::start().map(Self)
     }
 
+    pub fn docker(&self, arguments: &[&str]) -> Result<Vec<u8>, String> {
+        self.0.docker(arguments, b"")
+    }
+
+    pub fn listen(&self) -> std::net::TcpListener {
+        self.0.listen()
+    }
+
     pub fn socket(&self) -> PathBuf {
         self.0.socket()
     }

@@ -8,6 +8,8 @@ use windlass_sandbox::{
     backend::{Login, Pull},
 };
 
+use windlass_testkit::registry::Registry;
+
 use super::{
     docker::IMAGE,
     stage::{OciStage, options},
@@ -20,6 +22,8 @@ pub fn all(stage: &OciStage<'_>) {
     a_build_that_fails_says_what_the_engine_said(stage);
     an_image_that_may_not_be_pulled_is_an_error(stage);
     a_registry_that_does_not_answer_is_an_error_without_the_password(stage);
+    an_image_of_a_registry_is_pulled_by_whoever_may(stage);
+    the_registry_of_tests_is_one_for_the_engines_own_client(stage);
     an_environment_without_an_image_is_refused(stage);
     an_engine_that_does_not_answer_is_named(stage);
 }
@@ -85,9 +89,10 @@ fn an_image_is_built_once_for_each_definition_and_pruned(stage: &OciStage<'_>) {
         prepare(stage, definition(stage, "digest-2", &format!("FROM {IMAGE}\nRUN true\n")));
     assert_ne!(first, other);
     let kept = ["digest-1".to_owned()];
-    assert_eq!(wait_for(stage.oci.prune_images(&kept)).unwrap(), 1);
-    assert_eq!(wait_for(stage.oci.prune_images(&[])).unwrap(), 1);
-    assert_eq!(wait_for(stage.oci.prune_images(&[])).unwrap(), 0);
+    assert_eq!(wait_for(stage.oci.prune_images(0, &kept)).unwrap(), 1);
+    assert_eq!(wait_for(stage.oci.prune_images(u64::MAX, &[])).unwrap(), 0);
+    assert_eq!(wait_for(stage.oci.prune_images(0, &[])).unwrap(), 1);
+    assert_eq!(wait_for(stage.oci.prune_images(0, &[])).unwrap(), 0);
     let still = wait_for(stage.oci.prepare(&stage.base(), &mut |_| {}));
     assert!(still.is_ok(), "an image that is not ours was pruned: {still:?}");
 }
@@ -117,6 +122,38 @@ fn a_registry_that_does_not_answer_is_an_error_without_the_password(stage: &OciS
     let why = failed.unwrap_err().to_string();
     assert!(why.contains("pull the image `127.0.0.1:9/absent`"), "{why}");
     assert!(!why.contains("the-password") && !printed.contains("the-password"), "{why} {printed}");
+}
+
+fn an_image_of_a_registry_is_pulled_by_whoever_may(stage: &OciStage<'_>) {
+    let listener = stage.engine.listen();
+    let registry = Registry::serve(listener, Some(("ada", "lovelace-1815"))).unwrap();
+    let layer = windlass_testkit::docker::root_file_system().unwrap();
+    let reference = registry.hold("pulled", "1", &[layer], &serde_json::json!({ "User": "7" }));
+    let pulled = |password: &str| {
+        let login = Login { user: "ada".to_owned(), password: password.to_owned() };
+        let reference = reference.clone();
+        prepare(stage, Image::Named { reference, pull: Pull::Missing, login: Some(login) }).0
+    };
+    let why = pulled("wrong-wrong").unwrap_err().to_string();
+    assert!(why.contains("pull the image") && !why.contains("wrong-wrong"), "{why}");
+    let prepared = pulled("lovelace-1815").unwrap();
+    assert_eq!(prepared.settings.user, "7");
+    assert!(prepared.accounts.iter().any(|user| user.name == "root"), "{:?}", prepared.accounts);
+}
+
+fn the_registry_of_tests_is_one_for_the_engines_own_client(stage: &OciStage<'_>) {
+    let registry = Registry::serve(stage.engine.listen(), None).unwrap();
+    let name = format!("{}/pushed:1", registry.host());
+    let docker = |arguments: &[&str]| stage.engine.docker(arguments).unwrap();
+    let id = || docker(&["image", "inspect", "--format", "{{.Id}}", &name]);
+    docker(&["tag", IMAGE, &name]);
+    let before = id();
+    docker(&["push", &name]);
+    docker(&["rmi", &name]);
+    assert!(stage.engine.docker(&["image", "inspect", &name]).is_err());
+    docker(&["pull", &name]);
+    assert_eq!(id(), before);
+    docker(&["rmi", &name]);
 }
 
 fn an_environment_without_an_image_is_refused(stage: &OciStage<'_>) {

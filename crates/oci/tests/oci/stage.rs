@@ -39,6 +39,8 @@ pub fn options(engine: &Engine, base: &Path) -> Options {
         helper: env!("CARGO_BIN_EXE_windlass-first").into(),
         helper_arguments: Vec::new(),
         orphan_grace: Duration::from_secs(5),
+        // What was asked for a moment ago stays all the same.
+        image_bytes: 0,
     }
 }
 

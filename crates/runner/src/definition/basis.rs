@@ -1,15 +1,15 @@
 //! What an environment is made from, and the folders that it gets besides: as far as this runner has the
 //! means. What it has none for is told, never passed over.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use serde::Serialize;
 use windlass_devcontainer::{
-    Findings, Place,
+    Files, Findings, Place,
     capability::{Capabilities, Machine, RunArguments},
     configuration::{Base, Build, MountKind},
 };
-use windlass_sandbox::plan::HOME;
+use windlass_sandbox::{Again, plan::HOME};
 
 use super::{Judge, SYSTEM, is_within, place_of};
 
@@ -77,21 +77,12 @@ impl Judge<'_> {
         };
         let key = if node.get("build").is_some() { "build" } else { "dockerFile" };
         let place = place_of(node, key);
-        match self.asked.backend {
-            BackendKind::Process => {
-                let what = "a Dockerfile can't be built by the backend `process`: the host's system \
-                            folders are used instead; name an `image`, or let the runner's operator \
-                            choose the backend `oci`";
-                self.tell(findings, place, what.to_owned());
-                Basis::Default
-            }
-            BackendKind::Oci => self.dockerfile(build, place, findings),
-        }
+        self.dockerfile(build, place, findings)
     }
 
     fn dockerfile(&self, build: &Build, place: &Place, findings: &mut Findings) -> Basis {
         if !build.options.is_empty() || !build.cache_from.is_empty() {
-            let what = "`options` and `cacheFrom` of a build are not passed on to the engine";
+            let what = "`options` and `cacheFrom` of a build are for the build of an engine and are left out";
             findings.warn(place, what);
         }
         let file = self.resolved.file.as_deref().unwrap_or(self.root);
@@ -116,21 +107,44 @@ impl Judge<'_> {
         })
     }
 
-    /// The folders that the environment gets for itself: volumes and tmpfs mounts.
-    pub(super) fn volumes(&self, tree: &str, findings: &mut Findings) -> Vec<String> {
+    /// The folders that the environment gets for itself: volumes and tmpfs mounts. And those of the
+    /// project that it shows a second time.
+    pub(super) fn volumes(
+        &self,
+        files: &dyn Files,
+        tree: &str,
+        findings: &mut Findings,
+    ) -> (Vec<String>, Vec<Again>) {
         let node = &self.resolved.merged_configuration;
         let list = node.get("mounts").and_then(|node| node.list()).unwrap_or(&[]);
         let mut volumes: Vec<String> = Vec::new();
+        let mut again: Vec<Again> = Vec::new();
         for (i, mount) in self.resolved.merged.settings.mounts.iter().enumerate() {
             let place = list.get(i).map_or(place_of(node, "mounts"), |node| &node.place);
             let target = mount.target.trim_end_matches('/');
-            if mount.kind == MountKind::Bind {
-                let what = "this runner binds no folder but the whole project: it is left out";
-                self.tell(findings, place, what.to_owned());
-            } else if let Err(why) = is_free(target, tree) {
-                findings.refuse(place, format!("a volume can't lie in `{target}`: {why}"));
-            } else if volumes.iter().any(|other| other == target) {
+            let is_taken = volumes.iter().any(|other| other == target)
+                || again.iter().any(|other| other.inside == Path::new(target));
+            if let Err(why) = is_free(target, tree) {
+                findings.refuse(place, format!("a mount can't lie in `{target}`: {why}"));
+            } else if is_taken {
                 findings.refuse(place, format!("two mounts lie in `{target}`: remove one"));
+            } else if mount.kind == MountKind::Bind {
+                // Whatever lies outside was refused already.
+                let source = join("/", mount.source.as_deref().unwrap_or_default());
+                let below = source.strip_prefix(self.root).unwrap_or_default().trim_matches('/');
+                if below.is_empty() {
+                    let what = "the whole project lies in its usual place only: it is left out";
+                    self.tell(findings, place, what.to_owned());
+                } else if !self.has_folder(files, below) {
+                    let what = format!("`{below}` is no folder of the project: it is left out");
+                    self.tell(findings, place, what);
+                } else {
+                    again.push(Again {
+                        below: below.into(),
+                        inside: target.into(),
+                        read_only: mount.read_only,
+                    });
+                }
             } else {
                 if mount.kind == MountKind::Volume && mount.source.is_some() {
                     let what =
@@ -140,7 +154,7 @@ impl Judge<'_> {
                 volumes.push(target.to_owned());
             }
         }
-        volumes
+        (volumes, again)
     }
 
     /// Whether programs may trace each other.
@@ -173,7 +187,7 @@ fn is_free(target: &str, tree: &str) -> Result<(), String> {
 }
 
 /// Joins two paths and works `.` and `..` out; both speak of the project's folder outside.
-fn join(folder: &str, next: &str) -> String {
+pub(crate) fn join(folder: &str, next: &str) -> String {
     let whole = if next.starts_with('/') { next.to_owned() } else { format!("{folder}/{next}") };
     let mut parts: Vec<&str> = Vec::new();
     for part in whole.split('/') {

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fs, os::unix::fs::symlink};
 
 use super::{Asked, BackendKind, Definition, ProjectFiles, Strictness, folder_name, root};
 use windlass_devcontainer::Files as _;
+use windlass_sandbox::Again;
 
 type Made = Result<Definition, Vec<String>>;
 
@@ -21,6 +22,9 @@ fn read(strictness: Strictness, files: &[(&str, &str)]) -> Made {
         memory_bytes: None,
         backend: BackendKind::Process,
         image: None,
+        stages: &BTreeMap::new(),
+        features: &BTreeMap::new(),
+        has_default_image: false,
     };
     Definition::read(&files, &asked)
         .map_err(|refused| refused.findings.all().iter().map(ToString::to_string).collect())
@@ -83,22 +87,33 @@ fn the_platforms_variables_are_refused_with_their_place() {
 
 #[test]
 fn what_can_not_be_had_is_a_warning_or_a_refusal_as_the_operator_says() {
-    let text = r#"{ "build": { "dockerfile": "Dockerfile" }, "features": { "ghcr.io/devcontainers/features/go:1": {} },
-  "mounts": ["type=bind,source=${localWorkspaceFolder}/a,target=/a", "type=volume,source=cache,target=/cache"],
-  "remoteUser": "vscode" }"#;
+    let text = r#"{ "build": { "dockerfile": "Dockerfile" },
+  "mounts": ["type=bind,source=${localWorkspaceFolder}/a,target=/a", "type=volume,source=cache,target=/cache"] }"#;
     let files = [(".devcontainer.json", text), ("Dockerfile", "FROM debian:12\n")];
     let warned = said(&read(Strictness::Lenient, &files).expect("it is taken"));
     let expected = [
-        ".devcontainer.json:1:56: warning: Features can't be installed on this runner: what they bring is missing",
-        ".devcontainer.json:3:17: warning: everything runs as `agent` here, not as `vscode`",
-        ".devcontainer.json:1:12: warning: a Dockerfile can't be built by the backend `process`: the host's system folders are used instead; name an `image`, or let the runner's operator choose the backend `oci`",
-        ".devcontainer.json:2:14: warning: this runner binds no folder but the whole project: it is left out",
+        ".devcontainer.json:2:14: warning: `a` is no folder of the project: it is left out",
         ".devcontainer.json:2:70: warning: each environment has an empty volume of its own, which nothing keeps",
     ];
     assert_eq!(warned, expected);
     let refused = read(Strictness::Strict, &files).expect_err("strict");
-    let strict = [0, 2, 3].map(|at| expected[at].replace("warning: ", ""));
-    assert!(strict.iter().all(|one| refused.contains(one)), "{refused:?}");
+    assert!(refused.contains(&expected[0].replace("warning: ", "")), "{refused:?}");
+    let files = [files[0], files[1], ("a/file", "")];
+    let definition = read(Strictness::Strict, &files).expect("it is there");
+    let again = Again { below: "a".into(), inside: "/a".into(), read_only: false };
+    assert_eq!(definition.again, [again]);
+    assert_eq!(definition.volumes, ["/cache"]);
+    // The host's own folders are no image.
+    let text = r#"{ "features": { "ghcr.io/devcontainers/features/go:1": {} },
+  "remoteUser": "vscode" }"#;
+    let warned = said(&lenient(text).expect("it is taken"));
+    let expected = [
+        ".devcontainer.json:1:15: warning: Features need an `image` or a Dockerfile to be added to: without any the host's system folders are used, and what Features bring is missing",
+        ".devcontainer.json:2:17: warning: the host's system folders have no user `vscode`: everything runs as `agent`; name an `image` that has it",
+    ];
+    assert_eq!(warned, expected);
+    let refused = read(Strictness::Strict, &[(".devcontainer.json", text)]).expect_err("strict");
+    assert_eq!(refused, expected.map(|one| one.replace("warning: ", "")));
     let off = read(Strictness::Off, &[(".devcontainer.json", "no JSON")]).expect("it isn't read");
     assert_eq!(off.tree, "/workspace/api");
 }
@@ -197,4 +212,40 @@ fn files_on_disk_never_lead_out_of_the_project() {
 fn a_projects_name_becomes_one_plain_folder() {
     let names = ["acme/api", "..", "a b\u{202e}c", "api.git", ""].map(folder_name);
     assert_eq!(names, ["api", "work", "a-b-c", "api.git", "work"]);
+}
+
+#[test]
+fn an_image_is_asked_for_its_users_and_features_are_fetched_for_it() {
+    let text = r#"{ "image": "debian:12", "remoteUser": "vscode", "containerUser": "root",
+  "features": { "ghcr.io/devcontainers/features/go:1": {} } }"#;
+    let definition = lenient(text).expect("it is taken");
+    let missing: Vec<_> = definition.missing_features().into_keys().collect();
+    assert_eq!(missing, ["ghcr.io/devcontainers/features/go:1"]);
+    let accounts = windlass_sandbox::accounts::parse(
+        "root:x:0:0:root:/root:/bin/sh\nvscode:x:1000:1000::/home/vscode:/bin/bash\n",
+    );
+    let user = definition.user(&accounts).expect("it is there").expect("it isn't agent");
+    assert_eq!((user.name.as_str(), user.uid), ("vscode", 1000));
+    let why = definition.user(&accounts[..1]).expect_err("it isn't there");
+    assert!(why.starts_with(".devcontainer.json:1:"), "{why}");
+    assert!(why.contains("has no user `vscode` (it has root)"), "{why}");
+    let plain = lenient(r#"{ "image": "debian:12" }"#).expect("it is taken");
+    assert_eq!(plain.user(&accounts), Ok(None));
+}
+
+#[test]
+fn a_dockerfile_names_the_images_that_it_is_built_from_without_an_engine() {
+    let text = r#"{ "build": { "dockerfile": "Dockerfile", "target": "last" } }"#;
+    let dockerfile =
+        "FROM a AS one\nFROM b\nFROM scratch AS last\nCOPY --from=one /x /x\nCOPY --from=c /y /y\n";
+    let files = [(".devcontainer.json", text), ("Dockerfile", dockerfile)];
+    let definition = read(Strictness::Strict, &files).expect("it is taken");
+    assert_eq!(definition.stage_images(), ["a", "c"]);
+    let files =
+        [(".devcontainer.json", text), ("Dockerfile", "FROM scratch AS last\nONBUILD RUN true\n")];
+    let refused = read(Strictness::Lenient, &files).expect_err("it is refused");
+    assert_eq!(
+        refused,
+        ["Dockerfile:2:1: ONBUILD needs a container engine: choose the backend `oci`"]
+    );
 }

@@ -224,6 +224,8 @@ impl Settle {
         let is_snapshot = self.from.path().join(HOME).is_dir();
         let from = if is_snapshot { Some(&self.from) } else { self.lent.as_ref() };
         if let (Some(from), Some(home)) = (from, &self.home) {
+            // An image may have given it something, which the snapshot has as well.
+            empty(home)?;
             fill_folder(&from.path().join(HOME), home, self.by, CopyLimits::NONE)?;
             let (uid, gid) = self.owner;
             // Without root all of it is ours, as it shall be.
@@ -246,6 +248,18 @@ impl Settle {
             }
         }
     }
+}
+
+/// Removes what is in a folder; nothing runs in there yet.
+fn empty(folder: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => remove_folder(&entry.path())?,
+            false => std::fs::remove_file(entry.path())?,
+        }
+    }
+    Ok(())
 }
 
 /// The folder of an environment that did not come to be.

@@ -41,7 +41,7 @@ fn first_process() -> PathBuf {
     BUILT.clone()
 }
 
-fn skip(test: &str, why: &str) {
+pub(super) fn skip(test: &str, why: &str) {
     assert!(!windlass_testkit::must_run_all(), "{test}: {why}");
     eprintln!("SKIPPED {test}: {why}");
 }

@@ -65,6 +65,23 @@ impl Connection {
     }
 }
 
+/// How what comes from registries is kept, in a folder of the state's.
+pub(super) async fn image_options(
+    options: &Options,
+    folder: &str,
+    limit_bytes: u64,
+) -> windlass_image::Options {
+    windlass_image::Options {
+        folder: options.state_dir.join(folder),
+        limit_bytes,
+        registries: options.registries.keys().cloned().collect(),
+        certificates: match &options.ca_bundle {
+            Some(bundle) => tokio::fs::read(bundle).await.unwrap_or_default(),
+            None => Vec::new(),
+        },
+    }
+}
+
 async fn process(options: &Options) -> Result<Connected> {
     let state_dir: PathBuf = options.state_dir.join("environments");
     let mut argv = options.supervisor_argv.clone();
@@ -72,15 +89,7 @@ async fn process(options: &Options) -> Result<Connected> {
     let connect = move || Client::spawn_or_connect(&state_dir, &argv);
     let connected = tokio::task::spawn_blocking(connect).await;
     let client = connected.map_err(|error| Error::Disconnected { why: error.to_string() })??;
-    let images = windlass_image::Options {
-        folder: options.state_dir.join("images"),
-        limit_bytes: options.image_bytes,
-        registries: options.registries.keys().cloned().collect(),
-        certificates: match &options.ca_bundle {
-            Some(bundle) => tokio::fs::read(bundle).await.unwrap_or_default(),
-            None => Vec::new(),
-        },
-    };
+    let images = image_options(options, "images", options.image_bytes).await;
     let opened = tokio::task::spawn_blocking(move || Store::open(images)).await;
     let store = opened.map_err(|error| Error::Disconnected { why: error.to_string() })??;
     let backend = Arc::new(WithImages::new(client.clone(), store));
@@ -94,6 +103,7 @@ async fn containers(options: &Options) -> Result<Connected> {
         helper: options.windlass_exe.clone(),
         helper_arguments: options.first_process.clone(),
         orphan_grace: GRACE,
+        image_bytes: options.image_bytes,
     });
     Ok(Connected { backend: Arc::new(oci.await?), supervisor: None })
 }

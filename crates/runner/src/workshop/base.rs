@@ -3,7 +3,7 @@
 //! began with it, never what its steps made of it.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -12,12 +12,13 @@ use windlass_git::checkout::Objects;
 use windlass_run::job::StepResult;
 use windlass_sandbox::{
     Backend, Base, Image, Prepared, Progress,
-    backend::{Login, Pull},
+    backend::{Login, Pull, Recipe},
 };
 
 use super::{
-    Workshop,
-    environment::broken,
+    Workshop, dockerfile,
+    environment::{Tenant, broken},
+    features::{self, Shelf},
     place::Attempt,
     repository::{self, JobRepository},
     setup::LIMIT,
@@ -30,28 +31,123 @@ use crate::{
 
 /// Makes it ready, unless somebody says to stop or its time is over.
 pub(super) async fn prepare(
-    workshop: &Workshop,
-    backend: &dyn Backend,
+    making: &Making<'_>,
     definition: &Definition,
-    work: &JobRepository,
-    tree: &Tree<'_>,
-    attempt: &Attempt,
+    known: &Known,
 ) -> Result<Prepared, Attempted> {
+    let Making { workshop, work, tree, .. } = *making;
+    let plan = definition.devcontainer.as_ref().and_then(|resolved| resolved.build.as_ref());
     let base = match &definition.basis {
         Basis::Default => match &workshop.options.default_image {
             Some(image) => named(workshop, image),
             None => Base::Host,
         },
         Basis::Image(image) => named(workshop, image),
-        Basis::Dockerfile(dockerfile) => Base::Image(built(dockerfile, work, tree).await?),
+        Basis::Dockerfile(dockerfile) => match plan {
+            Some(plan) => return dockerfile::build(making, dockerfile, plan, known).await,
+            None => Base::Image(built(dockerfile, work, tree).await?),
+        },
     };
-    let mut told = BTreeSet::new();
-    let mut tell = |progress: Progress| {
+    ready(making, &base).await
+}
+
+/// Has the backend make something ready.
+pub(super) async fn ready(making: &Making<'_>, base: &Base) -> Result<Prepared, Attempted> {
+    let Making { workshop, backend, attempt, .. } = *making;
+    with_progress(attempt, |mut tell| async move { backend.prepare(base, &mut tell).await })
+        .await?
+        .map_err(|error| broken(workshop, &error))
+}
+
+/// Installs a definition's Features over what it is made from; nothing to do without any.
+pub(super) async fn with_features(
+    made: &Making<'_>,
+    prepared: Prepared,
+    definition: &Definition,
+    known: &Known,
+) -> Result<Prepared, Attempted> {
+    let Some(resolved) = definition.features() else { return Ok(prepared) };
+    let Making { workshop, work, tree, name, .. } = *made;
+    let project = project(work, tree).await?;
+    let root = crate::definition::root(name);
+    let recipe = known.shelf.recipe(workshop, resolved, &root, &project)?;
+    extended(made, &prepared, &recipe).await
+}
+
+/// What is here already of what a definition needs to be whole.
+#[derive(Default)]
+pub(super) struct Known {
+    pub(super) shelf: Shelf,
+    /// The images of a Dockerfile's stages, by name.
+    pub(super) images: BTreeMap<String, Prepared>,
+}
+
+impl Known {
+    /// Gets what a definition lacks; answers whether there was something, so that it has to be read again.
+    pub(super) async fn complete(
+        &mut self,
+        making: &Making<'_>,
+        definition: &Definition,
+    ) -> Result<bool, Attempted> {
+        let Making { workshop, tenant, attempt, .. } = *making;
+        let features = definition.missing_features();
+        self.shelf.fetch(workshop, tenant, &features, attempt).await?;
+        let mut images = definition.stage_images();
+        images.retain(|name| !self.images.contains_key(name));
+        for name in &images {
+            let prepared = ready(making, &named(workshop, name)).await?;
+            self.images.insert(name.clone(), prepared);
+        }
+        Ok(!features.is_empty() || !images.is_empty())
+    }
+
+    /// What the images say about themselves.
+    pub(super) fn settings(&self) -> BTreeMap<String, windlass_sandbox::ImageSettings> {
+        let images = self.images.iter();
+        images.map(|(name, prepared)| (name.clone(), prepared.settings.clone())).collect()
+    }
+}
+
+/// What it takes to make something for an environment.
+pub(super) struct Making<'a> {
+    pub(super) workshop: &'a Workshop,
+    pub(super) backend: &'a dyn Backend,
+    pub(super) tenant: &'a Tenant,
+    pub(super) work: &'a JobRepository,
+    pub(super) tree: &'a Tree<'a>,
+    /// The project's name as one folder name.
+    pub(super) name: &'a str,
+    pub(super) attempt: &'a Attempt,
+}
+
+/// Adds to what was made ready.
+pub(super) async fn extended(
+    made: &Making<'_>,
+    below: &Prepared,
+    recipe: &Recipe,
+) -> Result<Prepared, Attempted> {
+    let Making { workshop, backend, tenant, .. } = *made;
+    let serve = |listeners| features::serve(workshop, tenant, listeners);
+    let serve = &serve;
+    let extended = with_progress(made.attempt, |mut tell| async move {
+        backend.extend(below, recipe, serve, &mut tell).await
+    });
+    extended.await?.map_err(|error| broken(workshop, &error))
+}
+
+/// Does something that takes long and tells the log of the first step how that goes, unless somebody says to
+/// stop or its time is over.
+async fn with_progress<T, F: Future<Output = T>>(
+    attempt: &Attempt,
+    work: impl FnOnce(Box<dyn FnMut(Progress) + Send>) -> F,
+) -> Result<T, Attempted> {
+    let (mut told, log) = (BTreeSet::new(), attempt.log.clone());
+    let tell = move |progress: Progress| {
         let said = match progress {
-            Progress::Building { text } => attempt.log.append(text.as_bytes()),
+            Progress::Building { text } => log.append(text.as_bytes()),
             // Registries say the same again and again while a part is on its way.
             Progress::Pulling { text } if told.insert(text.clone()) => {
-                attempt.log.append(format!("[windlass: image: {text}]\n").as_bytes())
+                log.append(format!("[windlass: image: {text}]\n").as_bytes())
             }
             Progress::Pulling { .. } => Ok(()),
         };
@@ -60,9 +156,7 @@ pub(super) async fn prepare(
     };
     let limit = LIMIT.min(attempt.left());
     tokio::select! {
-        prepared = backend.prepare(&base, &mut tell) => {
-            prepared.map_err(|error| broken(workshop, &error))
-        }
+        done = work(Box::new(tell)) => Ok(done),
         () = attempt.stop.cancelled() => {
             let reason = "It was stopped while its image was made ready.".to_owned();
             Err(Attempted::Ended(StepResult::Failed { code: "stopped".to_owned(), reason }))
@@ -89,7 +183,7 @@ fn named(workshop: &Workshop, reference: &str) -> Base {
 }
 
 /// Who asks the registry of an image.
-fn login(workshop: &Workshop, reference: &str) -> Option<Login> {
+pub(super) fn login(workshop: &Workshop, reference: &str) -> Option<Login> {
     let registry = windlass_sandbox::backend::registry(reference);
     workshop.options.registries.get(registry).cloned().flatten()
 }
@@ -99,26 +193,7 @@ async fn built(
     work: &JobRepository,
     tree: &Tree<'_>,
 ) -> Result<Image, Attempted> {
-    let project = if work.tip == work.base {
-        tree.tree.to_owned()
-    } else {
-        let folder = tree.folder.join("context");
-        let options = windlass_git::checkout::Options {
-            commit: work.base.clone(),
-            remote_branches: Vec::new(),
-            branch: None,
-            objects: Objects::Copied,
-            origin: None,
-            identity: None,
-            index_copy: None,
-        };
-        let made = work.repository.checkout(&folder, &options).await;
-        made.map_err(|error| match repository::of_git(error) {
-            crate::executor::Unopened::End(end) => Attempted::JobEnded(end),
-            crate::executor::Unopened::GiveBack(why) => Attempted::GiveBack(why),
-        })?;
-        folder
-    };
+    let project = project(work, tree).await?;
     let context = within(&project, &dockerfile.context).map_err(|why| {
         let reason = format!("The context of the image's build can't be used: {why}.");
         Attempted::JobEnded(failed("environment", reason))
@@ -134,8 +209,33 @@ async fn built(
     })
 }
 
+/// The project as the job began with it, whatever its steps have made of it since.
+pub(super) async fn project(work: &JobRepository, tree: &Tree<'_>) -> Result<PathBuf, Attempted> {
+    let folder = tree.folder.join("context");
+    if work.tip == work.base {
+        return Ok(tree.tree.to_owned());
+    }
+    if !folder.exists() {
+        let options = windlass_git::checkout::Options {
+            commit: work.base.clone(),
+            remote_branches: Vec::new(),
+            branch: None,
+            objects: Objects::Copied,
+            origin: None,
+            identity: None,
+            index_copy: None,
+        };
+        let made = work.repository.checkout(&folder, &options).await;
+        made.map_err(|error| match repository::of_git(error) {
+            crate::executor::Unopened::End(end) => Attempted::JobEnded(end),
+            crate::executor::Unopened::GiveBack(why) => Attempted::GiveBack(why),
+        })?;
+    }
+    Ok(folder)
+}
+
 /// A folder of the project; a link that leads out of it is refused.
-fn within(project: &Path, below: &str) -> Result<PathBuf, String> {
+pub(super) fn within(project: &Path, below: &str) -> Result<PathBuf, String> {
     let real = |path: &Path| {
         path.canonicalize().map_err(|error| format!("`{below}` can't be opened: {error}"))
     };

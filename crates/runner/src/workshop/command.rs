@@ -54,7 +54,8 @@ pub(super) async fn run(
     if ran == Ran::Ended(State::Exited { code: 0 }) {
         return checkpoint::succeeded(place, attempt).await;
     }
-    let (code, how) = verdict(&ran, attempt.timeout);
+    let memory = workshop.options.limits.memory_bytes;
+    let (code, how) = verdict(&ran, attempt.timeout, memory);
     let _ = attempt.log.finish();
     let mut reason = format!("`{}` {how}", one_line(command));
     let last = attempt.log.last_lines(LINES);
@@ -80,22 +81,36 @@ async fn unfit(place: &mut Place, error: &Broken) -> Attempted {
 }
 
 /// The code and the words for a program that did not end well.
-pub(super) fn verdict(ran: &Ran, limit: Duration) -> (&'static str, String) {
+pub(super) fn verdict(
+    ran: &Ran,
+    limit: Duration,
+    memory_bytes: Option<u64>,
+) -> (&'static str, String) {
     match ran {
-        Ran::TimedOut => ("timeout", format!("did not end within its {} s and was stopped.", limit.as_secs())),
-        Ran::Stopped => ("stopped", "was stopped.".to_owned()),
-        Ran::Ended(State::Exited { code: 137 }) => {
-            ("step_failed", "exited with 137: something in it was killed, most often for want of memory.".to_owned())
+        Ran::TimedOut => {
+            ("timeout", format!("did not end within its {} s and was stopped.", limit.as_secs()))
         }
+        Ran::Stopped => ("stopped", "was stopped.".to_owned()),
+        Ran::Ended(State::Exited { code: 137 }) => (
+            "step_failed",
+            "exited with 137: something in it was killed, most often for want of memory."
+                .to_owned(),
+        ),
         Ran::Ended(State::Exited { code }) => ("step_failed", format!("exited with {code}.")),
         Ran::Ended(State::Signalled { out_of_memory: true, .. }) => (
             "out_of_memory",
-            "was killed by the kernel: the environment's memory limit was reached. Raise the limit of the runner, or \
-             let the command use less."
-                .to_owned(),
+            format!(
+                "was killed by the kernel: the environment's memory limit{} was reached. Raise the limit of the \
+                 runner, or let the command use less.",
+                memory_bytes.map(|bytes| format!(" of {} MiB", bytes >> 20)).unwrap_or_default()
+            ),
         ),
-        Ran::Ended(State::Signalled { signal, .. }) => ("step_failed", format!("was ended by signal {signal}.")),
-        Ran::Ended(State::NotStarted { why }) => ("step_failed", format!("could not be started: {why}.")),
+        Ran::Ended(State::Signalled { signal, .. }) => {
+            ("step_failed", format!("was ended by signal {signal}."))
+        }
+        Ran::Ended(State::NotStarted { why }) => {
+            ("step_failed", format!("could not be started: {why}."))
+        }
         Ran::Ended(State::Lost { why }) => ("step_failed", format!("was lost: {why}.")),
         Ran::Ended(State::Running) => ("step_failed", "was still running.".to_owned()),
     }

@@ -130,6 +130,36 @@ impl Doors {
     }
 }
 
+/// A web door that serves what is no environment of a job's.
+pub(super) struct WebAlone {
+    door: Door,
+    refusals: Arc<Mutex<VecDeque<String>>>,
+}
+
+impl WebAlone {
+    /// What it refused, one line each.
+    pub(super) fn refusals(&self) -> Vec<String> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// Closes it.
+    pub(super) async fn stop(self) {
+        self.door.stop().await;
+    }
+}
+
+/// Serves a web door by the tenant's rules and without any credential.
+pub(super) fn serve_web_alone(
+    workshop: &Workshop,
+    tenant: &Tenant,
+    listener: &TcpListener,
+) -> Result<WebAlone, String> {
+    let refusals = Arc::new(Mutex::new(VecDeque::new()));
+    let credentials = web::Credentials::default();
+    let door = serve_web(workshop, tenant, listener, refusals.clone(), credentials)?;
+    Ok(WebAlone { door, refusals })
+}
+
 fn serve_web(
     workshop: &Workshop,
     tenant: &Tenant,

@@ -18,7 +18,7 @@ use windlass_git::{RefName, checkout::Objects};
 use windlass_run::Time;
 use windlass_sandbox::{
     Backend, Bind, Created, Demand, EnvironmentId, Error, Exec, ImageSettings, OperationId,
-    Portable, Prepared, State, Status,
+    Portable, Prepared, State, Status, User,
     plan::{HOME, SYSTEM_PATH},
 };
 use windlass_wire::runner as wire;
@@ -44,6 +44,16 @@ use crate::{
 const PROGRAMS: &str = "/opt/windlass/bin";
 /// Where the host's certificate authorities are inside.
 pub(crate) const CERTIFICATES: &str = "/opt/windlass/certificates.pem";
+/// The variables by which programs find certificate authorities.
+pub(crate) const CERTIFICATE_VARIABLES: [&str; 7] = [
+    "SSL_CERT_FILE",
+    "CURL_CA_BUNDLE",
+    "REQUESTS_CA_BUNDLE",
+    "PIP_CERT",
+    "NODE_EXTRA_CA_CERTS",
+    "GIT_SSL_CAINFO",
+    "CARGO_HTTP_CAINFO",
+];
 /// How long a program may take to end after it was asked to.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// The most bytes of one program's output that are kept.
@@ -477,6 +487,8 @@ pub(crate) struct System {
     pub(crate) definition: Definition,
     /// The host, or an image that is ready.
     pub(crate) prepared: Prepared,
+    /// Who programs are inside; `None` is `agent`.
+    pub(crate) user: Option<User>,
     /// The variables of every program inside, before the definition's.
     pub(crate) platform: BTreeMap<String, String>,
     /// How `windlass` itself is started inside.
@@ -497,23 +509,47 @@ impl System {
         attempt: &Attempt,
     ) -> Result<Self, Attempted> {
         let tree = on_disk.tree;
-        let mut platform = variables(workshop, tenant, None);
-        let mut definition = setup::definition(workshop, work, tree, name, &platform, None).await?;
-        let prepared =
-            base::prepare(workshop, backend, &definition, work, on_disk, attempt).await?;
+        let making = base::Making { workshop, backend, tenant, work, tree: on_disk, name, attempt };
+        let mut known = base::Known::default();
+        let read = async |image: Option<&ImageSettings>, known: &base::Known| {
+            let platform = variables(workshop, tenant, image);
+            let read = setup::definition(workshop, work, tree, name, &platform, image, known);
+            Ok::<_, Attempted>((read.await?, platform))
+        };
+        let (mut definition, mut platform) = loop {
+            let read = read(None, &known).await?;
+            // A Feature may depend on others, and a Dockerfile speak of an image's variables: what is
+            // needed next is known once they are here.
+            if !known.complete(&making, &read.0).await? {
+                break read;
+            }
+        };
+        let mut prepared = base::prepare(&making, &definition, &known).await?;
         let is_image = !prepared.name.is_empty();
         if is_image {
-            // What the image says about itself is part of the definition.
-            let image = Some(&prepared.settings);
-            platform = variables(workshop, tenant, image);
-            definition = setup::definition(workshop, work, tree, name, &platform, image).await?;
+            // What the image says about itself is part of the definition, and what Features made of it.
+            (definition, platform) = read(Some(&prepared.settings), &known).await?;
+            if definition.features().is_some() {
+                prepared = base::with_features(&making, prepared, &definition, &known).await?;
+                (definition, platform) = read(Some(&prepared.settings), &known).await?;
+            }
+        }
+        let user = definition.user(&prepared.accounts).map_err(|why| {
+            Attempted::JobEnded(failed(
+                "environment",
+                format!("The environment is refused: {why}."),
+            ))
+        })?;
+        if let Some(user) = &user {
+            let home = user.home.display().to_string();
+            platform.insert("HOME".to_owned(), home);
         }
         let program = windlass(workshop, is_image).await.map_err(|e| broken(workshop, &e))?;
         let mut binds = program.binds;
         if !is_image {
             binds.extend(workshop.options.binds.iter().cloned());
         }
-        Ok(Self { definition, prepared, platform, windlass: program.argv, binds })
+        Ok(Self { definition, prepared, platform, user, windlass: program.argv, binds })
     }
 }
 
@@ -580,15 +616,7 @@ fn variables(
         variables.push((name.to_owned(), "127.0.0.1,localhost,::1".to_owned()));
     }
     if options.ca_bundle.is_some() {
-        for name in [
-            "SSL_CERT_FILE",
-            "CURL_CA_BUNDLE",
-            "REQUESTS_CA_BUNDLE",
-            "PIP_CERT",
-            "NODE_EXTRA_CA_CERTS",
-            "GIT_SSL_CAINFO",
-            "CARGO_HTTP_CAINFO",
-        ] {
+        for name in CERTIFICATE_VARIABLES {
             variables.push((name.to_owned(), CERTIFICATES.to_owned()));
         }
     }

@@ -228,7 +228,10 @@ impl Setup<'_> {
                         "was still running when the {} s for the whole preparation were over.",
                         self.limit.as_secs()
                     ),
-                    ran => command::verdict(&ran, self.limit).1,
+                    ran => {
+                        let memory = self.workshop.options.limits.memory_bytes;
+                        command::verdict(&ran, self.limit, memory).1
+                    }
                 };
                 let reason = format!("{what} {how}{}", tail.in_words(self.redactor));
                 let end = Attempted::JobEnded(failed("environment_failed", reason));
@@ -342,19 +345,23 @@ impl Tail {
 
 /// Reads what the repository says of its environment, from the work tree as it was just made or, if
 /// that holds the work of earlier steps, from the commit that the job began with.
-pub(crate) async fn definition(
+pub(super) async fn definition(
     workshop: &Workshop,
     work: &super::repository::JobRepository,
     host_tree: &Path,
     name: &str,
     variables: &std::collections::BTreeMap<String, String>,
     image: Option<&windlass_sandbox::ImageSettings>,
+    known: &super::base::Known,
 ) -> Result<crate::definition::Definition, Attempted> {
     use crate::definition::{Asked, Definition, ProjectFiles, root};
     let options = &workshop.options;
     let (backend, image) = (options.backend, image.cloned());
     let (strictness, memory_bytes) = (options.environment_definition, options.limits.memory_bytes);
     let (tree, name, variables) = (host_tree.to_owned(), name.to_owned(), variables.clone());
+    let (features, has_default_image) =
+        (known.shelf.manifests.clone(), options.default_image.is_some());
+    let stages = known.settings();
     let committed = (work.tip != work.base).then(|| super::committed::Committed {
         repository: work.repository.clone(),
         commit: work.base.clone(),
@@ -370,6 +377,9 @@ pub(crate) async fn definition(
             memory_bytes,
             backend,
             image: image.as_ref(),
+            stages: &stages,
+            features: &features,
+            has_default_image,
         };
         Ok(match committed {
             Some(committed) => Definition::read(&committed, &asked),

@@ -365,7 +365,9 @@ pub(crate) fn plain_plan(workshop: &Workshop, system: &System) -> Plan {
     };
     plan.binds.clone_from(&system.binds);
     plan.volumes = system.definition.volumes.iter().map(PathBuf::from).collect();
+    plan.again.clone_from(&system.definition.again);
     plan.allow_ptrace = system.definition.traces;
+    plan.user.clone_from(&system.user);
     if let Some(agents) = &options.agents_dir {
         plan.binds.push(bind(agents, windlass_agent::known::INSTALLED_UNDER, true));
     }

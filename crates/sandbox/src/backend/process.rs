@@ -27,7 +27,7 @@ impl Backend for Client {
         Box::pin(async move {
             match base {
                 Base::Host => Ok(Prepared::default()),
-                Base::Image(_) => Err(Error::invalid(
+                Base::Image(_) | Base::Empty => Err(Error::invalid(
                     "the backend `process` starts from the host's own folders, not from an image; \
                      leave the image out or choose the backend `oci`",
                 )),

@@ -20,7 +20,7 @@ use rustix::{
 use crate::{
     kernel::{self, Forked},
     operation::Exec,
-    plan::{HOME, Limits, SYSTEM_PATH, USER_NAME},
+    plan::{Limits, SYSTEM_PATH},
 };
 
 /// Forks and executes the program on its three standard descriptors; answers once the kernel has taken it, or why it has not.
@@ -132,15 +132,11 @@ fn candidates(program: &OsStr, path: &OsStr) -> Result<Vec<CString>, String> {
         .collect()
 }
 
-/// The program's variables: the caller's, and the few that every program counts on.
+/// The program's variables: the supervisor's, which has said who the program is, and a way to find others.
 fn variables(exec: &Exec) -> Vec<(OsString, OsString)> {
     let mut variables = exec.env.clone();
-    for (name, value) in
-        [("HOME", HOME), ("USER", USER_NAME), ("LOGNAME", USER_NAME), ("PATH", SYSTEM_PATH)]
-    {
-        if !variables.iter().any(|(known, _)| known == name) {
-            variables.push((name.into(), value.into()));
-        }
+    if !variables.iter().any(|(known, _)| known == "PATH") {
+        variables.push(("PATH".into(), SYSTEM_PATH.into()));
     }
     variables
 }

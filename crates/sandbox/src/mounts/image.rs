@@ -16,13 +16,16 @@ use super::{Places, Root, Source, Use, host_name};
 use crate::{
     error::{Error, Result},
     etc,
-    plan::{HOME, Plan},
+    plan::Plan,
+    tree::copy::{self, CopyBy, CopyLimits},
 };
 
 /// The files of `/etc` that every environment has of its own.
 const OWN: [&str; 5] = ["etc/passwd", "etc/group", "etc/hosts", "etc/hostname", "etc/resolv.conf"];
 /// The folders that every environment has of its own.
 const FOLDERS: [&str; 6] = ["dev", "proc", "run", "sys", "tmp", "var/tmp"];
+/// The most that an image's home folder may hold: every environment has a copy.
+const HOME: CopyLimits = CopyLimits { bytes: 1 << 30, entries: 1_000_000 };
 /// The largest list of accounts that is taken from an image.
 const LARGEST: u64 = 1 << 20;
 
@@ -34,7 +37,8 @@ impl Root {
             .iter()
             .map(|bind| bind.inside.as_path())
             .chain(plan.volumes.iter().map(PathBuf::as_path))
-            .chain([plan.work_tree.inside.as_path(), Path::new(HOME)])
+            .chain(plan.again.iter().map(|again| again.inside.as_path()))
+            .chain([plan.work_tree.inside.as_path(), plan.home()])
             .chain(OWN.iter().chain(&FOLDERS).map(Path::new))
             .map(|path| path.strip_prefix("/").unwrap_or(path).to_path_buf())
             .collect();
@@ -80,8 +84,8 @@ impl Root {
         let host_name = host_name(plan);
         self.folder(Path::new("etc"))?;
         for (name, text) in [
-            (OWN[0], etc::passwd_of_image(&text(root, OWN[0]), uid, gid, shell)),
-            (OWN[1], etc::group_of_image(&text(root, OWN[1]), gid)),
+            (OWN[0], etc::passwd_of_image(&text(root, OWN[0]), plan, uid, gid, shell)),
+            (OWN[1], etc::group_of_image(&text(root, OWN[1]), plan, gid)),
             (OWN[2], etc::hosts(host_name)),
             (OWN[3], format!("{host_name}\n")),
             (OWN[4], "# There is no name server: doors resolve names.\n".to_owned()),
@@ -89,6 +93,30 @@ impl Root {
             self.write(name, text.as_bytes())?;
         }
         Ok(())
+    }
+}
+
+/// Fills the empty home folder of a user of the image with what the image has there.
+pub(super) fn skeleton(plan: &Plan, places: &Places<'_>) -> Result<()> {
+    let (Some(root), Some(user), false) = (&plan.root, &plan.user, plan.writable_root) else {
+        return Ok(());
+    };
+    let mut from = root.clone();
+    for part in user.home.strip_prefix("/").unwrap_or(&user.home) {
+        from.push(part);
+        // A link of the image leads anywhere.
+        if !from.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
+            return Ok(());
+        }
+    }
+    let failed = |error| Error::build(format!("copy the image's {}", user.home.display()), error);
+    let by = CopyBy::probe(&places.home).map_err(failed)?;
+    copy::fill(&from, &places.home, by, HOME).map_err(failed)?;
+    match places.owner {
+        Some((uid, gid)) => {
+            crate::tree::give_folder(&places.home, uid, gid).map(drop).map_err(failed)
+        }
+        None => Ok(()),
     }
 }
 

@@ -67,11 +67,12 @@ impl Root {
         };
         let mut folder =
             self.top.try_clone().map_err(|error| Error::build("copy a descriptor", error))?;
-        let below_home = inside.strip_prefix("/").unwrap_or(inside).starts_with("home/agent");
+        let is_users =
+            self.gives_all || inside.strip_prefix("/").unwrap_or(inside).starts_with(&self.home);
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         for next in names {
             if make.is_some() {
-                self.make_folder(folder.as_fd(), name, below_home).map_err(failed)?;
+                self.make_folder(folder.as_fd(), name, is_users).map_err(failed)?;
             }
             folder = match openat(&folder, name, flags, Mode::empty()) {
                 Ok(folder) => folder,
@@ -81,8 +82,8 @@ impl Root {
             name = next;
         }
         match make {
-            Some(true) => self.make_folder(folder.as_fd(), name, below_home).map_err(failed)?,
-            Some(false) => self.make_file(folder.as_fd(), name, below_home).map_err(failed)?,
+            Some(true) => self.make_folder(folder.as_fd(), name, is_users).map_err(failed)?,
+            Some(false) => self.make_file(folder.as_fd(), name, is_users).map_err(failed)?,
             None => {}
         }
         Ok(Some((folder, name)))

@@ -21,7 +21,7 @@ use crate::{
     identity::{Identity, Power},
     init,
     kernel::{self, Forked, namespace},
-    plan::{Demand, Enforced, INSIDE_ID, Layer, Limits, OperationId, Plan, Report},
+    plan::{Demand, Enforced, Layer, Limits, OperationId, Plan, Report},
     protocol::{Reply, ToInit},
     remedy,
     seccomp::Filters,
@@ -37,6 +37,7 @@ pub(super) struct Host {
     pub(super) contained: Option<Contained>,
     filters: std::result::Result<Filters, String>,
     filters_with_ptrace: std::result::Result<Filters, String>,
+    filters_of_builds: std::result::Result<Filters, String>,
     /// Whether the kernel counts processes per user namespace (since 5.14).
     counts_per_namespace: bool,
     /// How many files this process might open before it raised that for itself.
@@ -96,6 +97,7 @@ impl Host {
             contained,
             filters: Filters::compile(false),
             filters_with_ptrace: Filters::compile(true),
+            filters_of_builds: Filters::compile_for_builds(),
             counts_per_namespace: kernel_is_at_least(5, 14),
             open_files: raise_open_files(),
         }
@@ -173,8 +175,9 @@ impl Environment {
                 .map_err(|error| Error::build(format!("write {path}"), error))
         };
         write("setgroups", "deny")?;
-        write("uid_map", &self.identity.uid_map())?;
-        write("gid_map", &self.identity.gid_map())?;
+        let (user_id, group_id) = self.plan.inside_ids();
+        write("uid_map", &self.identity.uid_map(user_id))?;
+        write("gid_map", &self.identity.gid_map(group_id))?;
         self.order(&ToInit::Mapped, Vec::new());
         Ok(())
     }
@@ -203,7 +206,11 @@ impl Environment {
             layers,
             outside_uid: self.identity.outside_uid,
             outside_gid: self.identity.outside_gid,
-            inside_uid: if has_users { INSIDE_ID } else { self.identity.outside_uid },
+            inside_uid: if has_users {
+                self.plan.inside_ids().0
+            } else {
+                self.identity.outside_uid
+            },
             shared_files,
         });
         self.stage = Stage::Ready;
@@ -229,6 +236,16 @@ impl Environment {
             .map(|(door, port)| (door.name.clone(), *port))
             .collect();
         Ok((Reply::Created { report, doors }, sockets))
+    }
+
+    /// Adds the variables that say who a program is, where its caller doesn't.
+    pub(super) fn name_user(&self, exec: &mut crate::operation::Exec) {
+        let (home, name) = (self.plan.home().as_os_str(), self.plan.user_name().as_ref());
+        for (variable, value) in [("HOME", home), ("USER", name), ("LOGNAME", name)] {
+            if !exec.env.iter().any(|(known, _)| known == variable) {
+                exec.env.push((variable.into(), value.to_owned()));
+            }
+        }
     }
 
     /// Tells the first process something.
@@ -408,8 +425,11 @@ fn fork_init(
                 if !counts_processes(host, identity) {
                     plan.limits.processes = None;
                 }
-                let filters =
-                    if plan.allow_ptrace { &host.filters_with_ptrace } else { &host.filters };
+                let filters = match (plan.writable_root, plan.allow_ptrace) {
+                    (true, _) => &host.filters_of_builds,
+                    (false, true) => &host.filters_with_ptrace,
+                    (false, false) => &host.filters,
+                };
                 let blueprint = Blueprint {
                     plan: &plan,
                     folder,

@@ -97,7 +97,12 @@ impl Supervisor {
         Ok(None)
     }
 
-    fn exec(&mut self, ticket: Ticket, id: &EnvironmentId, exec: Exec) -> Result<Option<Reply>> {
+    fn exec(
+        &mut self,
+        ticket: Ticket,
+        id: &EnvironmentId,
+        mut exec: Exec,
+    ) -> Result<Option<Reply>> {
         let spool = self.state.spool(id, &exec.operation);
         if let Ok(known) = self.operation(id, &exec.operation) {
             return if known.is_same(&exec) {
@@ -112,6 +117,7 @@ impl Supervisor {
         let ends = Operation::open(&exec, spool, ticket.connection)?;
         let reply = Reply::Started { fresh: true, spool: ends.operation.spool.clone() };
         environment.operations.insert(exec.operation.clone(), ends.operation);
+        environment.name_user(&mut exec);
         environment.order(&ToInit::Exec(Box::new(exec)), ends.inside);
         self.answer(ticket, Ok(reply), ends.outside);
         Ok(None)

@@ -153,6 +153,11 @@ fn memory_beyond_the_limit_is_reported_as_such_where_it_is_enforced() {
     }
     let ran = world.run("memory", "eat", ["tail", "/dev/zero"]);
     assert_eq!(ran.status.state, State::Signalled { signal: 9, out_of_memory: true });
+    // A shell that says so of a program of its, and one that only uses the same code.
+    let ran = world.shell("memory", "child", "tail /dev/zero; exit $?");
+    assert_eq!(ran.status.state, State::Signalled { signal: 9, out_of_memory: true });
+    let ran = world.shell("memory", "code", "exit 137");
+    assert_eq!(ran.status.state, State::Exited { code: 137 });
     let ran = world.shell("memory", "kill", "kill -9 $$");
     assert_eq!(ran.status.state, State::Signalled { signal: 9, out_of_memory: false });
 }
