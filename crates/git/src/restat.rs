@@ -6,9 +6,10 @@
 //! An entry is only ever put right if what can be seen agrees with it. In doubt its numbers are made
 //! ones that fit no file, and git looks for itself: a mistake here would hide a change from a snapshot.
 
+use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sha1::Digest;
 
@@ -34,6 +35,27 @@ pub struct Restated {
     pub stale: usize,
 }
 
+/// What the file system says of a file or link: times in seconds and nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Numbers {
+    /// Time of the last change of anything.
+    pub ctime: (i64, u64),
+    /// Time of the last change of the content.
+    pub mtime: (i64, u64),
+    /// The file system.
+    pub device: u64,
+    /// The file's number on it.
+    pub inode: u64,
+    /// Kind and rights.
+    pub mode: u32,
+    /// The owner.
+    pub uid: u32,
+    /// The owner's group.
+    pub gid: u32,
+    /// Bytes.
+    pub size: u64,
+}
+
 /// Reads the index at `from` and writes it to `to` with the numbers of the files below `tree`. Never
 /// opens a file of the tree. The file `to` is replaced.
 ///
@@ -41,15 +63,43 @@ pub struct Restated {
 /// [`Error::Invalid`] for an index of a kind that is not known here (its version is 2 or 3 as
 /// [`crate::checkout`] makes it); the caller can do without.
 pub fn restat(from: &Path, to: &Path, tree: &Path, against: Against) -> Result<Restated> {
+    let (bytes, restated) = restated(from, |path| look(&tree.join(path)), against)?;
+    write(to, &bytes)?;
+    Ok(restated)
+}
+
+/// As [`restat`] of a copy, with what the copying told of each file by its path in the tree: nothing is
+/// looked at again. Answers the bytes of the index as well.
+///
+/// # Errors
+/// As [`restat`].
+pub fn restat_told(
+    from: &Path,
+    to: &Path,
+    told: &HashMap<PathBuf, Numbers>,
+) -> Result<(Restated, Vec<u8>)> {
+    let (bytes, restated) = restated(from, |path| told.get(path).copied(), Against::Copy)?;
+    write(to, &bytes)?;
+    Ok((restated, bytes))
+}
+
+fn restated(
+    from: &Path,
+    look: impl Fn(&Path) -> Option<Numbers>,
+    against: Against,
+) -> Result<(Vec<u8>, Restated)> {
     let mut bytes = std::fs::read(from)
         .map_err(|error| Error::io(format!("read {}", from.display()), error))?;
-    let restated = restat_bytes(&mut bytes, tree, against)
+    let restated = restat_bytes(&mut bytes, look, against)
         .ok_or_else(|| Error::invalid(from.display(), "is not an index that can be moved"))?;
+    Ok((bytes, restated))
+}
+
+fn write(to: &Path, bytes: &[u8]) -> Result<()> {
     let mut beside = to.as_os_str().to_owned();
     beside.push(".new");
-    let write = std::fs::write(&beside, bytes).and_then(|()| std::fs::rename(&beside, to));
-    write.map_err(|error| Error::io(format!("write {}", to.display()), error))?;
-    Ok(restated)
+    let written = std::fs::write(&beside, bytes).and_then(|()| std::fs::rename(&beside, to));
+    written.map_err(|error| Error::io(format!("write {}", to.display()), error))
 }
 
 /// The ten numbers before an entry's object id.
@@ -60,7 +110,11 @@ const HEADER: usize = 12;
 const STAGE: u16 = 0x3000;
 const EXTENDED: u16 = 0x4000;
 
-fn restat_bytes(bytes: &mut [u8], tree: &Path, against: Against) -> Option<Restated> {
+fn restat_bytes(
+    bytes: &mut [u8],
+    look: impl Fn(&Path) -> Option<Numbers>,
+    against: Against,
+) -> Option<Restated> {
     let hash = hash_length(bytes)?;
     let end = bytes.len() - hash;
     let version = number(bytes, 4)?;
@@ -74,8 +128,8 @@ fn restat_bytes(bytes: &mut [u8], tree: &Path, against: Against) -> Option<Resta
         let flags = u16::from_be_bytes(bytes.get(flags_at..flags_at + 2)?.try_into().ok()?);
         let path_at = flags_at + if flags & EXTENDED != 0 { 4 } else { 2 };
         let length = bytes.get(path_at..end)?.iter().position(|byte| *byte == 0)?;
-        let path = tree.join(std::ffi::OsStr::from_bytes(&bytes[path_at..path_at + length]));
-        if flags & STAGE == 0 && entry(&mut bytes[at..at + NUMBERS], &path, against)? {
+        let seen = look(Path::new(std::ffi::OsStr::from_bytes(&bytes[path_at..path_at + length])));
+        if flags & STAGE == 0 && entry(&mut bytes[at..at + NUMBERS], seen, against)? {
             restated.fresh += 1;
         } else {
             restated.stale += 1;
@@ -102,16 +156,20 @@ fn hash_length(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Puts one entry right; answers whether it holds.
-fn entry(numbers: &mut [u8], path: &Path, against: Against) -> Option<bool> {
+fn entry(numbers: &mut [u8], seen: Option<Numbers>, against: Against) -> Option<bool> {
+    /// The kinds of a file, as its mode says.
+    const KIND: u32 = 0o170_000;
     let known = |index: usize| number(numbers, index * 4);
-    let holds = match path.symlink_metadata() {
-        Err(_) => None,
-        Ok(seen) => {
+    let holds = match seen {
+        None => None,
+        Some(seen) => {
             let now = now(&seen);
             let kind = known(MODE)?;
             let same_kind = match kind >> 12 {
-                0o10 => seen.is_file() && (kind & 0o100 != 0) == (seen.mode() & 0o100 != 0),
-                0o12 => seen.is_symlink(),
+                0o10 => {
+                    seen.mode & KIND == 0o100_000 && (kind & 0o100 != 0) == (seen.mode & 0o100 != 0)
+                }
+                0o12 => seen.mode & KIND == 0o120_000,
                 // A submodule: git asks the repository in it.
                 _ => false,
             };
@@ -141,23 +199,35 @@ const UID: usize = 7;
 const GID: usize = 8;
 const SIZE: usize = 9;
 
+fn look(path: &Path) -> Option<Numbers> {
+    let seen = path.symlink_metadata().ok()?;
+    Some(Numbers {
+        ctime: (seen.ctime(), seen.ctime_nsec().cast_unsigned()),
+        mtime: (seen.mtime(), seen.mtime_nsec().cast_unsigned()),
+        device: seen.dev(),
+        inode: seen.ino(),
+        mode: seen.mode(),
+        uid: seen.uid(),
+        gid: seen.gid(),
+        size: seen.size(),
+    })
+}
+
 /// What the file system says, cut to 32 bits as git does.
-fn now(seen: &std::fs::Metadata) -> [u32; NUMBERS / 4] {
+fn now(seen: &Numbers) -> [u32; NUMBERS / 4] {
     #[expect(clippy::cast_possible_truncation, reason = "git keeps the low 32 bits of each")]
-    #[expect(clippy::cast_sign_loss, reason = "git keeps the low 32 bits of each")]
-    let low = |value: i64| value as u32;
-    let of = |value: u64| low(value.cast_signed());
+    let low = |value: u64| value as u32;
     [
-        low(seen.ctime()),
-        low(seen.ctime_nsec()),
-        low(seen.mtime()),
-        low(seen.mtime_nsec()),
-        of(seen.dev()),
-        of(seen.ino()),
+        low(seen.ctime.0.cast_unsigned()),
+        low(seen.ctime.1),
+        low(seen.mtime.0.cast_unsigned()),
+        low(seen.mtime.1),
+        low(seen.device),
+        low(seen.inode),
         0,
-        seen.uid(),
-        seen.gid(),
-        of(seen.size()),
+        seen.uid,
+        seen.gid,
+        low(seen.size),
     ]
 }
 

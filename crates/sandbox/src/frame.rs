@@ -60,7 +60,8 @@ pub(crate) enum Fill {
 impl Inbox {
     /// Reads once from the socket.
     pub(crate) fn fill(&mut self, socket: BorrowedFd<'_>) -> io::Result<Fill> {
-        let mut buffer = [0u8; 64 << 10];
+        // Messages are short, and each first process and keeper pays for every page that it touches.
+        let mut buffer = [0u8; 4 << 10];
         let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let received = loop {

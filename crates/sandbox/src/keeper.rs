@@ -243,10 +243,14 @@ impl Keeper {
             Stream::Output => &mut self.output,
             Stream::Errors => &mut self.errors,
         };
-        let mut buffer = vec![0; spool::MAX_FRAME];
+        let mut buffer = Vec::new();
         for _ in 0..16 {
             let Some(source) = file else { return };
-            match source.read(&mut buffer) {
+            // As much as waits there: most programs write little, and the end of a stream needs no room.
+            let waiting = rustix::io::ioctl_fionread(&*source).unwrap_or(u64::MAX);
+            let room = usize::try_from(waiting).unwrap_or(usize::MAX).clamp(1, spool::MAX_FRAME);
+            buffer.resize(room, 0);
+            match source.read(&mut buffer[..room]) {
                 Ok(0) => *file = None,
                 Ok(count) => {
                     if let Some(spool) = &mut self.spool {

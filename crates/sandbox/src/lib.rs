@@ -68,6 +68,8 @@ pub use plan::{
 pub use portable::Portable;
 pub use protocol::Listed;
 pub use tree::{
-    copy::{Copied, CopyBy, CopyLimits, copy as copy_folder, fill as fill_folder},
+    copy::{
+        Copied, CopyBy, CopyLimits, Numbers, copy as copy_folder, fill as fill_folder, fill_for,
+    },
     give_folder, remove as remove_folder, settle_folder,
 };

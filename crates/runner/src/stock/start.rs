@@ -2,6 +2,7 @@
 //! home, and an index that knows the copy. Nothing of a project is executed here.
 
 use std::{
+    collections::HashMap,
     fmt, io,
     path::{Path, PathBuf},
     sync::{
@@ -12,10 +13,9 @@ use std::{
 };
 
 use tokio_util::task::TaskTracker;
-use windlass_git::restat::{Against, restat};
+use windlass_git::restat::{Numbers, restat_told};
 use windlass_sandbox::{
-    Backend, CopyBy, CopyLimits, Created, EnvironmentId, Plan, Prepared, copy_folder, fill_folder,
-    give_folder, remove_folder,
+    Backend, CopyBy, Created, EnvironmentId, Plan, Prepared, fill_for, remove_folder,
 };
 
 use super::store::{Kept, Key};
@@ -157,18 +157,11 @@ impl Maker {
         let mut phases = Phases::default();
         let began = Instant::now();
         let (tree, index) = (folder.join(TREE), folder.join(INDEX));
-        let (from, to, by) = (recipe.from.clone(), tree.clone(), self.by);
-        on_disk("copy the work tree", move || {
-            if let Some(parent) = to.parent() {
-                std::fs::create_dir_all(parent)?;
-            }
-            copy_folder(&from.path().join(TREE), &to, by, CopyLimits::NONE).map(|_| ())
-        })
-        .await?;
-        let began = phases.note("work tree", began);
+        std::fs::create_dir_all(&tree).map_err(|error| disk("make the work tree", error))?;
         let mut plan = recipe.plan.clone();
         plan.id = id.clone();
         plan.work_tree.host = tree.clone();
+        // Around the empty tree: whose it will be is known then, and nobody has to walk it again.
         let created = backend.create(&plan, &recipe.prepared).await?;
         let began = phases.note("environment", began);
         let settle = Settle {
@@ -177,14 +170,15 @@ impl Maker {
             tree: tree.clone(),
             index: index.clone(),
             home: backend.home(&id),
-            owner: (created.report.outside_uid, created.report.outside_gid),
-            by,
+            owner: owner(&tree, (created.report.outside_uid, created.report.outside_gid)),
+            by: self.by,
         };
-        if let Err(error) = on_disk("settle the work tree", move || settle.all()).await {
+        let settled = tokio::task::spawn_blocking(move || settle.all());
+        if let Err(error) = settled.await.map_err(io::Error::other).flatten() {
             let _ = backend.destroy(&id).await;
-            return Err(error);
+            return Err(disk("copy the work tree", error));
         }
-        phases.note("index and home", began);
+        phases.note("work tree", began);
         unfinished.done();
         Ok(Made { id, backend: backend.clone(), created, folder, tree, index, phases })
     }
@@ -207,6 +201,17 @@ impl Maker {
     }
 }
 
+/// To whom the files of a work tree must be given as they are made: nobody where they are his already,
+/// or where only the backend could tell.
+fn owner(tree: &Path, (uid, gid): (u32, u32)) -> Option<(u32, u32)> {
+    use std::os::unix::fs::MetadataExt as _;
+    // A folder that was ours alone and now is another's was given by root, who can give its content too.
+    let new = tree.metadata().ok()?;
+    let is_given =
+        new.uid() == uid && new.gid() == gid && tree.parent()?.metadata().ok()?.uid() != uid;
+    is_given.then_some((uid, gid))
+}
+
 /// What is left to do when the environment stands and before anything runs in it.
 struct Settle {
     from: Kept,
@@ -215,29 +220,31 @@ struct Settle {
     index: PathBuf,
     /// Where the home folder is on this machine; absent where it can't be seen from here.
     home: Option<PathBuf>,
-    owner: (u32, u32),
+    owner: Option<(u32, u32)>,
     by: CopyBy,
 }
 
 impl Settle {
     fn all(&self) -> io::Result<()> {
+        let mut told = HashMap::new();
+        let tree = self.from.path().join(TREE);
+        fill_for(&tree, &self.tree, self.by, self.owner, &mut |path, numbers| {
+            told.insert(path, of_file(&numbers));
+        })?;
         let is_snapshot = self.from.path().join(HOME).is_dir();
         let from = if is_snapshot { Some(&self.from) } else { self.lent.as_ref() };
         if let (Some(from), Some(home)) = (from, &self.home) {
             // An image may have given it something, which the snapshot has as well.
             empty(home)?;
-            fill_folder(&from.path().join(HOME), home, self.by, CopyLimits::NONE)?;
-            let (uid, gid) = self.owner;
-            // Without root all of it is ours, as it shall be.
-            give_folder(home, uid, gid)?;
+            let nobody = &mut |_, _| {};
+            fill_for(&from.path().join(HOME), home, self.by, self.owner, nobody)?;
         }
         // Without an index that fits, the first snapshot reads every file: slower, not wrong.
         let kept = self.from.path().join(INDEX);
-        match restat(&kept, &self.index, &self.tree, Against::Copy) {
+        match restat_told(&kept, &self.index, &told) {
             Ok(_) if is_snapshot => Ok(()),
-            Ok(_) => {
+            Ok((_, bytes)) => {
                 // Git inside has the same files before it, and nothing ran in there yet.
-                let bytes = std::fs::read(&self.index)?;
                 let inside = self.tree.join(".git").join(INDEX);
                 let file = std::fs::File::options().write(true).truncate(true).open(inside);
                 file.and_then(|mut file| io::Write::write_all(&mut file, &bytes))
@@ -260,6 +267,11 @@ fn empty(folder: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+fn of_file(numbers: &windlass_sandbox::Numbers) -> Numbers {
+    let windlass_sandbox::Numbers { ctime, mtime, device, inode, mode, uid, gid, size } = *numbers;
+    Numbers { ctime, mtime, device, inode, mode, uid, gid, size }
 }
 
 /// The folder of an environment that did not come to be.
@@ -291,10 +303,6 @@ async fn remove(folder: PathBuf) {
     }
 }
 
-async fn on_disk(
-    doing: &'static str,
-    work: impl FnOnce() -> io::Result<()> + Send + 'static,
-) -> Result<(), StartError> {
-    let done = tokio::task::spawn_blocking(work).await.map_err(io::Error::other).flatten();
-    done.map_err(|error| StartError::Disk { doing: doing.to_owned(), error })
+fn disk(doing: &str, error: io::Error) -> StartError {
+    StartError::Disk { doing: doing.to_owned(), error }
 }

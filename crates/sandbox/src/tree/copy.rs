@@ -10,13 +10,15 @@ use std::{
     ffi::CString,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    path::Path,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
 };
 
 use rustix::{
     fs::{
-        AtFlags, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, copy_file_range, fchmod,
-        fstat, futimens, ioctl_ficlone, mkdirat, openat, readlinkat, statat, symlinkat, utimensat,
+        AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, chownat,
+        copy_file_range, fchmod, fchown, fstat, futimens, ioctl_ficlone, mkdirat, openat,
+        readlinkat, statat, symlinkat, utimensat,
     },
     io::Errno,
 };
@@ -39,6 +41,27 @@ pub struct Copied {
     pub entries: u64,
     /// Pipes, sockets and devices that were left out.
     pub left_out: u64,
+}
+
+/// What the file system says of a file or link that was copied, once nothing of it will change any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Numbers {
+    /// Time of the last change of anything, in seconds and nanoseconds.
+    pub ctime: (i64, u64),
+    /// Time of the last change of the content, in seconds and nanoseconds.
+    pub mtime: (i64, u64),
+    /// The file system.
+    pub device: u64,
+    /// The file's number on it.
+    pub inode: u64,
+    /// Kind and rights.
+    pub mode: u32,
+    /// The owner.
+    pub uid: u32,
+    /// The owner's group.
+    pub gid: u32,
+    /// Bytes.
+    pub size: u64,
 }
 
 /// How files are copied on a file system.
@@ -101,7 +124,7 @@ impl CopyBy {
 pub fn copy(from: &Path, to: &Path, by: CopyBy, limits: CopyLimits) -> io::Result<Copied> {
     let source = rustix::fs::open(from, super::FOLDER, Mode::empty())?;
     rustix::fs::mkdir(to, Mode::RWXU)?;
-    copy_open(source, to, by, limits)
+    copy_open(source, to, Copier::new(by, limits))
 }
 
 /// As [`copy`], into a folder that is there and empty.
@@ -109,52 +132,89 @@ pub fn copy(from: &Path, to: &Path, by: CopyBy, limits: CopyLimits) -> io::Resul
 /// # Errors
 /// As [`copy`].
 pub fn fill(from: &Path, to: &Path, by: CopyBy, limits: CopyLimits) -> io::Result<Copied> {
-    copy_open(rustix::fs::open(from, super::FOLDER, Mode::empty())?, to, by, limits)
+    copy_open(rustix::fs::open(from, super::FOLDER, Mode::empty())?, to, Copier::new(by, limits))
 }
 
-fn copy_open(source: OwnedFd, to: &Path, by: CopyBy, limits: CopyLimits) -> io::Result<Copied> {
+/// As [`fill`], for another user: everything, and the folder itself, is given to `owner` (only root can
+/// do that; `None` leaves it with the caller) as it is made, so that nobody has to walk the copy again. `note`
+/// hears of each file and link what is final about it, by its path below the folder.
+///
+/// # Errors
+/// As [`copy`].
+pub fn fill_for(
+    from: &Path,
+    to: &Path,
+    by: CopyBy,
+    owner: Option<(u32, u32)>,
+    note: &mut dyn FnMut(PathBuf, Numbers),
+) -> io::Result<Copied> {
+    let source = rustix::fs::open(from, super::FOLDER, Mode::empty())?;
+    let owner = owner.map(|(uid, gid)| (Uid::from_raw(uid), Gid::from_raw(gid)));
+    let copier = Copier { owner, note: Some(note), ..Copier::new(by, CopyLimits::NONE) };
+    copy_open(source, to, copier)
+}
+
+fn copy_open(source: OwnedFd, to: &Path, mut copier: Copier<'_>) -> io::Result<Copied> {
     let target = rustix::fs::open(to, super::FOLDER, Mode::empty())?;
-    let mut copier = Copier { by, limits, copied: Copied::default() };
     copier.folder(source, target)?;
     Ok(copier.copied)
 }
 
 const NEW: OFlags = OFlags::RDWR.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::CLOEXEC);
 
-struct Copier {
+struct Copier<'a> {
     by: CopyBy,
     limits: CopyLimits,
     copied: Copied,
+    /// Whose the copy shall be, if not the caller's.
+    owner: Option<(Uid, Gid)>,
+    note: Option<&'a mut dyn FnMut(PathBuf, Numbers)>,
+    /// What small files go through, made once: clearing it for each costs more than most files.
+    buffer: Vec<u8>,
 }
 
 /// One open folder on the way down.
 struct Level {
     source: OwnedFd,
     target: OwnedFd,
+    /// Below the top; empty where nobody wants to know.
+    path: PathBuf,
     stat: Stat,
-    left: Vec<CString>,
+    left: Vec<Entry>,
+}
+
+/// A name in a folder, and what the folder says it is.
+struct Entry {
+    name: CString,
+    kind: FileType,
 }
 
 /// How many levels keep their descriptors: deeper trees are no project's and are refused.
 const DEEPEST: usize = 200;
 
-impl Copier {
+impl<'a> Copier<'a> {
+    fn new(by: CopyBy, limits: CopyLimits) -> Self {
+        let copied = Copied::default();
+        Self { by, limits, copied, owner: None, note: None, buffer: Vec::new() }
+    }
+
     fn folder(&mut self, source: OwnedFd, target: OwnedFd) -> io::Result<()> {
-        let mut levels = vec![Level::open(source, target)?];
+        let mut levels = vec![Level::open(source, target, PathBuf::new())?];
         while let Some(level) = levels.last_mut() {
-            let Some(name) = level.left.pop() else {
-                let stat = level.stat;
-                fchmod(&level.target, permissions(&stat))?;
-                futimens(&level.target, &times(&stat))?;
+            let Some(Entry { name, kind }) = level.left.pop() else {
+                self.close(level)?;
                 levels.pop();
                 continue;
             };
-            let stat = match statat(&level.source, &name, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(stat) => stat,
-                Err(Errno::NOENT) => continue,
-                Err(error) => return Err(error.into()),
+            let kind = match kind {
+                FileType::Unknown => match statat(&level.source, &name, NO_LINK) {
+                    Ok(stat) => FileType::from_raw_mode(stat.st_mode),
+                    Err(Errno::NOENT) => continue,
+                    Err(error) => return Err(error.into()),
+                },
+                known => known,
             };
-            match FileType::from_raw_mode(stat.st_mode) {
+            match kind {
                 FileType::Directory => {
                     self.count(0)?;
                     if levels.len() == DEEPEST {
@@ -164,25 +224,58 @@ impl Copier {
                         ));
                     }
                     let level = &levels[levels.len() - 1];
-                    mkdirat(&level.target, &name, Mode::RWXU)?;
-                    let source = openat(&level.source, &name, super::FOLDER, Mode::empty())?;
-                    let target = openat(&level.target, &name, super::FOLDER, Mode::empty())?;
-                    levels.push(Level::open(source, target)?);
+                    let Some(next) = self.enter(level, &name)? else { continue };
+                    levels.push(next);
                 }
-                FileType::RegularFile => {
-                    self.count(u64::try_from(stat.st_size).unwrap_or(0))?;
-                    self.file(level, &name)?;
-                }
-                FileType::Symlink => {
-                    self.count(0)?;
-                    let to = readlinkat(&level.source, &name, Vec::new())?;
-                    symlinkat(&to, &level.target, &name)?;
-                    utimensat(&level.target, &name, &times(&stat), AtFlags::SYMLINK_NOFOLLOW)?;
-                }
+                FileType::RegularFile => self.file(level, &name)?,
+                FileType::Symlink => self.link(level, &name)?,
                 _ => self.copied.left_out += 1,
             }
         }
         Ok(())
+    }
+
+    /// Goes down into a folder, unless it is gone.
+    fn enter(&self, level: &Level, name: &CString) -> io::Result<Option<Level>> {
+        let source = match openat(&level.source, name, super::FOLDER, Mode::empty()) {
+            Ok(source) => source,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        mkdirat(&level.target, name, Mode::RWXU)?;
+        let target = openat(&level.target, name, super::FOLDER, Mode::empty())?;
+        Level::open(source, target, self.below(level, name)).map(Some)
+    }
+
+    /// A folder whose content is copied.
+    fn close(&self, level: &Level) -> io::Result<()> {
+        if let Some((uid, gid)) = self.owner {
+            fchown(&level.target, Some(uid), Some(gid))?;
+        }
+        fchmod(&level.target, permissions(&level.stat))?;
+        Ok(futimens(&level.target, &times(&level.stat))?)
+    }
+
+    fn below(&self, level: &Level, name: &CString) -> PathBuf {
+        match self.note {
+            Some(_) => level.path.join(std::ffi::OsStr::from_bytes(name.as_bytes())),
+            None => PathBuf::new(),
+        }
+    }
+
+    fn tell(&mut self, path: PathBuf, stat: &Stat) {
+        let Some(note) = &mut self.note else { return };
+        let numbers = Numbers {
+            ctime: (stat.st_ctime, stat.st_ctime_nsec),
+            mtime: (stat.st_mtime, stat.st_mtime_nsec),
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            mode: stat.st_mode,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+        };
+        note(path, numbers);
     }
 
     fn count(&mut self, bytes: u64) -> io::Result<()> {
@@ -200,82 +293,131 @@ impl Copier {
         Ok(())
     }
 
-    fn file(&self, level: &Level, name: &CString) -> io::Result<()> {
+    fn file(&mut self, level: &Level, name: &CString) -> io::Result<()> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let from = openat(&level.source, name, flags, Mode::empty())?;
+        let from = match openat(&level.source, name, flags, Mode::empty()) {
+            Ok(from) => from,
+            Err(Errno::NOENT) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
         let stat = fstat(&from)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(io::Error::other("a file was replaced while it was being copied"));
         }
-        let to = openat(&level.target, name, NEW, Mode::RUSR | Mode::WUSR)?;
+        self.count(u64::try_from(stat.st_size).unwrap_or(0))?;
+        let to = openat(&level.target, name, NEW, permissions(&stat))?;
         match self.by {
             CopyBy::Reflink if stat.st_size > 0 => match ioctl_ficlone(&to, &from) {
                 Ok(()) => {}
                 // Another file system than the probed one.
-                Err(_) => bytes(from.as_fd(), to.as_fd(), stat.st_size)?,
+                Err(_) => self.bytes(from.as_fd(), to.as_fd(), stat.st_size)?,
             },
-            _ => bytes(from.as_fd(), to.as_fd(), stat.st_size)?,
+            _ => self.bytes(from.as_fd(), to.as_fd(), stat.st_size)?,
         }
-        fchmod(&to, permissions(&stat))?;
+        if let Some((uid, gid)) = self.owner {
+            fchown(&to, Some(uid), Some(gid))?;
+        }
         futimens(&to, &times(&stat))?;
+        let made = fstat(&to)?;
+        // The mask of this process may have taken some of the rights.
+        let is_right = Mode::from_raw_mode(made.st_mode & 0o7777) == permissions(&stat);
+        if !is_right {
+            fchmod(&to, permissions(&stat))?;
+        }
+        if self.note.is_some() {
+            let path = self.below(level, name);
+            let made = if is_right { made } else { fstat(&to)? };
+            self.tell(path, &made);
+        }
+        Ok(())
+    }
+
+    fn link(&mut self, level: &Level, name: &CString) -> io::Result<()> {
+        let stat = match statat(&level.source, name, NO_LINK) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        self.count(0)?;
+        let to = readlinkat(&level.source, name, Vec::new())?;
+        symlinkat(&to, &level.target, name)?;
+        if let Some((uid, gid)) = self.owner {
+            chownat(&level.target, name, Some(uid), Some(gid), NO_LINK)?;
+        }
+        utimensat(&level.target, name, &times(&stat), NO_LINK)?;
+        if self.note.is_some() {
+            let path = self.below(level, name);
+            let made = statat(&level.target, name, NO_LINK)?;
+            self.tell(path, &made);
+        }
+        Ok(())
+    }
+
+    fn bytes(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, size: i64) -> io::Result<()> {
+        if usize::try_from(size).is_ok_and(|size| size <= SMALL) {
+            return self.through_memory(from, to, size);
+        }
+        loop {
+            match copy_file_range(from, None, to, None, 1 << 30) {
+                Ok(0) => return Ok(()),
+                Ok(_) | Err(Errno::INTR) => {}
+                // Not between these file systems, or not on this kernel.
+                Err(Errno::XDEV | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL) => {
+                    return self.through_memory(from, to, size);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn through_memory(
+        &mut self,
+        from: BorrowedFd<'_>,
+        to: BorrowedFd<'_>,
+        size: i64,
+    ) -> io::Result<()> {
+        self.buffer.resize(SMALL, 0);
+        let mut copied = 0;
+        // Of a file that grows meanwhile, what it had.
+        while copied < size {
+            let n = match rustix::io::read(from, &mut self.buffer[..]) {
+                Ok(0) => return Ok(()),
+                Ok(n) => n,
+                Err(Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            copied += i64::try_from(n).unwrap_or(i64::MAX);
+            let mut left = &self.buffer[..n];
+            while !left.is_empty() {
+                match rustix::io::write(to, left) {
+                    Ok(written) => left = &left[written..],
+                    Err(Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
         Ok(())
     }
 }
 
 impl Level {
-    fn open(source: OwnedFd, target: OwnedFd) -> io::Result<Self> {
+    fn open(source: OwnedFd, target: OwnedFd, path: PathBuf) -> io::Result<Self> {
         let stat = fstat(&source)?;
         let mut left = Vec::new();
         for entry in Dir::read_from(&source)? {
             let entry = entry?;
             let name = entry.file_name();
             if name != c"." && name != c".." {
-                left.push(name.to_owned());
+                left.push(Entry { name: name.to_owned(), kind: entry.file_type() });
             }
         }
-        Ok(Self { source, target, stat, left })
+        Ok(Self { source, target, path, stat, left })
     }
 }
 
+const NO_LINK: AtFlags = AtFlags::SYMLINK_NOFOLLOW;
 /// Files up to this size go through memory: two calls instead of more.
 const SMALL: usize = 64 * 1024;
-
-fn bytes(from: BorrowedFd<'_>, to: BorrowedFd<'_>, size: i64) -> io::Result<()> {
-    if usize::try_from(size).is_ok_and(|size| size <= SMALL) {
-        return through_memory(from, to);
-    }
-    loop {
-        match copy_file_range(from, None, to, None, 1 << 30) {
-            Ok(0) => return Ok(()),
-            Ok(_) | Err(Errno::INTR) => {}
-            // Not between these file systems, or not on this kernel.
-            Err(Errno::XDEV | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL) => {
-                return through_memory(from, to);
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-fn through_memory(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
-    let mut buffer = [0; SMALL];
-    loop {
-        let n = match rustix::io::read(from, &mut buffer[..]) {
-            Ok(0) => return Ok(()),
-            Ok(n) => n,
-            Err(Errno::INTR) => continue,
-            Err(error) => return Err(error.into()),
-        };
-        let mut left = &buffer[..n];
-        while !left.is_empty() {
-            match rustix::io::write(to, left) {
-                Ok(written) => left = &left[written..],
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-}
 
 /// Without set-user-id, set-group-id and sticky bits, and always the owner's to work with.
 fn permissions(stat: &Stat) -> Mode {
@@ -343,6 +485,47 @@ mod tests {
         assert_eq!(std::fs::read_to_string(from.join("small")).unwrap(), "small");
         let left: Vec<_> = std::fs::read_dir(base.path()).unwrap().collect();
         assert_eq!(left.len(), 2, "the probe leaves nothing");
+    }
+
+    #[test]
+    fn a_copy_for_somebody_is_his_and_what_is_told_of_its_files_is_what_is_there() {
+        let base = tempfile::tempdir().unwrap();
+        let (from, to) = (base.path().join("from"), base.path().join("to"));
+        std::fs::create_dir_all(from.join("sub/deeper")).unwrap();
+        std::fs::create_dir(&to).unwrap();
+        std::fs::write(from.join("sub/deeper/file"), "one").unwrap();
+        std::fs::write(from.join("empty"), "").unwrap();
+        std::fs::set_permissions(from.join("empty"), PermissionsExt::from_mode(0o666)).unwrap();
+        symlink("nowhere", from.join("sub/link")).unwrap();
+        // Only root gives files away.
+        let is_root = rustix::process::getuid().is_root();
+        let owner = is_root.then_some((54321, 54322));
+        let mut told = Vec::new();
+        fill_for(&from, &to, CopyBy::Bytes, owner, &mut |path, numbers| told.push((path, numbers)))
+            .unwrap();
+        told.sort_by(|a, b| a.0.cmp(&b.0));
+        let seen = |path: &str| {
+            let seen = to.join(path).symlink_metadata().unwrap();
+            let numbers = Numbers {
+                ctime: (seen.ctime(), seen.ctime_nsec().cast_unsigned()),
+                mtime: (seen.mtime(), seen.mtime_nsec().cast_unsigned()),
+                device: seen.dev(),
+                inode: seen.ino(),
+                mode: seen.mode(),
+                uid: seen.uid(),
+                gid: seen.gid(),
+                size: seen.size(),
+            };
+            (PathBuf::from(path), numbers)
+        };
+        assert_eq!(told, ["empty", "sub/deeper/file", "sub/link"].map(seen));
+        assert_eq!(to.join("empty").metadata().unwrap().mode() & 0o777, 0o666);
+        for path in ["", "sub", "sub/deeper", "sub/deeper/file", "sub/link"] {
+            let now = to.join(path).symlink_metadata().unwrap();
+            let ours = to.parent().unwrap().metadata().unwrap();
+            let expected = owner.unwrap_or((ours.uid(), ours.gid()));
+            assert_eq!((now.uid(), now.gid()), expected, "{path}");
+        }
     }
 
     #[test]

@@ -67,7 +67,11 @@ impl Subject {
     pub(crate) async fn warm(&self) -> Result<Duration> {
         let began = Instant::now();
         let made = match self.pool.claim(&self.recipe, began) {
-            Some(made) => made,
+            // As a runner does: what was started ahead may have died since.
+            Some(made) => {
+                self.client.adopt(&made.id).await?;
+                made
+            }
             // Only the first round, which doesn't count: nobody had asked yet.
             None => self.maker.make(&self.backend, &self.recipe, "first").await?,
         };
@@ -106,8 +110,11 @@ impl Subject {
     async fn first_exec(&self, made: &Made) -> Result<()> {
         let operation = OperationId::parse("true")?;
         let exec = Exec::capture(operation.clone(), ["/bin/true"]);
-        self.client.exec(&made.id, &exec).await?;
-        let status = self.client.wait(&made.id, &operation).await?;
+        // Both questions are asked before the first is answered, so the client waits once.
+        let started = self.client.exec(&made.id, &exec);
+        let ended = self.client.wait(&made.id, &operation);
+        started.await?;
+        let status = ended.await?;
         ensure!(status.state.is_success(), "/bin/true ended with {:?}", status.state);
         Ok(())
     }
