@@ -7,6 +7,7 @@ mod dockerfiles;
 mod environment;
 mod features;
 mod images;
+mod kept;
 mod protocol;
 mod secrets;
 mod stock;

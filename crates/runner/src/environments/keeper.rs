@@ -50,6 +50,12 @@ const LIMIT: Duration = Duration::from_secs(30 * 60);
 const STEADY: Duration = Duration::from_secs(20);
 /// The rest before something that the server or the disk did not take is tried again.
 const REST: Duration = Duration::from_secs(5);
+/// The rest before a start is tried again.
+const AGAIN: Duration = Duration::from_millis(300);
+
+/// How often a start is tried that failed for a reason of this machine, such as the end of the
+/// supervisor, before a person hears of it.
+const TRIES: u32 = 4;
 
 /// The last part of a start.
 const PREPARATION: &str = "preparation";
@@ -247,14 +253,18 @@ impl Keeper {
             stop: stop.clone(),
         };
         let mut stages = Vec::new();
-        let started = {
-            let start = self.stages(wanted, &redactor, &attempt, &mut stages);
-            tokio::pin!(start);
-            loop {
-                tokio::select! {
-                    started = &mut start => break started,
-                    () = tokio::time::sleep(LOG) => self.tell_start(&path, Vec::new()),
+        let mut tries = 1;
+        let started = loop {
+            stages.clear();
+            let began = self.told_stages(wanted, &redactor, &attempt, &mut stages, &path);
+            match began.await {
+                Err(Attempted::GiveBack(why)) if tries < TRIES && !stop.is_cancelled() => {
+                    tries += 1;
+                    let said = format!("[windlass: {why}; the start is tried again]\n");
+                    let _ = attempt.log.append(said.as_bytes());
+                    stop.run_until_cancelled(tokio::time::sleep(AGAIN)).await;
                 }
+                other => break other.map_err(in_words),
             }
         };
         if let Err(reason) = &started {
@@ -267,15 +277,34 @@ impl Keeper {
         started
     }
 
+    /// One try, whose log is told while it grows.
+    async fn told_stages(
+        &self,
+        wanted: &WantedEnvironment,
+        redactor: &windlass_policy::redact::Redactor,
+        attempt: &Attempt,
+        stages: &mut Vec<(String, u64)>,
+        log: &std::path::Path,
+    ) -> Result<Environment, Attempted> {
+        let start = self.stages(wanted, redactor, attempt, stages);
+        tokio::pin!(start);
+        loop {
+            tokio::select! {
+                started = &mut start => return started,
+                () = tokio::time::sleep(LOG) => self.tell_start(log, Vec::new()),
+            }
+        }
+    }
+
     async fn stages(
         &self,
         wanted: &WantedEnvironment,
         redactor: &windlass_policy::redact::Redactor,
         attempt: &Attempt,
         stages: &mut Vec<(String, u64)>,
-    ) -> Result<Environment, String> {
+    ) -> Result<Environment, Attempted> {
         let Some(source) = &wanted.repository else {
-            return Err("The server named no repository.".to_owned());
+            return Err(Attempted::GiveBack("The server named no repository.".to_owned()));
         };
         let began = Instant::now();
         let base = std::fs::read_to_string(self.folder.join("whole")).ok();
@@ -288,8 +317,8 @@ impl Keeper {
             &self.folder,
         );
         let work = work.await.map_err(|unopened| match unopened {
-            Unopened::End(end) => end.reason,
-            Unopened::GiveBack(why) => why,
+            Unopened::End(end) => Attempted::JobEnded(end),
+            Unopened::GiveBack(why) => Attempted::GiveBack(why),
         })?;
         took(stages, "repository", began.elapsed());
         let (tenant, home) = self.tenant(wanted);
@@ -299,7 +328,7 @@ impl Keeper {
         }
         let began = Instant::now();
         let make = || Environment::make_at(&self.workshop, &tenant, &home, &work, attempt);
-        let mut environment = make().await.map_err(in_words)?;
+        let mut environment = make().await?;
         took(stages, "work tree", environment.tree_took);
         took(stages, "isolation", began.elapsed().saturating_sub(environment.tree_took));
         let has_services = !environment.definition.automation.services.is_empty();
@@ -309,7 +338,7 @@ impl Keeper {
         if is_ready {
             // Nobody watches its services any more.
             environment.destroy().await;
-            environment = make().await.map_err(in_words)?;
+            environment = make().await?;
         }
         let began = Instant::now();
         let ready = setup::get_ready(&self.workshop, &mut environment, redactor, attempt).await;
@@ -318,7 +347,7 @@ impl Keeper {
             Ok(()) => Ok(environment),
             Err(end) => {
                 environment.destroy().await;
-                Err(in_words(end))
+                Err(end)
             }
         }
     }

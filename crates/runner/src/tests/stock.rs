@@ -205,6 +205,21 @@ fn is_there(folder: &Path, beginning: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_runner_killed_at_each_phase_of_a_start_leaves_nothing_half_made() {
+    killed_at_each_phase(Killed::Runner).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_supervisor_killed_at_each_phase_of_a_start_leaves_nothing_half_made() {
+    killed_at_each_phase(Killed::Supervisor).await;
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Killed {
+    Runner,
+    Supervisor,
+}
+
+async fn killed_at_each_phase(killed: Killed) {
     let definition = r#"{ "onCreateCommand": "mkdir ~/all && for n in $(seq 200); do echo $n > ~/all/$n; done" }"#;
     let stage = Stage::with(&[(".devcontainer.json", definition)]).await;
     let state = stage.state();
@@ -217,27 +232,62 @@ async fn a_runner_killed_at_each_phase_of_a_start_leaves_nothing_half_made() {
                 && entry.path().join("home").exists()
         })
     };
-    let phases: [(&str, &dyn Fn() -> bool); 5] = [
+    let home_begins = || {
+        let homes = std::fs::read_dir(state.join("environments/environments")).into_iter();
+        homes.flatten().flatten().any(|entry| entry.path().join("home/all").exists())
+    };
+    let pack_begins = || {
+        let all = std::fs::read_dir(&mirrors).into_iter().flatten().flatten();
+        all.into_iter().any(|entry| is_there(&entry.path().join("objects/pack"), "tmp_"))
+    };
+    let phases: [(&str, &dyn Fn() -> bool); 7] = [
         ("mirror", &|| is_there(&mirrors, "")),
+        ("refresh", &pack_begins),
         ("check-out", &|| is_there(&prepared, "making-")),
         ("copy", &|| is_there(&trees, "")),
+        ("prebuild", &home_begins),
         ("snapshot", &snapshot_begins),
         ("ahead", &|| is_there(&trees, "ahead-")),
     ];
+    let steady = match killed {
+        Killed::Runner => None,
+        Killed::Supervisor => Some(Runner::start(stage.options()).await.expect("a runner")),
+    };
     let mut jobs = Vec::new();
     for (phase, is_reached) in phases {
-        stage.commit("sum.sh", &format!("echo {phase}\n"));
+        if phase == "refresh" {
+            // So much that receiving it takes a moment, and nothing of it can be packed.
+            let mut noise = 1_u64;
+            let next = || {
+                noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                noise.to_le_bytes()
+            };
+            let large: Vec<u8> = std::iter::repeat_with(next).take(1 << 20).flatten().collect();
+            stage.commit("large", large);
+        }
+        stage.commit("sum.sh", format!("echo {phase}\n"));
         let job_id = stage.world().add(vec![run_step("s0", "ls ~/all | wc -l; sh sum.sh")]);
         jobs.push((job_id.clone(), phase));
-        let mut process = stage.process();
+        let mut process = (killed == Killed::Runner).then(|| stage.process());
         // A phase can be over before it is seen; then the kill comes later.
         while !is_reached() && !stage.world().has_ended(&job_id) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        process.kill().expect("killed");
-        process.wait().expect("waited for");
+        match &mut process {
+            Some(process) => {
+                process.kill().expect("killed");
+                process.wait().expect("waited for");
+            }
+            None => {
+                super::kept::kill_supervisor(&stage);
+                stage.world().ended(&job_id).await;
+            }
+        }
     }
-    let runner = Runner::start(stage.options()).await.expect("a runner");
+    let runner = match steady {
+        Some(runner) => runner,
+        None => Runner::start(stage.options()).await.expect("a runner"),
+    };
     for (job_id, phase) in &jobs {
         let end = stage.world().ended(job_id).await;
         assert_eq!(end.outcome, Outcome::Succeeded, "{phase}: {}", end.reason);

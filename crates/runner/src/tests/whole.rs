@@ -78,7 +78,7 @@ impl Stage {
     }
 
     /// Changes a file of the repository.
-    pub(super) fn commit(&self, path: &str, text: &str) {
+    pub(super) fn commit(&self, path: &str, text: impl AsRef<[u8]>) {
         let seed = self.dir.path().join("seed");
         std::fs::write(seed.join(path), text).expect("written");
         git(&seed, &["add", "."]);
@@ -670,7 +670,8 @@ async fn a_runner_as_a_process() {
     else {
         return;
     };
-    let options = whole_options(Path::new(&dir), &url);
+    let mut options = whole_options(Path::new(&dir), &url);
+    options.environments = 32;
     let _runner = Runner::start(options).await.expect("a runner");
     // A test that failed closes our input: nobody else would end this process.
     let mut nothing = Vec::new();

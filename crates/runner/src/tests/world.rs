@@ -22,9 +22,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use tokio::sync::Notify;
 use windlass_git::smart_http;
 use windlass_run::{
-    JobId, ProjectId, RunId, RunnerId, StepId, Time, UserId,
+    EnvironmentId, JobId, ProjectId, RunId, RunnerId, StepId, Time, UserId,
     actor::{Actor, By},
     effect,
+    environment::{Seen, Spec as EnvironmentSpec, Wanted},
     job::{self, Command, End, Event, Phase, State},
     spec::{Action, Retry, Spec, Step, Target},
 };
@@ -53,6 +54,14 @@ struct Inner {
     pull_requests: Mutex<Vec<PullRequest>>,
     /// What jobs are given: each question takes one, the last one stays.
     secrets: Mutex<Vec<wire::Secrets>>,
+    /// Environments that live by themselves: what is wanted of each, and what was seen of it last.
+    kept: Mutex<BTreeMap<EnvironmentId, Kept>>,
+}
+
+struct Kept {
+    wanted: wire::WantedEnvironment,
+    seen: Option<wire::ObservedEnvironment>,
+    work: Vec<u8>,
 }
 
 /// A pull request that the world opened.
@@ -126,6 +135,7 @@ impl World {
             pushed: Mutex::default(),
             pull_requests: Mutex::default(),
             secrets: Mutex::default(),
+            kept: Mutex::default(),
         }));
         let app = Router::new()
             .route("/api/v1/runner/register", post(register))
@@ -134,6 +144,8 @@ impl World {
             .route("/api/v1/runner/streams", post(streams))
             .route("/api/v1/runner/grant", post(grant))
             .route("/api/v1/runner/record", post(record))
+            .route("/api/v1/runner/environments", post(environments))
+            .route("/api/v1/runner/environments/{id}/work", put(environment_work))
             .route("/api/v1/runner/jobs/{job}/secrets", get(secrets))
             .route("/api/v1/runner/jobs/{job}/{kind}/{step}", put(upload).get(download))
             .fallback(git)
@@ -344,8 +356,125 @@ impl World {
         .await
     }
 
+    /// Wants an environment of the world's repository that lives by itself.
+    pub(crate) fn keep(&self, name: &str) -> EnvironmentId {
+        let repository = self.0.repository.lock().expect("not poisoned").clone();
+        let serial = u128::from(self.0.serial.fetch_add(1, Ordering::SeqCst));
+        let id = EnvironmentId::new(now(), serial);
+        let wanted = wire::WantedEnvironment {
+            id: id.clone(),
+            generation: 1,
+            wanted: Wanted::Running,
+            spec: EnvironmentSpec {
+                name: name.to_owned(),
+                project_id: repository.as_ref().expect("it serves one").project_id.clone(),
+                base: "main".to_owned(),
+                network: vec![],
+                idle: None,
+                life: None,
+            },
+            created_at: now(),
+            repository,
+            repository_refused: None,
+        };
+        let kept = Kept { wanted, seen: None, work: Vec::new() };
+        self.kept().insert(id.clone(), kept);
+        self.0.changed.notify_waiters();
+        id
+    }
+
+    /// Wants something else of it.
+    pub(crate) fn want(&self, id: &EnvironmentId, wanted: Wanted) {
+        if let Some(kept) = self.kept().get_mut(id) {
+            kept.wanted.wanted = wanted;
+            kept.wanted.generation += 1;
+        }
+        self.0.changed.notify_waiters();
+    }
+
+    /// The work that was given to the world, as a bundle.
+    pub(crate) fn work_of(&self, id: &EnvironmentId) -> Vec<u8> {
+        self.kept()[id].work.clone()
+    }
+
+    /// What was seen of it under what is wanted now.
+    pub(crate) fn seen(&self, id: &EnvironmentId) -> Option<wire::ObservedEnvironment> {
+        let kept = self.kept();
+        let Kept { wanted, seen, .. } = &kept[id];
+        seen.clone().filter(|seen| seen.generation == wanted.generation)
+    }
+
+    /// Waits until it stands somewhere where it stays.
+    pub(crate) async fn settled(&self, id: &EnvironmentId) -> Seen {
+        let wait = async {
+            loop {
+                let changed = self.0.changed.notified();
+                tokio::pin!(changed);
+                changed.as_mut().enable();
+                match self.seen(id).map(|seen| seen.seen) {
+                    None | Some(Seen::Starting { .. } | Seen::Stopping) => changed.await,
+                    Some(seen) => return seen,
+                }
+            }
+        };
+        match tokio::time::timeout(Duration::from_secs(120), wait).await {
+            Ok(seen) => seen,
+            Err(_) => panic!("it never came to rest: {:#?}", self.seen(id)),
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, BTreeMap<EnvironmentId, Kept>> {
+        self.0.kept.lock().expect("not poisoned")
+    }
+
     fn jobs(&self) -> MutexGuard<'_, BTreeMap<JobId, Held>> {
         self.0.jobs.lock().expect("not poisoned")
+    }
+}
+
+async fn environments(
+    Shared(world): Shared<World>,
+    Json(request): Json<wire::EnvironmentsRequest>,
+) -> Json<wire::Environments> {
+    for observed in request.observed {
+        if let Some(kept) = world.kept().get_mut(&observed.id) {
+            kept.seen = Some(observed);
+        }
+    }
+    world.0.changed.notify_waiters();
+    let deadline = tokio::time::Instant::now() + Duration::from_millis(request.wait_ms);
+    loop {
+        let changed = world.0.changed.notified();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        let environments: Vec<wire::WantedEnvironment> =
+            world.kept().values().map(|kept| kept.wanted.clone()).collect();
+        let lines =
+            environments.iter().map(|wanted| format!("{} {}\n", wanted.id, wanted.generation));
+        let digest: String = lines.collect();
+        if digest != request.told {
+            return Json(wire::Environments { digest, environments, attach: vec![] });
+        }
+        tokio::select! {
+            () = changed => {}
+            () = tokio::time::sleep_until(deadline) => {
+                return Json(wire::Environments { digest, ..Default::default() });
+            }
+        }
+    }
+}
+
+async fn environment_work(
+    Shared(world): Shared<World>,
+    Path(id): Path<EnvironmentId>,
+    work: Bytes,
+) -> StatusCode {
+    match world.kept().get_mut(&id) {
+        Some(kept) => {
+            kept.work = work.to_vec();
+            StatusCode::NO_CONTENT
+        }
+        None => StatusCode::NOT_FOUND,
     }
 }
 
