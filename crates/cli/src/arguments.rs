@@ -126,11 +126,27 @@ pub(crate) struct Up {
     /// How long a lease lasts without a heartbeat.
     #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(2..=3600))]
     pub(crate) lease_seconds: u32,
+    #[command(flatten)]
+    pub(crate) limits: EnvironmentLimits,
     /// For benchmarks: at the end, write what the store did to this file.
     #[arg(long, hide = true, value_name = "FILE")]
     pub(crate) stats_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) runner: RunnerOptions,
+}
+
+/// How many environments that live by themselves there may be.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct EnvironmentLimits {
+    /// How many environments one person may have, archived ones too.
+    #[arg(long, default_value_t = 50, env = "WINDLASS_ENVIRONMENTS_OF_PERSON", value_name = "N")]
+    pub(crate) environments_of_person: u32,
+    /// How many of them may run at once.
+    #[arg(long, default_value_t = 10, env = "WINDLASS_ENVIRONMENTS_RUNNING", value_name = "N")]
+    pub(crate) environments_running: u32,
+    /// How many environments one project may have.
+    #[arg(long, default_value_t = 200, env = "WINDLASS_ENVIRONMENTS_OF_PROJECT", value_name = "N")]
+    pub(crate) environments_of_project: u32,
 }
 
 /// A network rule that names addresses, as it was written.
@@ -295,6 +311,9 @@ pub(crate) struct Run {
     /// Answer from this session file instead of a model.
     #[arg(long, value_name = "NAME")]
     pub(crate) replay: Option<String>,
+    /// Work in the plain environment, without what the repository says of it: to repair just that.
+    #[arg(long)]
+    pub(crate) plain_environment: bool,
     /// Keep the work as a checkpoint: no branch, no pull request.
     #[arg(long)]
     pub(crate) no_pull_request: bool,
@@ -516,6 +535,13 @@ pub(crate) enum Project {
         #[arg(long = "allow", value_name = "HOST:PORT")]
         allow: Vec<String>,
     },
+    /// Change what one wants of its environments: when they are prepared, and when idle ones are stopped.
+    Set {
+        /// Its name or id.
+        project: String,
+        #[command(flatten)]
+        wants: ProjectWants,
+    },
     /// Remove one. Its runs stay; its local pull requests go.
     Remove {
         /// Its name or id.
@@ -524,6 +550,54 @@ pub(crate) enum Project {
         #[arg(long)]
         yes: bool,
     },
+}
+
+/// What is changed by `windlass project set`.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub(crate) struct ProjectWants {
+    /// Prepare the environment whenever the default branch moved.
+    #[arg(long, value_name = "YES|NO", value_parser = yes_or_no)]
+    pub(crate) prebuild_on_push: Option<bool>,
+    /// Prepare it by the clock: `6h`, `90m`, `2d`, or `never`.
+    #[arg(long, value_name = "SPAN", value_parser = minutes)]
+    pub(crate) prebuild_every: Option<u64>,
+    /// A host that prebuilds may reach, as HOST:PORT or *.SUFFIX:PORT; repeatable, in place of those before;
+    /// `none` for none.
+    #[arg(long = "prebuild-allow", value_name = "HOST:PORT")]
+    pub(crate) prebuild_allow: Vec<String>,
+    /// After how long without anything happening environments are stopped that do not say otherwise: `30m`,
+    /// `2h`, or `never`.
+    #[arg(long, value_name = "SPAN", value_parser = minutes)]
+    pub(crate) idle: Option<u64>,
+}
+
+fn yes_or_no(text: &str) -> Result<bool, String> {
+    match text {
+        "yes" | "true" => Ok(true),
+        "no" | "false" => Ok(false),
+        other => Err(format!("say yes or no, not {other}")),
+    }
+}
+
+/// A span in minutes; 0 is never.
+fn minutes(text: &str) -> Result<u64, String> {
+    if text == "never" {
+        return Ok(0);
+    }
+    let unit = match text.chars().last() {
+        Some('m') => 1,
+        Some('h') => 60,
+        Some('d') => 24 * 60,
+        _ => return Err(format!("say how long as in 30m, 6h or 2d, or never: not {text}")),
+    };
+    let count: u64 = text[..text.len() - 1]
+        .parse()
+        .map_err(|_| format!("say how long as in 30m, 6h or 2d, or never: not {text}"))?;
+    match count.checked_mul(unit) {
+        Some(minutes) if minutes > 0 => Ok(minutes),
+        _ => Err("a span is at least a minute; say never for never".to_owned()),
+    }
 }
 
 /// `windlass project check`

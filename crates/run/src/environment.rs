@@ -12,10 +12,12 @@ use serde::{Deserialize, Serialize};
 
 pub use decide::{decide, watch_at};
 
-use crate::{Duration, ProjectId, RunnerId, Time, actor::By};
+use crate::{Duration, EnvironmentId, ProjectId, RunnerId, Time, actor::By};
 
 /// How long nothing may happen in an environment before it is stopped, unless it says otherwise.
 pub const IDLE: Duration = Duration::from_secs(30 * 60);
+/// How long one that was stopped stays in the list before it is archived.
+pub const ARCHIVE: Duration = Duration::from_secs(14 * 24 * 3600);
 /// How long a deleted environment can be had back.
 pub const UNDO: Duration = Duration::from_secs(24 * 3600);
 /// The shortest time until an idle environment is stopped.
@@ -40,6 +42,9 @@ pub struct Spec {
     pub idle: Option<Duration>,
     /// How long it may exist; absent: without end. When it is over, the environment is deleted.
     pub life: Option<Duration>,
+    /// The environment whose work tree it begins with, where it is a fork. It is made where that one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forked: Option<EnvironmentId>,
 }
 
 /// How many environments there may be.
@@ -78,12 +83,19 @@ pub struct State {
     pub runner_id: Option<RunnerId>,
     /// When it began to run; absent while it does not.
     pub running_since: Option<Time>,
+    /// When it was stopped; absent while it is not.
+    #[serde(default)]
+    pub stopped_at: Option<Time>,
     /// When something happened in it last.
     pub active_at: Time,
     /// Work that no repository has yet, as the runner saw it last.
     pub unpushed: Option<Unpushed>,
     /// Set while it is deleted and can still be had back.
     pub deletion: Option<Deletion>,
+    /// Why what the repository says of its environment failed, while it runs without that, to be
+    /// repaired.
+    #[serde(default)]
+    pub recovery: Option<String>,
 }
 
 /// Where an environment stands.
@@ -201,6 +213,11 @@ pub enum Seen {
     },
     /// It is ready.
     Running,
+    /// It is ready, but without what the repository says of its environment, since that failed.
+    Recovery {
+        /// Why it failed, for a person.
+        reason: String,
+    },
     /// It is on its way to a stop.
     Stopping,
     /// Nothing runs; the work tree is kept.
@@ -304,6 +321,11 @@ pub enum Event {
     Deleted(Deletion),
     /// Somebody wanted it back.
     Undeleted,
+    /// It runs without what the repository says of its environment, or with it again.
+    Recovering {
+        /// Why that failed; absent: it runs as it should.
+        reason: Option<String>,
+    },
 }
 
 /// Why a command was refused.

@@ -13,6 +13,7 @@ mod lease;
 mod next;
 mod record;
 mod report;
+pub mod start;
 mod watch;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use decide::decide;
 pub use next::next;
+pub use start::Start;
 pub use watch::GRACE;
 
 use crate::{
@@ -59,6 +61,9 @@ pub struct State {
     pub effects: Vec<effect::Effect>,
     /// Tokens used so far, as reported by the model door.
     pub tokens: u64,
+    /// How its environments came to be, the newest last; only so many are kept.
+    #[serde(default)]
+    pub starts: Vec<Start>,
 }
 
 /// Where a job stands.
@@ -278,6 +283,8 @@ pub enum Report {
         /// The total.
         total: u64,
     },
+    /// An environment of the job is ready.
+    Started(Start),
     /// The job can't go on (environment refused, repository gone), or was stopped on request.
     Ended(End),
 }
@@ -388,6 +395,8 @@ pub enum Event {
         /// Its new state.
         state: effect::State,
     },
+    /// An environment of it was made ready.
+    Started(Start),
     /// Tokens used so far.
     TokensUsed {
         /// The total.

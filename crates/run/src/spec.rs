@@ -26,6 +26,10 @@ pub struct Spec {
     /// The ended job that this one follows up, where it is a further round.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub continues: Option<JobId>,
+    /// Whether the environment is the plain one, without what the repository says of it: for repairing
+    /// just that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plain_environment: bool,
 }
 
 /// A repository and the ref to start from.

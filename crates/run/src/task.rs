@@ -70,7 +70,8 @@ impl Task {
             push("pull-request".to_owned(), Action::PullRequest(pull_request))?;
         }
         let Self { limits, network, runs_on, continues, .. } = self;
-        let spec = Spec { target, steps, limits, network, runs_on, continues };
+        let plain_environment = false;
+        let spec = Spec { target, steps, limits, network, runs_on, continues, plain_environment };
         spec.check()?;
         Ok(spec)
     }

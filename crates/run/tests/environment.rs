@@ -6,8 +6,8 @@ use windlass_run::{
     Duration, ProjectId, RunnerId, Time,
     actor::{Actor, By},
     environment::{
-        self, Command, Event, IDLE, Phase, Refusal, Seen, Spec, State, UNDO, Unpushed, Wanted,
-        decide,
+        self, ARCHIVE, Command, Event, IDLE, Phase, Refusal, Seen, Spec, State, UNDO, Unpushed,
+        Wanted, decide,
     },
 };
 
@@ -31,6 +31,7 @@ fn spec() -> Spec {
         network: vec![],
         idle: Some(IDLE),
         life: Some(Duration::from_secs(7 * 24 * 3600)),
+        forked: None,
     }
 }
 
@@ -90,6 +91,41 @@ fn it_starts_runs_stops_and_starts_again() {
     assert_eq!((it.state.wanted, it.state.generation), (Wanted::Running, 3));
     it.see(Seen::Running);
     assert_eq!(it.state.phase, Phase::Running);
+}
+
+#[test]
+fn one_that_stays_stopped_is_archived_and_can_be_taken_out_again() {
+    let mut it = Environment { state: Environment::running().state, now: at(0) };
+    it.state.spec.life = None;
+    it.stop();
+    assert_eq!(environment::watch_at(&it.state), Some(at(0) + ARCHIVE));
+    it.now = at(0) + ARCHIVE;
+    it.give(Command::Watch).expect("always legal");
+    assert_eq!((&it.state.phase, environment::watch_at(&it.state)), (&Phase::Archived, None));
+    it.give(Command::Unarchive).expect("it may");
+    assert_eq!(it.give(Command::Watch), Ok(vec![]), "its time begins anew");
+    assert_eq!(environment::watch_at(&it.state), Some(at(0) + ARCHIVE + ARCHIVE));
+}
+
+#[test]
+fn one_that_runs_without_its_definition_says_why_until_it_is_started_again() {
+    let mut it = Environment::new();
+    it.give(Command::Place { runner_id: runner(1) }).expect("placed");
+    let recovery = Seen::Recovery { reason: "`make` exited with 2".into() };
+    it.see(recovery.clone());
+    assert_eq!(it.state.phase, Phase::Running);
+    assert_eq!(it.state.recovery.as_deref(), Some("`make` exited with 2"));
+    let generation = it.state.generation;
+    assert_eq!(it.see_as(generation, recovery), Ok(vec![]), "nothing new");
+    it.stop();
+    assert_eq!(it.state.recovery, None);
+    it.give(Command::Start).expect("started");
+    it.see(Seen::Running);
+    assert_eq!((&it.state.phase, &it.state.recovery), (&Phase::Running, &None));
+    it.see(Seen::Recovery { reason: "x".repeat(5_000) });
+    assert_eq!(it.state.recovery.as_ref().map(String::len), Some(4_000));
+    it.see(Seen::Running);
+    assert_eq!(it.state.recovery, None);
 }
 
 #[test]

@@ -39,6 +39,7 @@ fn spec(steps: Vec<Step>) -> Spec {
         network: vec![],
         runs_on: Default::default(),
         continues: None,
+        plain_environment: false,
     }
 }
 

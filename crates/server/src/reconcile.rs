@@ -6,6 +6,7 @@ mod effects;
 mod environments;
 mod housekeeping;
 mod intake;
+pub(crate) mod prebuilds;
 mod watch;
 
 use std::time::Duration;
@@ -24,6 +25,7 @@ pub(crate) fn spawn(app: &AppState, tasks: &mut JoinSet<()>) {
     tasks.spawn(until_stopped(app.clone(), intake(app.clone())));
     tasks.spawn(until_stopped(app.clone(), housekeeping(app.clone())));
     tasks.spawn(until_stopped(app.clone(), environments(app.clone())));
+    tasks.spawn(until_stopped(app.clone(), prebuilds(app.clone())));
 }
 
 async fn until_stopped(app: AppState, work: impl Future<Output = ()>) {
@@ -85,6 +87,19 @@ async fn housekeeping(app: AppState) {
     loop {
         let nudged = app.nudged();
         let wait = settle("keep house", housekeeping::round(&app, &mut memory).await);
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = nudged => {}
+        }
+    }
+}
+
+/// Prebuilds whose time has come. Woken by a nudge.
+async fn prebuilds(app: AppState) {
+    let mut memory = prebuilds::Memory::default();
+    loop {
+        let nudged = app.nudged();
+        let wait = settle("start prebuilds", prebuilds::round(&app, &mut memory).await);
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = nudged => {}

@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, path::PathBuf};
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use windlass_git::{Git, smart_http};
-use windlass_run::{Duration, OrganisationId, TokenId, UserId, actor::By};
+use windlass_run::{Duration, OrganisationId, TokenId, UserId, actor::By, environment::Limits};
 use windlass_store::{
     Store,
     identity::{self, Organisation, SecretHash},
@@ -42,6 +42,8 @@ pub struct Options {
     pub git: windlass_git::command::Options,
     /// How long a lease lasts without a heartbeat. The store was opened with the same.
     pub lease_ttl: Duration,
+    /// How many environments that live by themselves there may be.
+    pub environment_limits: Limits,
 }
 
 impl Options {
@@ -55,6 +57,7 @@ impl Options {
             clock: crate::clock::system(),
             git: windlass_git::command::Options::default(),
             lease_ttl: Duration::from_secs(30),
+            environment_limits: Limits::default(),
         }
     }
 }
@@ -120,6 +123,7 @@ impl Server {
             sealer: Sealer::open(&data_dir.join("secrets.key"))?,
             data_dir,
             lease_ttl: options.lease_ttl,
+            environment_limits: options.environment_limits,
             stop: stop.clone(),
             nudge: watch::Sender::new(0),
             names: std::sync::Mutex::default(),

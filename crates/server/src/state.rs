@@ -38,6 +38,7 @@ pub(crate) struct Inner {
     pub(crate) git_backend: Backend,
     pub(crate) sealer: Sealer,
     pub(crate) lease_ttl: Duration,
+    pub(crate) environment_limits: windlass_run::environment::Limits,
     pub(crate) stop: CancellationToken,
     pub(crate) nudge: watch::Sender<u64>,
     pub(crate) names: Mutex<HashMap<String, String>>,
@@ -101,6 +102,11 @@ impl AppState {
 
     pub(crate) fn lease_ttl(&self) -> Duration {
         self.inner.lease_ttl
+    }
+
+    /// How many environments that live by themselves there may be.
+    pub(crate) fn environment_limits(&self) -> windlass_run::environment::Limits {
+        self.inner.environment_limits
     }
 
     pub(crate) fn under_way(&self) -> &crate::idempotency::UnderWay {

@@ -20,6 +20,8 @@ mod github;
 mod golden;
 #[path = "it/pages.rs"]
 mod pages;
+#[path = "it/prebuilds.rs"]
+mod prebuilds;
 #[path = "it/review.rs"]
 mod review;
 #[path = "it/runner_protocol.rs"]

@@ -244,6 +244,9 @@ fn create(
     if tx.project(&new.spec.project_id)?.as_ref() != Some(&new.organisation_id) {
         return Err(Error::NotFound { what: "project", id: new.spec.project_id.to_string() });
     }
+    if let Some(from) = &new.spec.forked {
+        forkable(tx, &new.organisation_id, from)?;
+    }
     let created = environment::create(new.spec.clone(), by.clone())
         .map_err(|invalid| Error::Invalid { why: invalid.to_string() })?;
     let state = State::begin(&created, now)
@@ -271,12 +274,32 @@ fn create(
     Ok(row)
 }
 
+/// Whether there is a work tree to begin with, and where it will stay for the moment.
+fn forkable(
+    tx: &mut Tx<'_>,
+    organisation_id: &OrganisationId,
+    from: &EnvironmentId,
+) -> Result<(), Error> {
+    let from = rows::own(tx, organisation_id, from)?;
+    let is_going = from.state.deletion.is_some() || from.state.phase == Phase::Deleted;
+    if from.state.runner_id.is_some() && !is_going {
+        return Ok(());
+    }
+    let name = &from.state.spec.name;
+    let why = match is_going {
+        true => format!("{name} is being deleted: have it back first"),
+        false => format!("{name} has no work tree yet: it waits for a runner"),
+    };
+    Err(Error::Invalid { why })
+}
+
 fn few_enough(tx: &mut Tx<'_>, new: &NewEnvironment, limits: Limits) -> Result<(), Error> {
     let organisation_id = &new.organisation_id;
     let of_person = rows::count(tx, organisation_id, "owner", &new.owner)?;
     if of_person >= u64::from(limits.of_person) {
         let why = format!(
-            "you have {of_person} environments, and at most {} are allowed: delete one first",
+            "you have {of_person} environments, and at most {} are allowed: delete one first, or \
+             start the server with a higher --environments-of-person",
             limits.of_person
         );
         return Err(Error::Invalid { why });
@@ -284,7 +307,8 @@ fn few_enough(tx: &mut Tx<'_>, new: &NewEnvironment, limits: Limits) -> Result<(
     let of_project = rows::count(tx, organisation_id, "project_id", new.spec.project_id.as_str())?;
     if of_project >= u64::from(limits.of_project) {
         let why = format!(
-            "the project has {of_project} environments, and at most {} are allowed: delete one first",
+            "the project has {of_project} environments, and at most {} are allowed: delete one \
+             first, or start the server with a higher --environments-of-project",
             limits.of_project
         );
         return Err(Error::Invalid { why });
@@ -304,7 +328,8 @@ fn few_enough_run(
     }
     Err(Error::Invalid {
         why: format!(
-            "{running} of your environments run, and at most {} may at once: stop one first",
+            "{running} of your environments run, and at most {} may at once: stop one first, or start \
+             the server with a higher --environments-running",
             limits.running_of_person
         ),
     })
@@ -380,6 +405,15 @@ fn sync(tx: &mut Tx<'_>, sync: &Sync, now: Time) -> Result<Vec<EnvironmentRow>, 
     for row in waiting {
         if running >= sync.capacity as usize {
             break;
+        }
+        if let Some(from) = &row.state.spec.forked {
+            // The work tree that it begins with lies on one runner only.
+            let from = rows::find(tx, from)?;
+            let is_here =
+                from.is_some_and(|from| from.state.runner_id.as_ref() == Some(&sync.runner_id));
+            if !is_here {
+                continue;
+            }
         }
         let place = Command::Place { runner_id: sync.runner_id.clone() };
         if let Ok(row) = change(tx, row, &place, &by, now)? {

@@ -212,6 +212,7 @@ fn spec(project_id: ProjectId) -> Result<Spec, Error> {
         network: vec![],
         runs_on: Default::default(),
         continues: None,
+        plain_environment: false,
     })
 }
 

@@ -31,10 +31,32 @@ pub(crate) enum Env {
         /// Its name or id.
         env: String,
     },
+    /// Say where each millisecond of a start went, whether the pool had it, and what would help. Of an
+    /// environment, or of a job's.
+    WhySlow {
+        /// The name or id of an environment, or the id of a job.
+        #[arg(value_name = "ENV|JOB")]
+        what: String,
+    },
+    /// Let an agent repair what the repository says of its environment: of an environment in recovery, or of
+    /// a job that ended because of it. It works in a plain environment and proposes a pull request.
+    Repair(RepairEnv),
     /// Start one again, and wait until it runs.
     Start {
         /// Its name or id.
         env: String,
+        /// Don't wait.
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Create another one that begins with the work tree of this one as it is now, and wait until it runs.
+    /// Programs, home folder and services are its own.
+    Fork {
+        /// Its name or id.
+        env: String,
+        /// What to call the fork [default: made from the project's name].
+        #[arg(long)]
+        name: Option<String>,
         /// Don't wait.
         #[arg(long)]
         no_wait: bool,
@@ -100,15 +122,40 @@ pub(crate) struct CreateEnv {
     /// Let programs inside reach a host, as `host:port` or `*.suffix:port`; repeatable.
     #[arg(long = "allow", value_name = "HOST:PORT")]
     pub(crate) allow: Vec<String>,
-    /// Stop it after so many minutes without anything happening; 0: never.
-    #[arg(long, default_value_t = 30, value_name = "MINUTES")]
-    pub(crate) idle: u64,
+    /// Stop it after so many minutes without anything happening; 0: never [default: what the project says,
+    /// or 30].
+    #[arg(long, value_name = "MINUTES")]
+    pub(crate) idle: Option<u64>,
     /// Delete it after so many hours, whatever happens [default: never].
     #[arg(long, value_name = "HOURS")]
     pub(crate) life: Option<u64>,
     /// Don't wait until it runs.
     #[arg(long)]
     pub(crate) no_wait: bool,
+}
+
+/// `windlass env repair`
+#[derive(Debug, Args)]
+pub(crate) struct RepairEnv {
+    /// The name or id of an environment, or the id of a job.
+    #[arg(value_name = "ENV|JOB")]
+    pub(crate) what: String,
+    /// The agent: `builtin`, a name from `windlass agents list`, or `custom: COMMAND`.
+    #[arg(long, env = "WINDLASS_AGENT", value_name = "NAME")]
+    pub(crate) agent: Option<String>,
+    /// The model to ask for.
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+    /// A host that the agent's environment may reach besides the environment's own, as `HOST:PORT`;
+    /// repeatable.
+    #[arg(long = "allow", value_name = "HOST:PORT")]
+    pub(crate) allow: Vec<String>,
+    /// Answer from this session file instead of a model.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) replay: Option<String>,
+    /// Start it and return at once.
+    #[arg(long)]
+    pub(crate) detach: bool,
 }
 
 /// `windlass env exec`

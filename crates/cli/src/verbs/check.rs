@@ -48,6 +48,7 @@ async fn check(settings: &Settings, client: &Client, verb: &Check) -> Result<Exi
         network,
         runs_on: Vec::new(),
         pull_request: false,
+        plain_environment: false,
     };
     let started: StartedRun = client.post("/api/v1/runs", &new).await?;
     let job_id = started.job_ids.first().context("the run has no job")?;

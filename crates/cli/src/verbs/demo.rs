@@ -61,6 +61,7 @@ pub(crate) async fn run(outer: &Settings, demo: Demo) -> Result<Exit> {
     let replays = folder.join("sessions");
     repositories::write_sessions(&replays)?;
     let options = embedded::Options {
+        environment_limits: Default::default(),
         listen: demo.listen,
         database: None,
         tls: false,
@@ -166,6 +167,7 @@ async fn start(client: &Client, demo: &Demo, sample: &Sample, path: &Path) -> Re
         network: Vec::new(),
         runs_on: Vec::new(),
         pull_request: true,
+        plain_environment: false,
     };
     let started: StartedRun = client.post("/api/v1/runs", &new).await?;
     let job_id = started.job_ids.first().context("the run has no job")?;

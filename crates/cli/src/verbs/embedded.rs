@@ -15,7 +15,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     task::JoinHandle,
 };
-use windlass_run::Duration as Span;
+use windlass_run::{Duration as Span, environment::Limits};
 use windlass_server::{Handle, Server, StartError, Tls};
 use windlass_store::{Error as StoreError, Store, identity::SecretHash};
 use windlass_wire::api::account::Role;
@@ -44,6 +44,8 @@ pub(crate) struct Options {
     pub(crate) runner: Option<RunnerOptions>,
     /// Where agents are installed; absent means the data folder.
     pub(crate) agents_dir: Option<PathBuf>,
+    /// How many environments that live by themselves there may be.
+    pub(crate) environment_limits: Limits,
 }
 
 /// A server that runs, perhaps with a runner.
@@ -67,6 +69,7 @@ impl Embedded {
             tls,
             clock: Arc::new(now),
             lease_ttl,
+            environment_limits: options.environment_limits,
             ..windlass_server::Options::new(options.listen, &settings.data_dir)
         };
         let handle = match Server::start(store.clone(), server).await {

@@ -1,6 +1,8 @@
 //! `windlass env`: environments that live by themselves.
 
 mod exec;
+mod repair;
+mod why_slow;
 
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use anyhow::{Context as _, Result};
 use reqwest::Method;
 use windlass_wire::api::{
     Page,
-    environment::{Environment, NewEnvironment},
+    environment::{Environment, ForkEnvironment, NewEnvironment},
 };
 
 use crate::{
@@ -30,7 +32,10 @@ pub(crate) async fn run(settings: &Settings, verb: Env) -> Result<Exit> {
         Env::List { mine, project, all } => env(client).list(mine, project, all).await,
         Env::Show { env: name } => env(client).show(&name).await,
         Env::Logs { env: name } => env(client).logs(&name).await,
+        Env::WhySlow { what } => env(client).why_slow(&what).await,
+        Env::Repair(repair) => env(client).repair(repair).await,
         Env::Start { env: name, no_wait } => env(client).start(&name, !no_wait).await,
+        Env::Fork { env: from, name, no_wait } => env(client).fork(&from, name, !no_wait).await,
         Env::Stop { env: name, no_wait } => env(client).stop(&name, !no_wait).await,
         Env::Archive { env: name } => env(client).say(&name, "archive").await,
         Env::Unarchive { env: name } => env(client).say(&name, "unarchive").await,
@@ -54,7 +59,7 @@ impl Verb<'_> {
             base: create.base,
             name: create.name,
             network: create.allow,
-            idle_minutes: Some(create.idle),
+            idle_minutes: create.idle,
             life_hours: create.life,
         };
         let made: Environment = self.client.post("/api/v1/environments", &new).await?;
@@ -90,7 +95,7 @@ impl Verb<'_> {
         let rows = items.iter().map(|env| {
             vec![
                 terminal::one_line(&env.name, 64),
-                style.state(&env.phase),
+                style.state(if env.recovery.is_some() { "recovery" } else { &env.phase }),
                 terminal::one_line(&env.project, 40),
                 terminal::one_line(&env.base, 40),
                 terminal::one_line(&env.owner.name, 40),
@@ -114,6 +119,12 @@ impl Verb<'_> {
 
     async fn start(&self, name: &str, wait: bool) -> Result<Exit> {
         let env: Environment = self.tell(name, "start").await?;
+        if wait { self.until_running(env).await } else { self.print(&env) }
+    }
+
+    async fn fork(&self, from: &str, name: Option<String>, wait: bool) -> Result<Exit> {
+        let fork = ForkEnvironment { name };
+        let env: Environment = self.client.post(&format!("{}/fork", path(from)), &fork).await?;
         if wait { self.until_running(env).await } else { self.print(&env) }
     }
 
@@ -186,12 +197,23 @@ impl Verb<'_> {
             return Ok(Exit::Success);
         }
         let style = Style::for_stdout();
-        println!("{} {}", style.bold(&terminal::one_line(&env.name, 64)), style.state(&env.phase));
+        let stands = if env.recovery.is_some() { "recovery" } else { &env.phase };
+        println!("{} {}", style.bold(&terminal::one_line(&env.name, 64)), style.state(stands));
         let line = |name: &str, value: &str| {
             println!("  {}  {}", style.dim(&format!("{name:<8}")), terminal::one_line(value, 400));
         };
         if let Some(reason) = &env.reason {
             line("why", reason);
+        }
+        if let Some(reason) = &env.recovery {
+            line("recovery", reason);
+            line(
+                "repair",
+                &format!(
+                    "by hand: ~/start.log inside has the log, then `windlass env stop` and `start`; or by an agent: windlass env repair {}",
+                    env.name
+                ),
+            );
         }
         line("id", env.id.as_str());
         line("project", &format!("{} at {}", env.project, env.base));

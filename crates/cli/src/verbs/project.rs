@@ -9,7 +9,7 @@ use windlass_run::{
 };
 use windlass_wire::api::{
     Page,
-    project::{NewProject, Project, Source},
+    project::{ChangeSettings, NewProject, Project, Source},
     readiness::Readiness,
     run::{NewRun, StartedRun},
 };
@@ -86,6 +86,23 @@ pub(crate) async fn run(settings: &Settings, verb: arguments::Project) -> Result
         arguments::Project::Prebuild { project, base, allow } => {
             return prebuild(settings, &client, project, base, allow).await;
         }
+        arguments::Project::Set { project, wants } => {
+            let hosts = wants.prebuild_allow;
+            let hosts = match hosts.as_slice() {
+                [] => None,
+                [none] if none == "none" => Some(Vec::new()),
+                _ => Some(hosts),
+            };
+            let change = ChangeSettings {
+                prebuild_on_push: wants.prebuild_on_push,
+                prebuild_every_minutes: wants.prebuild_every,
+                prebuild_network: hosts,
+                idle_minutes: wants.idle,
+            };
+            let path = format!("/api/v1/projects/{project}");
+            let project: Project = client.patch(&path, &change).await?;
+            show(settings, &project)?;
+        }
         arguments::Project::Remove { project, yes } => {
             if !yes && !confirmed(&format!("Remove {project} and its local pull requests?"))? {
                 bail!("nothing was removed: say --yes, or answer y");
@@ -122,6 +139,7 @@ async fn prebuild(
         network,
         runs_on: Vec::new(),
         pull_request: false,
+        plain_environment: false,
     };
     let started: StartedRun = client.post("/api/v1/runs", &new).await?;
     let job_id = started.job_ids.first().context("the run has no job")?;
@@ -156,10 +174,35 @@ fn show(settings: &Settings, project: &Project) -> Result<()> {
     }
     println!("{}  {}", project.name, terminal::one_line(&place(&project.source), 100));
     println!("  clone: {}", project.clone_url);
+    let wants = &project.settings;
+    let mut prebuilds = Vec::new();
+    if wants.prebuild_on_push {
+        prebuilds.push("on push".to_owned());
+    }
+    prebuilds
+        .extend(wants.prebuild_every_minutes.map(|minutes| format!("every {}", span(minutes))));
+    if !prebuilds.is_empty() {
+        println!("  prebuilds: {}", prebuilds.join(", "));
+    }
+    let idle = match wants.idle_minutes {
+        None => "30m".to_owned(),
+        Some(0) => "never".to_owned(),
+        Some(minutes) => span(minutes),
+    };
+    println!("  idle environments are stopped after: {idle}");
     for note in &project.notes {
         println!("  note: {}", terminal::harmless(note));
     }
     Ok(())
+}
+
+/// Minutes, as a person gives them.
+fn span(minutes: u64) -> String {
+    match minutes {
+        days if days % (24 * 60) == 0 => format!("{}d", days / (24 * 60)),
+        hours if hours % 60 == 0 => format!("{}h", hours / 60),
+        minutes => format!("{minutes}m"),
+    }
 }
 
 fn place(source: &Source) -> String {

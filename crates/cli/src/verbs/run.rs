@@ -46,6 +46,7 @@ pub(super) async fn with_server(
     }
     settings.make_data_dir()?;
     let options = embedded::Options {
+        environment_limits: Default::default(),
         listen: "127.0.0.1:0".parse().context("an address")?,
         database: None,
         tls: false,
@@ -84,6 +85,7 @@ async fn start_and_follow(settings: &Settings, client: &Client, verb: &Run) -> R
         network: verb.allow.clone(),
         runs_on: verb.runs_on.clone(),
         pull_request: !verb.no_pull_request,
+        plain_environment: verb.plain_environment,
     };
     let started: StartedRun = client.post("/api/v1/runs", &new).await?;
     if verb.detach && settings.json {

@@ -15,6 +15,11 @@ pub(crate) async fn run(settings: &Settings, up: Up) -> Result<Exit> {
         stats_file: up.stats_file,
         runner: (!up.no_runner).then_some(up.runner),
         agents_dir: None,
+        environment_limits: windlass_run::environment::Limits {
+            of_person: up.limits.environments_of_person,
+            running_of_person: up.limits.environments_running,
+            of_project: up.limits.environments_of_project,
+        },
     };
     let embedded = Embedded::start(settings, options).await?;
     let style = Style::for_stdout();

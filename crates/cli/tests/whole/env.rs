@@ -94,3 +94,60 @@ fn what_cannot_be_is_refused_in_words() {
     world.run(&["env", "show", "ghost"]).says(1, &["there is no environment ghost"]);
     world.run(&["env", "create", "api", "--life", "99999999"]).says(1, &["at most 180 days"]);
 }
+
+#[test]
+fn a_fork_goes_its_own_way_from_where_the_other_one_stands() {
+    let (world, _up) = world();
+    world.run(&["project", "set", "api", "--idle", "45m"]).says(0, &["stopped after: 45m"]);
+    world.run(&["env", "create", "api", "--name", "one"]).says(0, &["running", "after 45 min"]);
+    let sh = |env: &str, script: &str| world.run(&["env", "exec", env, "--", "sh", "-c", script]);
+    sh("one", "echo changed > greeting.txt").says(0, &[]);
+    world.run(&["env", "fork", "one", "--name", "two"]).says(0, &["running", "after 45 min"]);
+    sh("two", "cat greeting.txt; echo other > greeting.txt").says(0, &["changed"]);
+    sh("one", "cat greeting.txt").says(0, &["changed"]);
+    world
+        .run(&["env", "why-slow", "two"])
+        .says(0, &["work tree", "preparation", "windlass env logs"]);
+    world.run(&["env", "fork", "nothing"]).says(1, &["there is no environment nothing"]);
+    world.run(&["env", "delete", "one"]).says(0, &["deleting"]);
+    world.run(&["env", "fork", "one"]).says(1, &["being deleted"]);
+}
+
+#[test]
+fn one_whose_definition_fails_is_entered_and_repaired() {
+    let world = World::new();
+    let broken = r#"{ "postCreateCommand": "echo no such package; exit 3" }"#;
+    let repository = world.repository("api", &[(".devcontainer.json", broken)]);
+    let turn = |name: &str, input: serde_json::Value| {
+        serde_json::json!({ "reply": {
+            "tools": [{ "name": name, "input": input }],
+            "usage": { "input": 100, "output": 10 },
+        }})
+    };
+    let edit = serde_json::json!({
+        "path": ".devcontainer.json", "old": "echo no such package; exit 3", "new": "echo fine",
+    });
+    let finish = serde_json::json!({ "summary": "It starts now." });
+    let sessions = world.session("repair", &[turn("edit", edit), turn("finish", finish)]);
+    let _up = world.up(&["--replays", sessions.to_str().expect("UTF-8")]);
+    world.run(&["project", "add", repository.to_str().expect("UTF-8")]).says(0, &[]);
+    let made = world.run(&["env", "create", "api", "--name", "one"]);
+    made.says(0, &["recovery", "exited with 3", "windlass env repair one"]);
+    let log = world.run(&["env", "exec", "one", "--", "sh", "-c", "cat ~/start.log"]);
+    log.says(0, &["no such package"]);
+    world.run(&["env", "list"]).says(0, &["recovery"]);
+
+    // A job on the same ground ends, and can be repaired as well.
+    let prebuild = world.run(&["--json", "project", "prebuild", "api"]);
+    let job = prebuild.json();
+    assert_eq!(job["end"]["code"], "environment_failed", "{job}");
+    let job_id = job["id"].as_str().expect("an id");
+    world.run(&["env", "repair", job_id, "--replay", "repair", "--detach"]).says(0, &["job_"]);
+    let repaired = world.run(&["--json", "env", "repair", "one", "--replay", "repair"]);
+    let job = repaired.json();
+    assert_eq!(job["end"]["outcome"], "succeeded", "{job}");
+    assert!(job["pull_request"]["number"].is_u64(), "{job}");
+    let id = job["id"].as_str().expect("an id");
+    world.run(&["env", "why-slow", id]).says(0, &["repository", "set-up", "not from the pool"]);
+    world.run(&["env", "repair", id]).says(1, &["not for its environment"]);
+}

@@ -1,11 +1,11 @@
 //! Mirrors that were left half made, and indexes that move to a copy of their tree.
 
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use windlass_git::{
     Error, Mirror, RepoPath,
-    restat::{Against, Restated, restat},
+    restat::{Against, Numbers, Restated, restat, restat_told},
     snapshot::{ChangeKind, Changed, WorkTree},
 };
 
@@ -87,6 +87,29 @@ async fn an_index_that_moved_with_its_tree_finds_what_changed_there_and_nothing_
     copy(&job.tree.path, &moved.path);
     let restated = restat(&job.tree.index, &moved.index, &moved.path, Against::Copy).unwrap();
     assert_eq!(restated, Restated { fresh: 3, stale: 0 });
+    // What the copying could tell serves as well as a look at each file.
+    let told = ["a", "b/c", "run.sh"].map(|path| {
+        let seen = moved.path.join(path).symlink_metadata().unwrap();
+        let numbers = Numbers {
+            ctime: (seen.ctime(), seen.ctime_nsec().cast_unsigned()),
+            mtime: (seen.mtime(), seen.mtime_nsec().cast_unsigned()),
+            device: seen.dev(),
+            inode: seen.ino(),
+            mode: seen.mode(),
+            uid: seen.uid(),
+            gid: seen.gid(),
+            size: seen.size(),
+        };
+        (std::path::PathBuf::from(path), numbers)
+    });
+    let other = world.path("told-index");
+    let (restated, bytes) = restat_told(&job.tree.index, &other, &told.into()).unwrap();
+    assert_eq!(restated, Restated { fresh: 3, stale: 0 });
+    let looked = std::fs::read(&moved.index).unwrap();
+    assert_eq!((&bytes, &std::fs::read(&other).unwrap()), (&looked, &looked));
+    // Of what nobody told, git looks for itself.
+    let (restated, _) = restat_told(&job.tree.index, &other, &Default::default()).unwrap();
+    assert_eq!(restated, Restated { fresh: 0, stale: 3 });
     // Git itself agrees that nothing has to be read again.
     let options = windlass_git::snapshot::Options { files: 0, ..Default::default() };
     let snapshot = job.repository.snapshot(&moved, &job.base, &options).await.unwrap();

@@ -18,9 +18,11 @@ impl State {
             generation: 1,
             runner_id: None,
             running_since: None,
+            stopped_at: None,
             active_at: at,
             unpushed: None,
             deletion: None,
+            recovery: None,
         })
     }
 
@@ -33,6 +35,7 @@ impl State {
             Event::Wanted { wanted } => {
                 self.wanted = *wanted;
                 self.generation += 1;
+                self.recovery = None;
                 if *wanted == Wanted::Running {
                     self.active_at = self.active_at.max(at);
                 }
@@ -45,12 +48,17 @@ impl State {
                     (Phase::Lost { .. } | Phase::Stopping { .. }, since) => since,
                     _ => None,
                 };
+                self.stopped_at = match phase {
+                    Phase::Stopped { .. } => self.stopped_at.or(Some(at)),
+                    _ => None,
+                };
                 self.phase = phase.clone();
             }
             Event::Active { at } => self.active_at = self.active_at.max(*at),
             Event::Unpushed { found } => self.unpushed = found.clone(),
             Event::Deleted(deletion) => self.deletion = Some(deletion.clone()),
             Event::Undeleted => self.deletion = None,
+            Event::Recovering { reason } => self.recovery.clone_from(reason),
         }
     }
 }

@@ -3,7 +3,9 @@
 use crate::{
     RunnerId, Time,
     actor::By,
-    environment::{Command, Deletion, Event, Phase, Refusal, Seen, State, UNDO, Unpushed, Wanted},
+    environment::{
+        ARCHIVE, Command, Deletion, Event, Phase, Refusal, Seen, State, UNDO, Unpushed, Wanted,
+    },
 };
 
 /// What would happen if the command were given now, or why it can't be.
@@ -43,14 +45,20 @@ pub fn watch_at(state: &State) -> Option<Time> {
             state.deletion.as_ref().filter(|_| state.wanted != Wanted::Gone).map(|d| d.purge_at)
         }
         Phase::Running => [idle_at(state), state.lives_until()].into_iter().flatten().min(),
+        Phase::Stopped { .. } => {
+            [archive_at(state), state.lives_until()].into_iter().flatten().min()
+        }
         Phase::Creating
         | Phase::Starting { .. }
         | Phase::Stopping { .. }
-        | Phase::Stopped { .. }
         | Phase::Archived
         | Phase::Lost { .. }
         | Phase::Failed { .. } => state.lives_until(),
     }
+}
+
+fn archive_at(state: &State) -> Option<Time> {
+    state.stopped_at.map(|at| at + ARCHIVE)
 }
 
 fn illegal(why: &str) -> Refusal {
@@ -194,11 +202,14 @@ fn looked(state: &State, unpushed: Option<&Option<Unpushed>>) -> Option<Event> {
     Some(Event::Unpushed { found: found.clone() })
 }
 
+/// The most characters of the reason of a recovery that are kept.
+const REASON: usize = 4_000;
+
 /// What the runner sees, in the light of what is wanted.
 fn observe(state: &State, seen: &Seen) -> Vec<Event> {
     let phase = match (state.wanted, seen) {
         (Wanted::Running, Seen::Starting { waits }) => Phase::Starting { waits: waits.clone() },
-        (Wanted::Running, Seen::Running) => Phase::Running,
+        (Wanted::Running, Seen::Running | Seen::Recovery { .. }) => Phase::Running,
         (Wanted::Running, Seen::Failed { reason }) => Phase::Failed { reason: reason.clone() },
         // It went down by itself or with its machine; the runner makes it again.
         (Wanted::Running, Seen::Stopping | Seen::Stopped | Seen::Gone) => {
@@ -213,14 +224,28 @@ fn observe(state: &State, seen: &Seen) -> Vec<Event> {
             Phase::Failed { reason } => Phase::Failed { reason: reason.clone() },
             _ => Phase::Stopped { why: "It was stopped.".to_owned() },
         },
-        (Wanted::Stopped, Seen::Starting { .. } | Seen::Running | Seen::Stopping) => {
-            match &state.phase {
-                Phase::Lost { .. } => Phase::Stopping { why: "It was asked to stop.".to_owned() },
-                other => other.clone(),
-            }
-        }
+        (
+            Wanted::Stopped,
+            Seen::Starting { .. } | Seen::Running | Seen::Recovery { .. } | Seen::Stopping,
+        ) => match &state.phase {
+            Phase::Lost { .. } => Phase::Stopping { why: "It was asked to stop.".to_owned() },
+            other => other.clone(),
+        },
     };
-    if phase == state.phase { vec![] } else { vec![moved(phase)] }
+    let recovery = match (&phase, seen) {
+        (Phase::Running, Seen::Recovery { reason }) => {
+            Some(reason.chars().take(REASON).collect::<String>())
+        }
+        _ => None,
+    };
+    let mut events = Vec::new();
+    if recovery != state.recovery {
+        events.push(Event::Recovering { reason: recovery });
+    }
+    if phase != state.phase {
+        events.push(moved(phase));
+    }
+    events
 }
 
 fn lose(state: &State, why: &str) -> Vec<Event> {
@@ -259,6 +284,10 @@ fn watch(state: &State, now: Time) -> Vec<Event> {
         let minutes = state.spec.idle.unwrap_or_default().as_micros() / 60_000_000;
         let why = format!("Nothing happened in it for {minutes} min.");
         return halt(state, Phase::Stopping { why });
+    }
+    let is_stopped = matches!(state.phase, Phase::Stopped { .. });
+    if is_stopped && archive_at(state).is_some_and(|at| at <= now) {
+        return halt(state, Phase::Archived);
     }
     vec![]
 }

@@ -4,7 +4,7 @@
 use crate::{
     Time,
     effect::{self, Effect},
-    job::{Cancel, Event, Phase, State, StepPhase, StepState},
+    job::{Cancel, Event, Phase, State, StepPhase, StepState, start},
 };
 
 impl State {
@@ -32,6 +32,7 @@ impl State {
             cancel: None,
             effects: Vec::new(),
             tokens: 0,
+            starts: Vec::new(),
         })
     }
 
@@ -90,6 +91,11 @@ impl State {
                 if let Some(effect) = self.effects.iter_mut().find(|effect| effect.key == *key) {
                     effect.state = state.clone();
                 }
+            }
+            Event::Started(start) => {
+                self.starts.push(start.clone());
+                let over = self.starts.len().saturating_sub(start::KEPT);
+                self.starts.drain(..over);
             }
             Event::TokensUsed { total } => self.tokens = *total,
             Event::CancelRequested(cancel) => self.cancel = Some(cancel.clone()),

@@ -39,6 +39,7 @@ pub(super) fn report(
             vec![Event::TokensUsed { total: *total }]
         }
         Report::Tokens { .. } => vec![],
+        Report::Started(start) => vec![Event::Started(start.cut())],
         Report::Ended(end) => ended(state, end)?,
     });
     Ok(events)

@@ -78,6 +78,8 @@ struct Up {
     environment: Environment,
     since: Instant,
     used: Option<(Used, Instant)>,
+    /// Why what the repository says of its environment failed, if it runs without that.
+    recovery: Option<String>,
     _room: OwnedSemaphorePermit,
 }
 
@@ -87,6 +89,15 @@ enum Down {
     Unwanted,
     /// It can't, for a person.
     Failed(String),
+}
+
+impl Up {
+    fn seen(&self) -> Seen {
+        match &self.recovery {
+            None => Seen::Running,
+            Some(reason) => Seen::Recovery { reason: reason.clone() },
+        }
+    }
 }
 
 impl Keeper {
@@ -161,12 +172,14 @@ impl Keeper {
         match self.start(wanted).await {
             Ok(up) => {
                 self.view.enter(Some(up.environment.entry()));
+                let seen = up.seen();
+                self.record.recovery.clone_from(&up.recovery);
                 self.up = Some(up);
                 self.record.failed = None;
                 self.record.ready = Some(wanted.generation);
                 self.note();
                 self.view.active((self.workshop.options.clock)());
-                self.view.see(wanted.generation, Seen::Running);
+                self.view.see(wanted.generation, seen);
             }
             Err(Down::Unwanted) => {}
             Err(Down::Failed(reason)) => self.failed(wanted, reason),
@@ -202,14 +215,14 @@ impl Keeper {
             () = unwanted => {
                 stop.cancel();
                 let started = start.await;
-                if let Ok(environment) = started {
+                if let Ok((environment, _)) = started {
                     environment.destroy().await;
                 }
                 return Err(Down::Unwanted);
             }
         };
-        let environment = started.map_err(Down::Failed)?;
-        Ok(Up { environment, since: Instant::now(), used: None, _room: room })
+        let (environment, recovery) = started.map_err(Down::Failed)?;
+        Ok(Up { environment, since: Instant::now(), used: None, recovery, _room: room })
     }
 
     /// Waits for room on this machine.
@@ -229,12 +242,13 @@ impl Keeper {
         }
     }
 
-    /// The start itself. On failure, nothing is left of it but the log and the work tree.
+    /// The start itself. On failure, nothing is left of it but the log and the work tree. Where what the
+    /// repository says of its environment failed, it is made without that; the answer says why.
     async fn start_until(
         &self,
         wanted: &WantedEnvironment,
         stop: &CancellationToken,
-    ) -> Result<Environment, String> {
+    ) -> Result<(Environment, Option<String>), String> {
         std::fs::create_dir_all(&self.folder)
             .map_err(|error| format!("{} can't be made: {error}.", self.folder.display()))?;
         let path = self.folder.join("start.log");
@@ -254,10 +268,22 @@ impl Keeper {
         };
         let mut stages = Vec::new();
         let mut tries = 1;
+        let mut recovery = self.record.recovery.clone().filter(|_| self.record.ready.is_some());
         let started = loop {
             stages.clear();
-            let began = self.told_stages(wanted, &redactor, &attempt, &mut stages, &path);
+            let is_plain = recovery.is_some();
+            let tenant = self.tenant(wanted, is_plain);
+            let began = self.told_stages(wanted, &tenant, &redactor, &attempt, &mut stages, &path);
             match began.await {
+                Err(end) if !is_plain && is_of_the_definition(&end) && !stop.is_cancelled() => {
+                    let why = in_words(end);
+                    let said = format!(
+                        "[windlass: {why}]\n[windlass: it comes up without what the repository says of its \
+                         environment, so that this can be repaired]\n"
+                    );
+                    let _ = attempt.log.append(said.as_bytes());
+                    recovery = Some(why);
+                }
                 Err(Attempted::GiveBack(why)) if tries < TRIES && !stop.is_cancelled() => {
                     tries += 1;
                     let said = format!("[windlass: {why}; the start is tried again]\n");
@@ -271,22 +297,28 @@ impl Keeper {
             let _ = attempt.log.append(format!("[windlass: {reason}]\n").as_bytes());
         }
         // One that was taken over as it was did not start.
-        if started.is_err() || stages.iter().any(|(name, _)| name == PREPARATION) {
+        let is_new = stages.iter().any(|(name, _)| name == PREPARATION);
+        if started.is_err() || is_new {
             self.tell_start(&path, stages);
         }
-        started
+        let environment = started?;
+        if recovery.is_some() && is_new {
+            show_log(&environment, &path);
+        }
+        Ok((environment, recovery))
     }
 
     /// One try, whose log is told while it grows.
     async fn told_stages(
         &self,
         wanted: &WantedEnvironment,
+        tenant: &(Tenant, Home),
         redactor: &windlass_policy::redact::Redactor,
         attempt: &Attempt,
         stages: &mut Vec<(String, u64)>,
         log: &std::path::Path,
     ) -> Result<Environment, Attempted> {
-        let start = self.stages(wanted, redactor, attempt, stages);
+        let start = self.stages(wanted, tenant, redactor, attempt, stages);
         tokio::pin!(start);
         loop {
             tokio::select! {
@@ -299,6 +331,7 @@ impl Keeper {
     async fn stages(
         &self,
         wanted: &WantedEnvironment,
+        (tenant, home): &(Tenant, Home),
         redactor: &windlass_policy::redact::Redactor,
         attempt: &Attempt,
         stages: &mut Vec<(String, u64)>,
@@ -307,7 +340,14 @@ impl Keeper {
             return Err(Attempted::GiveBack("The server named no repository.".to_owned()));
         };
         let began = Instant::now();
-        let base = std::fs::read_to_string(self.folder.join("whole")).ok();
+        let begun = |folder: &std::path::Path| std::fs::read_to_string(folder.join("whole")).ok();
+        let base = match (begun(&self.folder), &home.forked) {
+            (None, Some(forked)) => Some(begun(forked).ok_or_else(|| {
+                let reason = "The environment that it was forked from has no work tree (any more).";
+                Attempted::JobEnded(crate::job::failed("fork", reason))
+            })?),
+            (base, _) => base,
+        };
         let branch = &wanted.spec.base;
         let work = repository::for_environment(
             &self.workshop,
@@ -321,13 +361,12 @@ impl Keeper {
             Unopened::GiveBack(why) => Attempted::GiveBack(why),
         })?;
         took(stages, "repository", began.elapsed());
-        let (tenant, home) = self.tenant(wanted);
         let is_ready = self.record.ready.is_some() && self.is_there().await;
         if !is_ready {
             self.clear_away().await;
         }
         let began = Instant::now();
-        let make = || Environment::make_at(&self.workshop, &tenant, &home, &work, attempt);
+        let make = || Environment::make_at(&self.workshop, tenant, home, &work, attempt);
         let mut environment = make().await?;
         took(stages, "work tree", environment.tree_took);
         took(stages, "isolation", began.elapsed().saturating_sub(environment.tree_took));
@@ -352,7 +391,7 @@ impl Keeper {
         }
     }
 
-    fn tenant(&self, wanted: &WantedEnvironment) -> (Tenant, Home) {
+    fn tenant(&self, wanted: &WantedEnvironment, plain: bool) -> (Tenant, Home) {
         let now = (self.workshop.options.clock)().as_micros();
         let tenant = Tenant {
             id: self.id.to_string(),
@@ -362,11 +401,13 @@ impl Keeper {
                 ("WINDLASS_ENVIRONMENT_ID".to_owned(), self.id.to_string()),
                 ("WINDLASS_ENVIRONMENT".to_owned(), wanted.spec.name.clone()),
             ],
+            plain,
         };
         let home = Home {
             folder: self.folder.clone(),
             base: wanted.spec.base.clone(),
             created_at: wanted.created_at,
+            forked: wanted.spec.forked.as_ref().map(|id| self.workshop.kept_folder(id.as_str())),
             first_operation: u64::try_from(now).unwrap_or(0),
         };
         (tenant, home)
@@ -403,7 +444,8 @@ impl Keeper {
         }
         up.used = now;
         // A generation that grew without another wish: started twice in a row.
-        self.view.see(wanted.generation, Seen::Running);
+        let seen = up.seen();
+        self.view.see(wanted.generation, seen);
     }
 
     async fn ended_by_itself(&mut self, wanted: &WantedEnvironment) {
@@ -562,6 +604,30 @@ impl Keeper {
 
 fn took(stages: &mut Vec<(String, u64)>, name: &str, span: Duration) {
     stages.push((name.to_owned(), u64::try_from(span.as_micros()).unwrap_or(u64::MAX)));
+}
+
+/// Whether a start failed for what the repository says of its environment, so that one without that would
+/// do better.
+fn is_of_the_definition(attempted: &Attempted) -> bool {
+    const CODES: [&str; 3] = ["environment", "environment_failed", "service_not_ready"];
+    match attempted {
+        Attempted::JobEnded(end) => CODES.contains(&end.code.as_str()),
+        Attempted::GiveBack(_) | Attempted::Ended(_) => false,
+    }
+}
+
+/// Puts the log of the start where whoever works inside finds it: `~/start.log`.
+fn show_log(environment: &Environment, log: &std::path::Path) {
+    let Some(home) = environment.backend.home(&environment.id) else { return };
+    let place = home.join("start.log");
+    // What is there already is left alone, a link above all: the folder is that of whoever works inside.
+    let shown = std::fs::read(log).and_then(|bytes| {
+        let file = std::fs::File::options().write(true).create_new(true).open(&place);
+        file.and_then(|mut file| std::io::Write::write_all(&mut file, &bytes))
+    });
+    if let Err(error) = shown {
+        tracing::debug!(%error, place = %place.display(), "the log of a start can't be shown inside");
+    }
 }
 
 /// Why an environment could not be had, for a person.

@@ -14,6 +14,9 @@ use windlass_run::environment::Unpushed;
 pub(super) struct Record {
     /// The generation under which it was made ready and has not been stopped since.
     pub(super) ready: Option<u64>,
+    /// Why what the repository says of its environment failed, if it was made ready without that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) recovery: Option<String>,
     /// The generation under which it failed, and why.
     pub(super) failed: Option<(u64, String)>,
     /// What was found when work was looked for last; the outer absence means never.

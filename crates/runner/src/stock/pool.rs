@@ -46,6 +46,21 @@ pub struct Demand {
     refill: Option<f64>,
 }
 
+/// What the pool knows of starts alike.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Shown {
+    /// How many are ready.
+    pub ready: usize,
+    /// How many should be.
+    pub wanted: usize,
+    /// Between two claims, smoothed; none before the second.
+    pub gap: Option<Duration>,
+    /// What making one takes, smoothed; none before the first.
+    pub refill: Option<Duration>,
+    /// How many are kept ahead at most, of all kinds.
+    pub most: usize,
+}
+
 /// How much a new observation counts.
 const WEIGHT: f64 = 0.3;
 
@@ -196,6 +211,25 @@ impl Pool {
             None => state.missed += 1,
         }
         made
+    }
+
+    /// What is known of starts by this recipe; absent if nobody asked for one lately.
+    pub fn look(&self, recipe: &Recipe, now: Instant) -> Option<Shown> {
+        let key = recipe.key();
+        let state = self.state();
+        let shelf = state.shelves.get(&key)?;
+        Some(Shown {
+            ready: shelf.ready.len(),
+            wanted: shelf.demand.target(&self.0.limits, now),
+            gap: shelf.demand.gap.map(Duration::from_secs_f64),
+            refill: shelf.demand.refill.map(Duration::from_secs_f64),
+            most: self.0.limits.max,
+        })
+    }
+
+    /// How many are kept at most.
+    pub fn most(&self) -> usize {
+        self.0.limits.max
     }
 
     /// How many claims found an environment, and how many did not.

@@ -121,3 +121,75 @@ pub(super) fn kill_supervisor(stage: &Stage) {
     let killed = std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status();
     assert!(killed.expect("kill can be started").success());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_whose_definition_fails_comes_up_without_it_to_be_repaired() {
+    for (broken, why) in [
+        (r#"{ "postCreateCommand": "echo no such package; exit 3" }"#, "exited with 3"),
+        (r#"{ "postCreateCommand": "#, "is refused"),
+    ] {
+        let stage = Stage::with(&[(".devcontainer.json", broken)]).await;
+        let runner = Runner::start(options(&stage)).await.expect("a runner");
+        let id = stage.world().keep("broken");
+        let recovers = async || {
+            let Seen::Recovery { reason } = stage.world().settled(&id).await else {
+                panic!("{:?}", stage.world().seen(&id));
+            };
+            assert!(reason.contains(why), "{reason}");
+        };
+        recovers().await;
+        let home = stage.state().join("environments/environments").join(id.as_str()).join("home");
+        let log = std::fs::read_to_string(home.join("start.log")).expect("the log is at hand");
+        assert!(log.contains(why) && log.contains("can be repaired"), "{log}");
+        // A runner that was started anew finds it as it was.
+        runner.stop(std::time::Duration::from_secs(30)).await;
+        let runner = Runner::start(options(&stage)).await.expect("a runner");
+        recovers().await;
+        // Repaired in its own work tree, it starts as it should.
+        stage.world().want(&id, Wanted::Stopped);
+        assert_eq!(stage.world().settled(&id).await, Seen::Stopped);
+        let tree = stage.state().join("kept").join(id.as_str()).join("tree");
+        std::fs::write(tree.join(".devcontainer.json"), DEFINITION).expect("written");
+        stage.world().want(&id, Wanted::Running);
+        assert_eq!(stage.world().settled(&id).await, Seen::Running);
+        runner.stop(std::time::Duration::from_secs(30)).await;
+        stage.nothing_is_left();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fork_begins_with_the_work_tree_as_it_is_and_shares_nothing_with_it() {
+    let stage = Stage::new().await;
+    let runner = Runner::start(options(&stage)).await.expect("a runner");
+    let tree = |id: &EnvironmentId| stage.state().join("kept").join(id.as_str()).join("tree");
+    let first = stage.world().keep("first");
+    assert_eq!(stage.world().settled(&first).await, Seen::Running);
+    std::fs::write(tree(&first).join("sum.sh"), "echo 5\n").expect("written");
+    std::fs::write(tree(&first).join("new"), "new\n").expect("written");
+    std::os::unix::fs::symlink("/etc/passwd", tree(&first).join("link")).expect("linked");
+    // What is new at the origin is none of the fork's business.
+    stage.commit("AGENTS.md", "Other words.\n");
+    let fork = stage.world().keep_fork("fork", Some(first.clone()));
+    assert_eq!(stage.world().settled(&fork).await, Seen::Running);
+    let read = |id: &EnvironmentId, name: &str| std::fs::read_to_string(tree(id).join(name)).ok();
+    assert_eq!(read(&fork, "sum.sh").as_deref(), Some("echo 5\n"));
+    assert_eq!(read(&fork, "AGENTS.md").as_deref(), Some("Add, never subtract.\n"));
+    let link = tree(&fork).join("link").read_link().expect("a link");
+    assert_eq!(link, Path::new("/etc/passwd"));
+    std::fs::write(tree(&fork).join("new"), "other\n").expect("written");
+    assert_eq!(read(&first, "new").as_deref(), Some("new\n"));
+    // Its work is the same difference to the same commit.
+    for id in [&first, &fork] {
+        stage.world().want(id, Wanted::Stopped);
+        assert_eq!(stage.world().settled(id).await, Seen::Stopped);
+        let looked = stage.world().seen(id).and_then(|seen| seen.looked).expect("it was looked at");
+        assert_eq!(looked.unpushed.map(|unpushed| unpushed.files), Some(3));
+    }
+    // One whose origin is gone says so.
+    stage.world().want(&first, Wanted::Gone);
+    assert_eq!(stage.world().settled(&first).await, Seen::Gone);
+    let late = stage.world().keep_fork("late", Some(first));
+    let Seen::Failed { reason } = stage.world().settled(&late).await else { panic!("it runs") };
+    assert!(reason.contains("forked from has no work tree"), "{reason}");
+    runner.stop(std::time::Duration::from_secs(30)).await;
+}

@@ -3,7 +3,13 @@
 
 use std::{path::Path, time::Duration};
 
-use windlass_run::{JobId, StepId, job::Outcome};
+use windlass_run::{
+    JobId, StepId,
+    job::{
+        Outcome,
+        start::{Basis, Missed},
+    },
+};
 use windlass_wire::runner as wire;
 
 use super::{whole::Stage, world::run_step};
@@ -74,10 +80,13 @@ async fn nothing_that_a_step_does_reaches_the_prepared_tree_or_the_mirror() {
     let before = ["echo x >> AGENTS.md; echo new > new", attack];
     job(&stage, &before).await;
     let look = "git status --porcelain; git log --format=%s; sh sum.sh 2 3; cat AGENTS.md; git fsck --no-dangling; git config core.fsmonitor || echo none";
-    let (_, logs) = job(&stage, &[look]).await;
+    let (job_id, logs) = job(&stage, &[look]).await;
     let lines: Vec<&str> = logs[0].lines().filter(|line| !line.starts_with("[windlass:")).collect();
     assert_eq!(lines, ["A sum", "-1", "Add, never subtract.", "none"], "{}", logs[0]);
     assert!(logs[0].contains("not from the pool (prepared tree "), "{}", logs[0]);
+    let starts = stage.world().state(&job_id).starts;
+    let seen: Vec<_> = starts.iter().map(|start| (start.from, start.missed)).collect();
+    assert_eq!(seen, [(Basis::Tree, Some(Missed::Off))]);
     assert!(!has(&kept(&stage), "spoiled"));
     stop(&stage, runner).await;
 }
@@ -102,7 +111,15 @@ async fn an_environment_that_was_started_ahead_is_claimed_and_is_as_good_as_a_ne
         let patch = stage.world().upload(&job_id, "diffs/s0").expect("a patch");
         let patch = String::from_utf8_lossy(&patch).into_owned();
         assert_eq!(patch.matches("diff --git").count(), 1, "{patch}");
+        let state = stage.world().state(&job_id);
+        let [start] = &state.starts[..] else { panic!("{:?}", state.starts) };
+        let names: Vec<&str> = start.stages.iter().map(|(name, _)| name.as_str()).collect();
+        let (first, last) = (names.first().copied(), names.last().copied());
+        assert_eq!((first, last), (Some("repository"), Some("set-up")), "{names:?}");
         if logs[0].contains(" ms, from the pool (") {
+            assert_eq!((start.from, start.missed), (Basis::Pool, None));
+            let most = start.pool.expect("it is known by now").most;
+            assert_eq!(most, 4);
             claimed += 1;
             if claimed == 2 {
                 break;

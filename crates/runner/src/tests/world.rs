@@ -236,6 +236,7 @@ impl World {
             network: vec![],
             runs_on: Default::default(),
             continues: None,
+            plain_environment: false,
         };
         change(&mut spec);
         let by = By::own(Actor::User(UserId::new(now, 1)));
@@ -358,6 +359,11 @@ impl World {
 
     /// Wants an environment of the world's repository that lives by itself.
     pub(crate) fn keep(&self, name: &str) -> EnvironmentId {
+        self.keep_fork(name, None)
+    }
+
+    /// The same, which begins with the work tree of another one.
+    pub(crate) fn keep_fork(&self, name: &str, forked: Option<EnvironmentId>) -> EnvironmentId {
         let repository = self.0.repository.lock().expect("not poisoned").clone();
         let serial = u128::from(self.0.serial.fetch_add(1, Ordering::SeqCst));
         let id = EnvironmentId::new(now(), serial);
@@ -372,6 +378,7 @@ impl World {
                 network: vec![],
                 idle: None,
                 life: None,
+                forked,
             },
             created_at: now(),
             repository,

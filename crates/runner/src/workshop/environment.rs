@@ -15,10 +15,10 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 use windlass_git::{RefName, checkout::Objects};
-use windlass_run::Time;
+use windlass_run::{Time, job::Start};
 use windlass_sandbox::{
-    Backend, Bind, Created, Demand, EnvironmentId, Error, Exec, ImageSettings, OperationId,
-    Portable, Prepared, State, Status, User,
+    Backend, Bind, CopyBy, CopyLimits, Created, Demand, EnvironmentId, Error, Exec, ImageSettings,
+    OperationId, Portable, Prepared, State, Status, User, copy_folder,
     plan::{HOME, SYSTEM_PATH},
 };
 use windlass_wire::runner as wire;
@@ -69,6 +69,8 @@ pub(crate) struct Tenant {
     pub(crate) network: Vec<String>,
     /// Variables of programs inside that say where they are.
     pub(crate) marks: Vec<(String, String)>,
+    /// Whether what the repository says of its environment is left out.
+    pub(crate) plain: bool,
 }
 
 impl Tenant {
@@ -77,6 +79,7 @@ impl Tenant {
             id: format!("{}-{}", job.job_id, job.epoch),
             repository: job.repository.clone(),
             network: job.look(|state| state.spec.network.clone()),
+            plain: job.look(|state| state.spec.plain_environment),
             marks: vec![
                 ("WINDLASS_JOB_ID".to_owned(), job.job_id.to_string()),
                 ("WINDLASS_RUN_ID".to_owned(), job.run_id.to_string()),
@@ -93,6 +96,8 @@ pub(crate) struct Home {
     pub(crate) base: String,
     /// When the environment was created.
     pub(crate) created_at: Time,
+    /// The folder of the environment whose work tree it begins with, where it is a fork.
+    pub(crate) forked: Option<PathBuf>,
     /// The first number of its operations: none may come twice, whoever takes it over.
     pub(crate) first_operation: u64,
 }
@@ -121,6 +126,8 @@ pub(crate) struct Environment {
     pub(crate) prebuild: Prebuild,
     /// Where the time of its start went, in one line.
     pub(crate) started: String,
+    /// The same for the server, of a job's.
+    pub(crate) start: Option<Start>,
     variables: Vec<(OsString, OsString)>,
     operations: AtomicU64,
     keeps_tree: bool,
@@ -181,7 +188,7 @@ impl Environment {
         let tenant = Tenant::of_job(job);
         let backend = workshop.backend().await.map_err(|error| broken(workshop, &error))?;
         let asked = stocked::Asked { workshop, job, work, attempt, tenant: &tenant, name: &name };
-        let Stocked { system, prebuild, made, started } = asked.get(&backend).await?;
+        let Stocked { system, prebuild, made, started, start } = asked.get(&backend).await?;
         tell_unforced(&made.created);
         let Made { id, folder, tree: host_tree, index, created, .. } = made;
         let doors = Doors::open(workshop, &tenant, created.doors).map_err(|why| {
@@ -209,6 +216,7 @@ impl Environment {
             index,
             prebuild,
             started,
+            start: Some(start),
             variables,
             operations: AtomicU64::new(0),
             keeps_tree: false,
@@ -231,7 +239,8 @@ impl Environment {
         let name = folder_name(name);
         let (host_tree, index) = (home.folder.join("tree"), home.folder.join("index"));
         let began = Instant::now();
-        check_out(home, work, &host_tree, &index).await.map_err(|error| {
+        let by = workshop.store.copies_by();
+        check_out(home, work, by, &host_tree, &index).await.map_err(|error| {
             match super::repository::of_git(error) {
                 crate::executor::Unopened::End(end) => Attempted::JobEnded(end),
                 crate::executor::Unopened::GiveBack(why) => Attempted::GiveBack(why),
@@ -276,6 +285,7 @@ impl Environment {
             index,
             prebuild: Prebuild::Plain,
             started: "made around its own work tree".to_owned(),
+            start: None,
             variables,
             operations: AtomicU64::new(home.first_operation),
             keeps_tree: true,
@@ -448,6 +458,7 @@ pub(crate) fn broken(workshop: &Workshop, error: &Error) -> Attempted {
 async fn check_out(
     home: &Home,
     work: &JobRepository,
+    by: CopyBy,
     tree: &Path,
     index: &Path,
 ) -> windlass_git::Result<()> {
@@ -457,6 +468,10 @@ async fn check_out(
         return Ok(());
     }
     trees::remove(tree).await;
+    if let Some(forked) = &home.forked {
+        copy_tree(forked, tree, by).await?;
+        return note_whole(&whole, work);
+    }
     let branch = RefName::branch(&home.base)?;
     let options = windlass_git::checkout::Options {
         commit: work.base.clone(),
@@ -468,9 +483,27 @@ async fn check_out(
         index_copy: Some(index.to_owned()),
     };
     work.mirror.checkout(tree, &options).await?;
-    std::fs::write(&whole, work.base.as_str()).map_err(|source| windlass_git::Error::Io {
-        what: format!("note that {} is whole", tree.display()),
+    note_whole(&whole, work)
+}
+
+fn note_whole(whole: &Path, work: &JobRepository) -> windlass_git::Result<()> {
+    std::fs::write(whole, work.base.as_str()).map_err(|source| windlass_git::Error::Io {
+        what: format!("note {}", whole.display()),
         source,
+    })
+}
+
+/// Copies another environment's work tree, whatever its programs made of it and while they may go on. The
+/// first look at the copy's own work reads every file: of an index nothing could be believed.
+async fn copy_tree(from: &Path, tree: &Path, by: CopyBy) -> windlass_git::Result<()> {
+    const MOST: CopyLimits = CopyLimits { bytes: 64 << 30, entries: 4_000_000 };
+    let (source, target) = (from.join("tree"), tree.to_owned());
+    let copied = tokio::task::spawn_blocking(move || copy_folder(&source, &target, by, MOST));
+    copied.await.map_err(io::Error::other).flatten().map(|_| ()).map_err(|source| {
+        windlass_git::Error::Io {
+            what: format!("copy the work tree that the fork begins with, {}", from.display()),
+            source,
+        }
     })
 }
 
@@ -513,8 +546,10 @@ impl System {
         let mut known = base::Known::default();
         let read = async |image: Option<&ImageSettings>, known: &base::Known| {
             let platform = variables(workshop, tenant, image);
-            let read = setup::definition(workshop, work, tree, name, &platform, image, known);
-            Ok::<_, Attempted>((read.await?, platform))
+            let variables = &platform;
+            let asked = setup::Reading { work, tree, name, variables, image, known };
+            let read = asked.definition(workshop, tenant.plain).await?;
+            Ok::<_, Attempted>((read, platform))
         };
         let (mut definition, mut platform) = loop {
             let read = read(None, &known).await?;

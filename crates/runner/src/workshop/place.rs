@@ -7,7 +7,11 @@ use futures::future::BoxFuture;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use windlass_policy::redact::Redactor;
-use windlass_run::{StepId, spec::Action};
+use windlass_run::{
+    StepId,
+    job::{Report, start::SET_UP},
+    spec::Action,
+};
 
 use super::{
     Workshop, agent, checkpoint, command,
@@ -17,7 +21,7 @@ use super::{
     publish, readiness,
     repository::{self, JobRepository},
     secrets::{self, Secrets},
-    setup,
+    setup, stocked,
 };
 use crate::{
     executor::{Attempted, Unopened, Work},
@@ -35,6 +39,8 @@ pub(crate) struct Place {
     pub(crate) secrets: Secrets,
     pub(crate) meter: Arc<JobMeter>,
     pub(crate) facts: Facts,
+    /// How long getting the repository took; told with the first start.
+    opened: Duration,
 }
 
 /// Which attempt of which step, and where its output goes.
@@ -58,12 +64,14 @@ impl Attempt {
 impl Place {
     /// Gets the repository, with what earlier leases did.
     pub(crate) async fn open(workshop: Arc<Workshop>, job: Arc<Job>) -> Result<Self, Unopened> {
+        let began = Instant::now();
         let work = repository::get(&workshop, &job).await?;
+        let opened = began.elapsed();
         let secrets = Secrets::default();
         let redactor = workshop.redactor(&job, &secrets);
         let meter = Arc::new(JobMeter::new(job.clone()));
         let facts = Facts::new(job.now());
-        Ok(Self { workshop, job, work, environment: None, redactor, secrets, meter, facts })
+        Ok(Self { workshop, job, work, environment: None, redactor, secrets, meter, facts, opened })
     }
 
     /// The environment, made and set up now if there is none.
@@ -78,7 +86,21 @@ impl Place {
             let findings = environment.definition.findings.all();
             self.facts.environment = findings.iter().map(ToString::to_string).collect();
             let (workshop, redactor) = (&self.workshop, &self.redactor);
+            let began = Instant::now();
             let ready = setup::get_ready(workshop, environment, redactor, attempt).await;
+            let start = environment.start.take();
+            if ready.is_ok()
+                && let Some(mut start) = start
+            {
+                let opened =
+                    ("repository".to_owned(), stocked::micros(std::mem::take(&mut self.opened)));
+                start.stages.insert(0, opened);
+                let set_up = stocked::micros(began.elapsed());
+                start.stages.push((SET_UP.to_owned(), set_up));
+                self.job
+                    .report(Report::Started(start))
+                    .map_err(|error| Attempted::GiveBack(error.to_string()))?;
+            }
             if let Err(end) = ready {
                 if let Some(environment) = self.environment.take() {
                     environment.destroy().await;

@@ -31,7 +31,7 @@ use super::{
     services::{self, Unready},
     stocked::{self, Prebuild},
 };
-use crate::{executor::Attempted, held::Writer, job::failed};
+use crate::{definition::Strictness, executor::Attempted, held::Writer, job::failed};
 
 /// How long everything before the first step may take together.
 pub(super) const LIMIT: Duration = Duration::from_secs(30 * 60);
@@ -343,22 +343,48 @@ impl Tail {
     }
 }
 
-/// Reads what the repository says of its environment, from the work tree as it was just made or, if
-/// that holds the work of earlier steps, from the commit that the job began with.
-pub(super) async fn definition(
+/// What a repository says of its environment, to be read.
+pub(super) struct Reading<'a> {
+    pub(super) work: &'a super::repository::JobRepository,
+    /// The work tree on this machine.
+    pub(super) tree: &'a Path,
+    /// The project's name as one folder name.
+    pub(super) name: &'a str,
+    /// The variables that every program inside has anyway.
+    pub(super) variables: &'a std::collections::BTreeMap<String, String>,
+    /// What the image says about itself, once it is there.
+    pub(super) image: Option<&'a windlass_sandbox::ImageSettings>,
+    /// What is known of Features and of the images of a build.
+    pub(super) known: &'a super::base::Known,
+}
+
+impl Reading<'_> {
+    /// Reads it from the work tree as it was just made or, if that holds the work of earlier steps, from
+    /// the commit that the job began with. Where the environment shall be `plain`, nothing is read.
+    pub(super) async fn definition(
+        &self,
+        workshop: &Workshop,
+        plain: bool,
+    ) -> Result<crate::definition::Definition, Attempted> {
+        let strictness =
+            if plain { Strictness::Off } else { workshop.options.environment_definition };
+        definition(workshop, self, strictness).await
+    }
+}
+
+async fn definition(
     workshop: &Workshop,
-    work: &super::repository::JobRepository,
-    host_tree: &Path,
-    name: &str,
-    variables: &std::collections::BTreeMap<String, String>,
-    image: Option<&windlass_sandbox::ImageSettings>,
-    known: &super::base::Known,
+    reading: &Reading<'_>,
+    strictness: Strictness,
 ) -> Result<crate::definition::Definition, Attempted> {
     use crate::definition::{Asked, Definition, ProjectFiles, root};
     let options = &workshop.options;
-    let (backend, image) = (options.backend, image.cloned());
-    let (strictness, memory_bytes) = (options.environment_definition, options.limits.memory_bytes);
-    let (tree, name, variables) = (host_tree.to_owned(), name.to_owned(), variables.clone());
+    let work = reading.work;
+    let (backend, image) = (options.backend, reading.image.cloned());
+    let memory_bytes = options.limits.memory_bytes;
+    let (tree, name, variables) =
+        (reading.tree.to_owned(), reading.name.to_owned(), reading.variables.clone());
+    let known = reading.known;
     let (features, has_default_image) =
         (known.shelf.manifests.clone(), options.default_image.is_some());
     let stages = known.settings();

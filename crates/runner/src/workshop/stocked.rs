@@ -9,7 +9,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use windlass_devcontainer::configuration::Hook;
@@ -18,6 +18,7 @@ use windlass_git::{
     checkout::Objects,
     restat::{Against, restat},
 };
+use windlass_run::job::start::{Basis, Missed, Shelf, Start};
 use windlass_sandbox::{Backend, Bind, CopyLimits, Door, EnvironmentId, Plan, copy_folder};
 
 use super::{
@@ -33,7 +34,7 @@ use crate::{
     definition::Definition,
     executor::{Attempted, Unopened},
     job::Job,
-    stock::{HOME, INDEX, Kept, Key, Made, Phases, Recipe, StartError, TREE},
+    stock::{HOME, INDEX, Kept, Key, Made, Phases, Recipe, Shown, StartError, TREE},
 };
 
 /// Where the mirror's objects are inside, read-only.
@@ -50,6 +51,8 @@ pub(crate) struct Stocked {
     pub(crate) made: Made,
     /// Where the time went, in one line.
     pub(crate) started: String,
+    /// The same for the server, but for the set-up, which is still to come.
+    pub(crate) start: Start,
 }
 
 /// What of the set-up is done already.
@@ -87,8 +90,22 @@ impl Asked<'_> {
         let plan = plan(workshop, work, &system);
         let can_keep = backend.home(&plan.id).is_some();
         let (recipe, prebuild) = choose(workshop, job, prepared, &system, plan, work, can_keep);
-        let ahead =
-            if work.tip == work.base { claim(workshop, backend, &recipe).await } else { None };
+        let is_base = work.tip == work.base;
+        let shelf = workshop.pool.look(&recipe, Instant::now());
+        let ahead = if is_base { claim(workshop, backend, &recipe).await } else { None };
+        let missed = match (&ahead, &shelf) {
+            (Some(_), _) => None,
+            (None, _) if !is_base => Some(Missed::Own),
+            (None, _) if workshop.pool.most() == 0 => Some(Missed::Off),
+            (None, Some(_)) => Some(Missed::Empty),
+            (None, None) => Some(Missed::New),
+        };
+        let from = match (&ahead, &prebuild) {
+            (Some(_), _) => Basis::Pool,
+            (None, Prebuild::Done) => Basis::Snapshot,
+            (None, _) if checked_out => Basis::Mirror,
+            (None, _) => Basis::Tree,
+        };
         let (made, how) = match ahead {
             Some(made) => {
                 phases.note("claim", began);
@@ -102,7 +119,8 @@ impl Asked<'_> {
                 (made, "not from the pool")
             }
         };
-        if work.tip == work.base {
+        let pool = workshop.pool.look(&recipe, Instant::now()).map(shown);
+        if is_base {
             workshop.pool.refill(backend, Instant::now());
         } else {
             // What steps have done is this job's alone.
@@ -114,7 +132,9 @@ impl Asked<'_> {
         };
         let total = phases.total().as_secs_f64() * 1000.0;
         let started = format!("started in {total:.1} ms, {how}{snapshot} ({phases})");
-        Ok(Stocked { system, prebuild, made, started })
+        let stages = phases.0.iter().map(|(name, took)| ((*name).to_owned(), micros(*took)));
+        let start = Start { from, missed, stages: stages.collect(), pool };
+        Ok(Stocked { system, prebuild, made, started, start })
     }
 
     /// What the project's definition wants, with its image ready.
@@ -130,6 +150,22 @@ impl Asked<'_> {
         let system = system.await;
         trees::remove(&folder).await;
         system
+    }
+}
+
+/// A span for the server.
+pub(crate) fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn shown(shown: Shown) -> Shelf {
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    Shelf {
+        ready: count(shown.ready),
+        wanted: count(shown.wanted),
+        gap: shown.gap.map(micros),
+        refill: shown.refill.map(micros),
+        most: count(shown.most),
     }
 }
 

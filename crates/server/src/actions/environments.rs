@@ -4,7 +4,7 @@
 use windlass_policy::network;
 use windlass_run::{
     Duration, EnvironmentId,
-    environment::{Command, IDLE, Limits, Spec},
+    environment::{Command, IDLE, Spec},
 };
 use windlass_store::environments::{NewEnvironment as NewRow, Work};
 use windlass_wire::api::environment::{Environment, NewEnvironment};
@@ -15,7 +15,10 @@ use crate::{
     local,
     problem::{Code, Problem},
     state::AppState,
-    views::{environments as views, projects::find as find_project},
+    views::{
+        environments as views,
+        projects::{find as find_project, settings},
+    },
 };
 
 /// Creates an environment. It starts as soon as a runner has room.
@@ -47,9 +50,33 @@ pub async fn create(
         project_id: project.id.clone(),
         base,
         network: new.network,
-        idle: idle(new.idle_minutes),
+        idle: idle(new.idle_minutes.or(settings(&project).idle_minutes)),
         life: new.life_hours.map(|hours| span(hours, 3_600)),
+        forked: None,
     };
+    keep(app, principal, spec).await
+}
+
+/// Creates an environment that begins with the work tree of another one as it is now. It is made on the
+/// same runner.
+///
+/// # Errors
+/// There is none, or none to be used; a name that can't be or is taken; a limit that is reached; the
+/// store's failures.
+pub async fn fork(
+    app: &AppState,
+    principal: &Principal,
+    from: &str,
+    name: Option<String>,
+) -> Result<Environment, Problem> {
+    let from = views::find_to_use(app, principal, from).await?;
+    let project = app.project_name(&principal.organisation_id, &from.state.spec.project_id).await;
+    let name = name.unwrap_or_else(|| name_for(&project, app.random()));
+    let spec = Spec { name, forked: Some(from.id), ..from.state.spec };
+    keep(app, principal, spec).await
+}
+
+async fn keep(app: &AppState, principal: &Principal, spec: Spec) -> Result<Environment, Problem> {
     spec.check()
         .map_err(|invalid| Problem::new(Code::BadRequest, invalid.why.clone()).at(invalid.field))?;
     let now = app.now();
@@ -59,7 +86,8 @@ pub async fn create(
         owner: owner_of(app, principal).await?,
         spec,
     };
-    let created = app.store().create_environment(principal.by(), row, Limits::default(), now);
+    let created =
+        app.store().create_environment(principal.by(), row, app.environment_limits(), now);
     let created = created.await.map_err(|error| match &error {
         windlass_store::Error::Conflict { .. } => {
             Problem::new(Code::NameTaken, error.to_string()).at("name")
@@ -88,7 +116,7 @@ pub async fn command(
         organisation_id,
         id,
         command,
-        Limits::default(),
+        app.environment_limits(),
         app.now(),
     );
     let given = given.await.map_err(limited)?;

@@ -146,6 +146,7 @@ fn spec(
         network: earlier.spec.network.clone(),
         runs_on: earlier.spec.runs_on.clone(),
         continues: Some(last),
+        plain_environment: earlier.spec.plain_environment,
     }
 }
 

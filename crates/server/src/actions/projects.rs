@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use windlass_git::Address;
+use windlass_policy::network;
 use windlass_run::ProjectId;
 use windlass_store::projects::Project as Stored;
-use windlass_wire::api::project::{NewProject, Project, Source};
+use windlass_wire::api::project::{ChangeSettings, NewProject, Project, Source};
 
 use super::accounts::name_taken;
 use crate::{
@@ -83,6 +84,54 @@ pub async fn remove(app: &AppState, principal: &Principal, name: &str) -> Result
     app.store().update_project(principal.by(), row, now).await?;
     app.nudge();
     Ok(())
+}
+
+/// The longest time between two prebuilds by the clock, and the shortest.
+const EVERY: std::ops::RangeInclusive<u64> = 5..=43_200;
+/// The longest idle time, in minutes: a year.
+const LONGEST_IDLE: u64 = 525_600;
+
+/// Changes what a project wants of its environments.
+///
+/// # Errors
+/// A span or a host that can't be; it is not there; the store's failures.
+pub async fn change(
+    app: &AppState,
+    principal: &Principal,
+    name: &str,
+    change: ChangeSettings,
+) -> Result<Project, Problem> {
+    let mut row = views::projects::find(app, principal, name).await?;
+    let mut settings = views::projects::settings(&row);
+    if let Some(on_push) = change.prebuild_on_push {
+        settings.prebuild_on_push = on_push;
+    }
+    if let Some(minutes) = change.prebuild_every_minutes {
+        if minutes != 0 && !EVERY.contains(&minutes) {
+            let why = "give 5 to 43200 minutes, or 0 for never";
+            return Err(Problem::new(Code::BadRequest, why).at("prebuild_every_minutes"));
+        }
+        settings.prebuild_every_minutes = (minutes != 0).then_some(minutes);
+    }
+    if let Some(hosts) = change.prebuild_network {
+        let layer = network::LayerText { allow: Some(hosts.clone()), deny: Vec::new() };
+        network::Network::nothing().with_layer(network::Layer::Job, &layer).map_err(|error| {
+            Problem::new(Code::BadRequest, error.to_string()).at("prebuild_network")
+        })?;
+        settings.prebuild_network = hosts;
+    }
+    if let Some(minutes) = change.idle_minutes {
+        if minutes > LONGEST_IDLE {
+            let why = "give at most 525600 minutes, or 0 for never";
+            return Err(Problem::new(Code::BadRequest, why).at("idle_minutes"));
+        }
+        settings.idle_minutes = Some(minutes);
+    }
+    row.settings[views::projects::WANTS] = serde_json::to_value(&settings)
+        .map_err(|error| Problem::internal("keep the settings of a project", error))?;
+    app.store().update_project(principal.by(), row.clone(), app.now()).await?;
+    app.nudge();
+    Ok(project(app, &row))
 }
 
 async fn add_local(

@@ -42,6 +42,7 @@ pub async fn start(
         network: new.network.clone(),
         runs_on: labels(&new.runs_on)?,
         continues: None,
+        plain_environment: new.plain_environment,
         steps: steps(new, &title)?,
     };
     spec.check().map_err(|error| Problem::new(Code::InvalidSpec, error.why).at(error.place))?;

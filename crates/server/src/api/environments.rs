@@ -4,6 +4,7 @@ mod archive;
 mod create;
 mod delete;
 mod exec;
+mod fork;
 mod get;
 mod list;
 mod log;
@@ -22,6 +23,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         get::endpoint(),
         log::endpoint(),
         start::endpoint(),
+        fork::endpoint(),
         stop::endpoint(),
         archive::endpoint(),
         unarchive::endpoint(),

@@ -1,6 +1,7 @@
 //! Projects. One file per endpoint.
 
 mod add;
+mod change;
 mod get;
 mod list;
 mod readiness;
@@ -13,6 +14,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         add::endpoint(),
         list::endpoint(),
         get::endpoint(),
+        change::endpoint(),
         readiness::endpoint(),
         remove::endpoint(),
     ]

@@ -21,6 +21,7 @@ use crate::{
     extract::{Bytes, Place as At},
     local::pulls::Rows,
     problem::{Code, Problem},
+    reconcile::prebuilds,
     remote::{self, GITHUB, pulls},
     state::AppState,
 };
@@ -106,6 +107,9 @@ pub(crate) async fn handle(app: &AppState, delivery: &Delivery) -> Result<&'stat
     let project = app.store().project(&delivery.organisation_id, &project_id).await?;
     if project.archived_at.is_some() {
         return Ok("removed");
+    }
+    if let Subject::Push(push) = &event.subject {
+        return prebuilds::pushed(app, &project, push).await;
     }
     let number = match &event.subject {
         Subject::PullRequest(pull) | Subject::Review { pull_request: pull, .. } => pull.number,

@@ -299,5 +299,6 @@ fn new_run(task: &NewTask) -> Result<NewRun, Problem> {
         network: lines(&task.network),
         runs_on: Vec::new(),
         pull_request: true,
+        plain_environment: false,
     })
 }

@@ -19,7 +19,9 @@ use super::{
     view::{
         Crumb, Section, State as Shown,
         diff::{DiffView, Layout, Options, Talk, percent_encoded},
-        job::{EffectRow, End, GiveUp, Head, JobPage, Live, Panel, SessionPanel, Steps, Tokens},
+        job::{
+            EffectRow, End, GiveUp, Head, JobPage, Live, Panel, SessionPanel, Start, Steps, Tokens,
+        },
         log::{Earlier, Log, Reader},
         session::Session,
         shell::{Choice, Commit, Csrf, Id, Who},
@@ -296,6 +298,9 @@ pub(super) async fn show(
     })
 }
 
+/// The ends of jobs for what their repository says of its environment.
+const OF_THE_DEFINITION: [&str; 3] = ["environment", "environment_failed", "service_not_ready"];
+
 /// The head of a job's page.
 pub(super) fn head(app: &AppState, frame: &Frame, known: &Known, is_scripted: bool) -> Head {
     let job = &known.job;
@@ -331,6 +336,7 @@ pub(super) fn head(app: &AppState, frame: &Frame, known: &Known, is_scripted: bo
         runs_on: known.spec.iter().flat_map(|spec| spec.runs_on.iter()).map(Text::from).collect(),
         waits: known.waits.as_deref().map(Text::from),
         requeues: job.requeues,
+        starts: job.starts.iter().map(start).collect(),
         continues: job.continues.as_ref().map(links::job),
         end: summary.end.as_ref().map(|end| End {
             code: Text::from(end.code.as_str()),
@@ -342,6 +348,11 @@ pub(super) fn head(app: &AppState, frame: &Frame, known: &Known, is_scripted: bo
                 unblock: Text::from(report.would_unblock.as_str()),
             }),
         }),
+        repair: summary
+            .end
+            .as_ref()
+            .filter(|end| OF_THE_DEFINITION.contains(&end.code.as_str()))
+            .map(|_| format!("windlass env repair {}", summary.id)),
         stop_asked: job
             .cancel
             .as_ref()
@@ -349,6 +360,37 @@ pub(super) fn head(app: &AppState, frame: &Frame, known: &Known, is_scripted: bo
         change: summary.pull_request.as_ref().map(|link| (link.number, local_href(app, &link.url))),
         cancel: can_cancel.then(|| format!("{}/cancel", links::job(&summary.id))),
         csrf: Csrf { value: csrf.unwrap_or_default() },
+    }
+}
+
+fn start(start: &windlass_wire::api::job::Start) -> Start {
+    let total: u64 = start.stages.iter().map(|stage| stage.micros).sum();
+    let was = match start.from.as_str() {
+        "pool" => "one that was started ahead",
+        "snapshot" => "a snapshot with its prebuild",
+        "tree" => "a prepared work tree",
+        _ => "the mirror of the repository",
+    };
+    let stages = start.stages.iter().map(|stage| {
+        let share = (stage.micros * 100).checked_div(total).unwrap_or(0);
+        (Text::from(stage.name.as_str()), when::micros(stage.micros), share)
+    });
+    Start {
+        summary: format!("{} from {was}", when::micros(total)),
+        missed: start.missed.as_deref().map(Text::from),
+        stages: stages.collect(),
+        pool: start.pool.as_ref().map(|pool| {
+            let rate = match (pool.gap_micros, pool.refill_micros) {
+                (Some(gap), Some(refill)) => format!(
+                    ", since one is asked for every {} and takes {} to make",
+                    when::micros(gap),
+                    when::micros(refill)
+                ),
+                _ => String::new(),
+            };
+            format!("{} ready of {} wanted{rate}; at most {}", pool.ready, pool.wanted, pool.most)
+        }),
+        advice: start.advice.iter().map(|text| Text::from(text.as_str())).collect(),
     }
 }
 

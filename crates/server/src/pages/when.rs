@@ -87,6 +87,14 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
+/// A span of microseconds that may be a part of a millisecond: `6.1 ms`.
+pub(crate) fn micros(micros: u64) -> String {
+    match micros {
+        0..1_000_000 => format!("{}.{} ms", micros / 1_000, micros % 1_000 / 100),
+        _ => span(Duration::from_micros(i64::try_from(micros).unwrap_or(i64::MAX))),
+    }
+}
+
 /// A moment on the calendar, in UTC.
 struct Calendar(OffsetDateTime);
 

@@ -48,7 +48,8 @@ pub(super) async fn round(app: &AppState, memory: &mut Memory) -> Result<Duratio
     Ok(ROUND)
 }
 
-async fn projects(app: &AppState) -> Result<Vec<Project>, Problem> {
+/// All projects that were not removed.
+pub(super) async fn projects(app: &AppState) -> Result<Vec<Project>, Problem> {
     let mut all: Vec<Project> = Vec::new();
     loop {
         let after = all.last().map(|project| project.name.clone());

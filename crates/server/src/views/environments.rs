@@ -162,6 +162,7 @@ pub(crate) async fn shown(
         base: spec.base.clone(),
         phase: state.phase.name().to_owned(),
         reason: state.phase.reason().map(str::to_owned),
+        recovery: state.recovery.clone(),
         generation: state.generation,
         owner: app.who(&state.by.actor).await,
         yours: is_yours(app, principal, row).await?,

@@ -9,7 +9,11 @@ use windlass_run::{
 use windlass_store::runs::{Filter, JobDetail, JobRow, JournalEntry, Slice, Standing, StepTimes};
 use windlass_wire::api::{
     Page,
-    job::{CancelRequest, Effect, End, GiveUp, Job, JobEvent, JobSummary, PullRequestLink, Step},
+    environment::Stage,
+    job::{
+        CancelRequest, Effect, End, GiveUp, Job, JobEvent, JobSummary, PoolShelf, PullRequestLink,
+        Start, Step,
+    },
 };
 
 use super::{cursor_number, micros, outcome_name, page_size, standing_name, standing_named};
@@ -134,6 +138,25 @@ async fn whole(app: &AppState, detail: &JobDetail) -> Job {
         token_limit: state.spec.limits.tokens,
         steps: steps(state, &detail.step_times),
         effects: state.effects.iter().map(effect).collect(),
+        starts: state.starts.iter().map(start).collect(),
+    }
+}
+
+/// How an environment came to be.
+fn start(start: &job::Start) -> Start {
+    let stage = |(name, micros): &(String, u64)| Stage { name: name.clone(), micros: *micros };
+    Start {
+        from: start.from.name().to_owned(),
+        missed: start.missed.map(|missed| missed.describe().to_owned()),
+        stages: start.stages.iter().map(stage).collect(),
+        pool: start.pool.map(|shelf| PoolShelf {
+            ready: shelf.ready,
+            wanted: shelf.wanted,
+            gap_micros: shelf.gap,
+            refill_micros: shelf.refill,
+            most: shelf.most,
+        }),
+        advice: start.advice().into_iter().map(str::to_owned).collect(),
     }
 }
 

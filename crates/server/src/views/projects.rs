@@ -4,7 +4,7 @@ use windlass_run::{OrganisationId, ProjectId};
 use windlass_store::projects::Project as Stored;
 use windlass_wire::api::{
     Page, PageQuery,
-    project::{Project, Source},
+    project::{Project, Settings, Source},
 };
 
 use super::page_size;
@@ -67,6 +67,7 @@ pub(crate) fn project(app: &AppState, row: &Stored) -> Project {
             local::FORGE => format!("{}/git/{}.git", app.base_url(), row.name),
             _ => row.source.clone(),
         },
+        settings: settings(row),
         created_at: row.created_at.as_micros(),
         refreshed_at: known.refreshed_at,
         notes: known.notes,
@@ -78,6 +79,14 @@ pub(crate) fn source(row: &Stored) -> Source {
     serde_json::from_value(row.settings["source"].clone())
         .unwrap_or_else(|_| Source::Url { url: row.source.clone() })
 }
+
+/// What a project wants of its environments. One from before there were such wants has none.
+pub(crate) fn settings(row: &Stored) -> Settings {
+    serde_json::from_value(row.settings[WANTS].clone()).unwrap_or_default()
+}
+
+/// Where a project's settings hold what it wants of its environments.
+pub(crate) const WANTS: &str = "environments";
 
 impl AppState {
     /// A project's name; its id where it is gone.

@@ -68,6 +68,54 @@ fn comment(id: u64, body: &str) -> Value {
     })
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_push_to_the_default_branch_is_prepared_where_the_project_wants_that() {
+    let house = House::new().await;
+    let host = host(&house).await;
+    house.post("/api/v1/projects", new_project(&host, TOKEN)).await;
+    let push = |id: u8, branch: &str| {
+        let commit = format!("{id:040x}");
+        json!({
+            "ref": format!("refs/heads/{branch}"), "before": "0".repeat(40), "after": commit,
+            "created": false, "deleted": false, "forced": false, "commits": [],
+            "repository": { "full_name": "acme/api", "private": true, "default_branch": "main" },
+            "sender": { "login": "mallory", "id": 7, "type": "User" },
+        })
+    };
+    let wants = json!({ "prebuild_on_push": true });
+    let changed = house.request(Method::PATCH, "/api/v1/projects/api").json(&wants);
+    assert!(changed.send().await.expect("answered").status().is_success());
+    for (id, branch) in [(2, "other"), (3, "main"), (3, "main")] {
+        let payload = push(id, branch);
+        assert_eq!(
+            deliver(&house, &format!("d{id}-{branch}"), "push", &payload, SECRET).await,
+            202
+        );
+    }
+    // A delivery is handled in its turn; the last of all tells that those before it were.
+    assert_eq!(deliver(&house, "d4", "push", &push(4, "main"), SECRET).await, 202);
+    let mut events =
+        super::house::Events::open(house.request(Method::GET, "/api/v1/feed?after=0")).await;
+    let prepared = async {
+        loop {
+            let jobs = house.get("/api/v1/jobs").await;
+            let jobs = jobs["items"].as_array().expect("jobs").clone();
+            if jobs.len() >= 2 {
+                return jobs;
+            }
+            events.next().await.expect("the feed goes on");
+        }
+    };
+    let wait = tokio::time::timeout(std::time::Duration::from_secs(120), prepared);
+    let mut commits = Vec::new();
+    for job in wait.await.expect("they come") {
+        assert_eq!(job["title"], "Prebuild");
+        let job = house.get(&format!("/api/v1/jobs/{}", job["id"].as_str().expect("an id"))).await;
+        commits.push(job["base_commit"].as_str().expect("known").to_owned());
+    }
+    assert_eq!(commits, [format!("{:040x}", 4), format!("{:040x}", 3)]);
+}
+
 /// Waits until the feed has told of the pull request that often since `after`.
 async fn conversation(house: &House, at_least: usize) -> Vec<Value> {
     let mut events =

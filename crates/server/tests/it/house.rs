@@ -26,9 +26,16 @@ pub(crate) struct House {
 impl House {
     /// On a fresh database.
     pub(crate) async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// The same with other options.
+    pub(crate) async fn with(change: impl FnOnce(&mut Options)) -> Self {
         let folder = tempfile::tempdir().expect("tempdir");
         let store = store(folder.path()).await;
-        let handle = start(&store, folder.path()).await;
+        let mut options = options(folder.path());
+        change(&mut options);
+        let handle = Server::start(store.clone(), options).await.expect("the server starts");
         let admin = handle.issue_token("test", Role::Admin).await.expect("token");
         Self {
             url: handle.url().to_owned(),

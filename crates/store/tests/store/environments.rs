@@ -32,6 +32,7 @@ fn spec(world: &World, name: &str) -> Spec {
         network: vec![],
         idle: Some(IDLE),
         life: None,
+        forked: None,
     }
 }
 
@@ -137,13 +138,15 @@ async fn limits_are_told_in_words(world: World) {
         made(&world, name).await;
     }
     let full = create(&world, new(&world, "d")).await.expect_err("three run");
-    let why = "3 of your environments run, and at most 3 may at once: stop one first";
+    let why = "3 of your environments run, and at most 3 may at once: stop one first, or start the server \
+               with a higher --environments-running";
     assert_eq!(full.to_string(), why);
     let row = world.store.environment_named(&world.organisation_id, "a").await.expect("found");
     give(&world, &row, Command::Stop { why: "x".into() }, world.now).await.expect("stopped");
     made(&world, "d").await;
     let full = create(&world, new(&world, "e")).await.expect_err("four are there");
-    let why = "you have 4 environments, and at most 4 are allowed: delete one first";
+    let why = "you have 4 environments, and at most 4 are allowed: delete one first, or start the server \
+               with a higher --environments-of-person";
     assert_eq!(full.to_string(), why);
     let of_ben = NewEnvironment { owner: "ben".into(), ..new(&world, "e") };
     create(&world, of_ben).await.expect("another person's");

@@ -203,6 +203,7 @@ impl World {
             network: vec![],
             runs_on: Default::default(),
             continues: None,
+            plain_environment: false,
         }
     }
 

@@ -522,5 +522,6 @@ fn spec(project_id: &ProjectId, task: &Task) -> Spec {
         network: vec![],
         runs_on: Default::default(),
         continues: None,
+        plain_environment: false,
     }
 }

@@ -28,6 +28,10 @@ pub struct Environment {
     /// Why it stands there, where there is something to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Why what the repository says of its environment failed, while it runs without that, to be
+    /// repaired: it is in recovery then. `/log` has the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<String>,
     /// Grows with each new wish of what it shall be.
     pub generation: u64,
     /// Whose it is.
@@ -99,12 +103,22 @@ pub struct NewEnvironment {
     /// Hosts that programs inside may reach, as `host:port` or `*.suffix:port`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub network: Vec<String>,
-    /// After how many minutes without anything happening it is stopped; 0: never. 30 if absent.
+    /// After how many minutes without anything happening it is stopped; 0: never. If absent,
+    /// what the project says, or 30.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_minutes: Option<u64>,
     /// After how many hours it is deleted, whatever happens; absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub life_hours: Option<u64>,
+}
+
+/// A fork of an environment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ForkEnvironment {
+    /// What to call it. Made from the project's name if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 /// Which environments are wanted.

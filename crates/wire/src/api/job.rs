@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use windlass_run::{JobId, ProjectId, RunId, RunnerId, StepId};
 
-use super::Who;
+use super::{Who, environment::Stage};
 
 /// A job as a list shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -98,6 +98,45 @@ pub struct Job {
     pub steps: Vec<Step>,
     /// Its outward writes, in the order in which they were staged.
     pub effects: Vec<Effect>,
+    /// How its environments came to be, the newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub starts: Vec<Start>,
+}
+
+/// How an environment of a job came to be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Start {
+    /// What was there before it began: `pool` (an environment started ahead), `snapshot` (of one whose
+    /// prebuild was done), `tree` (the work tree) or `mirror` (at most the repository).
+    pub from: String,
+    /// Why none was taken from the pool; absent if one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed: Option<String>,
+    /// Its parts in order.
+    pub stages: Vec<Stage>,
+    /// What the pool held for starts like this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolShelf>,
+    /// What would make the next one faster, as far as that is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub advice: Vec<String>,
+}
+
+/// What a runner's pool knew of starts alike.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PoolShelf {
+    /// How many were ready, this one taken off.
+    pub ready: u32,
+    /// How many should have been: arrivals in the time that one takes to make, within the limits.
+    pub wanted: u32,
+    /// Microseconds between two arrivals, smoothed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap_micros: Option<u64>,
+    /// Microseconds that making one takes, smoothed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refill_micros: Option<u64>,
+    /// How many the runner keeps ahead at most, of all kinds.
+    pub most: u32,
 }
 
 /// How a job ended.

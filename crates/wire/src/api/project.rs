@@ -20,6 +20,9 @@ pub struct Project {
     pub default_branch: Option<String>,
     /// The URL of the server's own copy, for `git clone` with a service token.
     pub clone_url: String,
+    /// What it wants of its environments.
+    #[serde(default)]
+    pub settings: Settings,
     /// When it was added.
     pub created_at: i64,
     /// When the server last read the source.
@@ -74,4 +77,43 @@ pub struct NewProject {
     /// For `github`: the secret of the webhook, kept sealed, never given back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_secret: Option<String>,
+}
+
+/// What a project wants of its environments.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Settings {
+    /// Prepare the environment whenever the default branch moved: as soon as the server sees that, or
+    /// GitHub tells it by the webhook.
+    #[serde(default)]
+    pub prebuild_on_push: bool,
+    /// Prepare the environment anew after so many minutes; absent: not by the clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prebuild_every_minutes: Option<u64>,
+    /// Hosts that prebuilds may reach, as `host:port` or `*.suffix:port`. Tasks with other hosts do not
+    /// share their snapshots.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prebuild_network: Vec<String>,
+    /// After how many minutes without anything happening an environment is stopped that does not say
+    /// otherwise; 0: never. 30 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_minutes: Option<u64>,
+}
+
+/// Changes what a project wants of its environments. What is absent stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeSettings {
+    /// Whether to prepare the environment whenever the default branch moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prebuild_on_push: Option<bool>,
+    /// Prepare the environment anew after so many minutes, 5 to 43,200; 0: not by the clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prebuild_every_minutes: Option<u64>,
+    /// Hosts that prebuilds may reach, in place of those before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prebuild_network: Option<Vec<String>>,
+    /// After how many minutes without anything happening an environment is stopped that does not say
+    /// otherwise, at most 525,600; 0: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_minutes: Option<u64>,
 }

@@ -85,6 +85,9 @@ pub struct NewRun {
     /// False if the work is not to become a pull request. True if absent.
     #[serde(default = "yes")]
     pub pull_request: bool,
+    /// Work in the plain environment, without what the repository says of it: to repair just that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plain_environment: bool,
 }
 
 /// How the agent of a task works. What is absent keeps its default.

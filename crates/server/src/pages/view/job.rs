@@ -66,10 +66,14 @@ pub(crate) struct Head {
     pub(crate) waits: Option<Text>,
     /// How often it was given to a runner again.
     pub(crate) requeues: u32,
+    /// How its environments came to be, the newest last.
+    pub(crate) starts: Vec<Start>,
     /// The job that it follows up.
     pub(crate) continues: Option<String>,
     /// How it ended.
     pub(crate) end: Option<End>,
+    /// The command that lets an agent repair the repository's definition, where that was the end.
+    pub(crate) repair: Option<String>,
     /// Who asked it to stop, and why.
     pub(crate) stop_asked: Option<(Who, Text)>,
     /// Its pull request.
@@ -80,6 +84,21 @@ pub(crate) struct Head {
 }
 
 impl HtmlSafe for Head {}
+
+/// How an environment came to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Start {
+    /// In a few words: how long it took, and what was there before.
+    pub(crate) summary: String,
+    /// Why none was taken from the pool.
+    pub(crate) missed: Option<Text>,
+    /// Its parts: name, time, and the share of the whole in percent.
+    pub(crate) stages: Vec<(Text, String, u64)>,
+    /// What the pool held for starts like this.
+    pub(crate) pool: Option<String>,
+    /// What would make the next one faster.
+    pub(crate) advice: Vec<Text>,
+}
 
 /// Tokens used, beside the limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -169,6 +169,7 @@ impl Place {
             network: Vec::new(),
             runs_on: Default::default(),
             continues: None,
+            plain_environment: false,
         };
         let id = JobId::new(now(), rand::random());
         NewRun {
