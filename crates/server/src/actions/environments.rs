@@ -70,6 +70,15 @@ pub async fn fork(
     name: Option<String>,
 ) -> Result<Environment, Problem> {
     let from = views::find_to_use(app, principal, from).await?;
+    let why = match (&from.state.deletion, &from.state.runner_id) {
+        (Some(_), _) => Some("is being deleted: have it back first"),
+        (None, None) => Some("has no work tree yet: it waits for a runner"),
+        (None, Some(_)) => None,
+    };
+    if let Some(why) = why {
+        let why = format!("the environment {} {why}", from.state.spec.name);
+        return Err(Problem::new(Code::EnvironmentState, why));
+    }
     let project = app.project_name(&principal.organisation_id, &from.state.spec.project_id).await;
     let name = name.unwrap_or_else(|| name_for(&project, app.random()));
     let spec = Spec { name, forked: Some(from.id), ..from.state.spec };

@@ -16,6 +16,7 @@ on_both! {
     one_is_created_once_and_its_name_is_its_own;
     limits_are_told_in_words;
     waiting_ones_are_placed_while_there_is_room;
+    a_fork_is_made_where_its_origin_is_and_nowhere_else;
     what_the_runner_sees_moves_it_and_a_stranger_is_not_heard;
     a_list_goes_on_where_it_ended;
     idle_ones_are_stopped_by_the_watch;
@@ -172,6 +173,27 @@ async fn waiting_ones_are_placed_while_there_is_room(world: World) {
     let other = world.another_runner("").await;
     let wanted = sync_as(&world, &other, 1, vec![], world.now).await;
     assert_eq!(wanted.iter().map(|row| &row.id).collect::<Vec<_>>(), [&b.id]);
+}
+
+async fn a_fork_is_made_where_its_origin_is_and_nowhere_else(world: World) {
+    let fork_of = |row: &EnvironmentRow, name: &str| NewEnvironment {
+        spec: Spec { forked: Some(row.id.clone()), ..spec(&world, name) },
+        ..new(&world, name)
+    };
+    let waiting = made(&world, "waiting").await;
+    let early = create(&world, fork_of(&waiting, "early")).await.expect_err("no work tree");
+    assert_eq!(early.to_string(), "waiting has no work tree yet: it waits for a runner");
+    let origin = running(&world, "origin").await;
+    let fork = create(&world, fork_of(&origin, "fork")).await.expect("created");
+    let other = world.another_runner("").await;
+    let wanted = sync_as(&world, &other, 8, vec![], world.now).await;
+    assert!(!wanted.iter().any(|row| row.id == fork.id), "its origin is not there");
+    let wanted = sync(&world, vec![]).await;
+    assert!(wanted.iter().any(|row| row.id == fork.id));
+    let delete = Command::Delete { by: world.by.clone() };
+    give(&world, &origin, delete, world.now).await.expect("deleted");
+    let late = create(&world, fork_of(&origin, "late")).await.expect_err("it is going");
+    assert_eq!(late.to_string(), "origin is being deleted: have it back first");
 }
 
 async fn what_the_runner_sees_moves_it_and_a_stranger_is_not_heard(world: World) {

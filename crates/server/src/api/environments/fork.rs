@@ -26,6 +26,7 @@ pub(super) fn endpoint() -> Endpoint {
             Code::BadRequest,
             Code::Forbidden,
             Code::NotFound,
+            Code::EnvironmentState,
             Code::NameTaken,
             Code::LimitReached,
         ]),
