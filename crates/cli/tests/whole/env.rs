@@ -148,6 +148,6 @@ fn one_whose_definition_fails_is_entered_and_repaired() {
     assert_eq!(job["end"]["outcome"], "succeeded", "{job}");
     assert!(job["pull_request"]["number"].is_u64(), "{job}");
     let id = job["id"].as_str().expect("an id");
-    world.run(&["env", "why-slow", id]).says(0, &["repository", "set-up", "not from the pool"]);
+    world.run(&["env", "why-slow", id]).says(0, &["repository", "set-up", "ms"]);
     world.run(&["env", "repair", id]).says(1, &["not for its environment"]);
 }

@@ -28,8 +28,11 @@ fn options(stage: &Stage) -> Options {
     options
 }
 
-/// The phases of a start, and what on disk says that one was reached.
-fn phases() -> [(&'static str, fn(&Path, &str) -> bool); 6] {
+/// Whether a phase was reached, by what lies in the runner's folder, for the environment of an id.
+type IsReached = fn(&Path, &str) -> bool;
+
+/// The phases of a start.
+fn phases() -> [(&'static str, IsReached); 6] {
     [
         ("mirror", |state, _| state.join("mirrors").exists()),
         ("folder", |state, id| state.join("kept").join(id).exists()),
@@ -43,7 +46,7 @@ fn phases() -> [(&'static str, fn(&Path, &str) -> bool); 6] {
 }
 
 /// Waits until the phase was reached, or is over before anybody saw it.
-async fn reach(stage: &Stage, id: &EnvironmentId, is_reached: fn(&Path, &str) -> bool) {
+async fn reach(stage: &Stage, id: &EnvironmentId, is_reached: IsReached) {
     let is_over = || stage.world().seen(id).is_some_and(|seen| seen.seen == Seen::Running);
     while !is_reached(&stage.state(), id.as_str()) && !is_over() {
         tokio::time::sleep(std::time::Duration::from_millis(1)).await;

@@ -184,7 +184,7 @@ async fn content_is_updated_on_the_home_folder_of_the_last_prebuild_of_the_branc
     let look = ["cat ~/cache; rm ~/cache"];
     for (commit, times) in [(false, 1), (false, 1), (true, 2), (true, 3)] {
         if commit {
-            stage.commit("sum.sh", &format!("echo {times}\n"));
+            stage.commit("sum.sh", format!("echo {times}\n"));
         }
         let (_, logs) = job(&stage, &look).await;
         assert_eq!(logs[0].matches("\nmade").count(), times, "{}", logs[0]);
@@ -329,7 +329,7 @@ async fn a_full_store_makes_room_and_jobs_go_on() {
     options.stock.bytes = 0;
     let runner = Runner::start(options).await.expect("a runner");
     for n in 0..3 {
-        stage.commit("sum.sh", &format!("echo {n}\n"));
+        stage.commit("sum.sh", format!("echo {n}\n"));
         let (_, logs) = job(&stage, &["sh sum.sh"]).await;
         assert!(logs[0].contains("(check-out "), "{}", logs[0]);
         let prepared = std::fs::read_dir(stage.state().join("prepared")).expect("readable");
