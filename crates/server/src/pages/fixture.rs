@@ -15,7 +15,8 @@ use super::{
         diff::{At, DiffView, Layout, Options, Talk},
         home::{AgentChoice, FormProblem, Home, Need, Running, Stopped, TaskForm},
         job::{
-            EffectRow, End, GiveUp, Head, JobPage, Layer, Live, Panel, SessionPanel, Steps, Tokens,
+            EffectRow, End, GiveUp, Head, JobPage, Layer, Live, Panel, SessionPanel, Start, Steps,
+            Tokens,
         },
         log::{Earlier, Log, Reader},
         people::{Fresh, Settings, SignIn, TokenRow, UserRow},
