@@ -84,7 +84,7 @@ async fn a_dockerfile_is_built_without_an_engine_and_each_step_only_once() {
     assert_eq!(looked().await, ran(&[7, 9, 19, 22]));
     assert_eq!(looked().await, ran(&[]));
     // What comes after a change is made anew, what comes before is not.
-    of_project.commit("docker/Dockerfile", &dockerfile.replace("id -un > whose", "id -un >whose"));
+    of_project.commit("docker/Dockerfile", dockerfile.replace("id -un > whose", "id -un >whose"));
     of_project.commit("secret.key", "other");
     assert_eq!(looked().await, ran(&[7, 9, 22]));
 
