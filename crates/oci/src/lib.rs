@@ -21,6 +21,7 @@ mod image;
 
 use std::{
     collections::HashMap,
+    net::TcpStream,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -32,7 +33,7 @@ use bollard::{
 };
 use windlass_sandbox::{
     Backend, Base, Capabilities, Client, Created, EnvironmentId, Error, Exec, Isolation, Listed,
-    OperationId, Plan, Prepared, Result, Started, State, Status,
+    OperationId, Plan, Prepared, Result, Size, Started, State, Status,
     backend::{Answer, Output, Tell, read_spool},
 };
 
@@ -353,6 +354,22 @@ impl Backend for Oci {
             self.inner
                 .ask(id, move |client| async move { client.signal(id, operation, signal).await }),
         )
+    }
+
+    fn resize<'a>(
+        &'a self,
+        id: &'a EnvironmentId,
+        operation: &'a OperationId,
+        size: Size,
+    ) -> Answer<'a, ()> {
+        Box::pin(
+            self.inner
+                .ask(id, move |client| async move { client.resize(id, operation, size).await }),
+        )
+    }
+
+    fn dial<'a>(&'a self, id: &'a EnvironmentId, port: u16) -> Answer<'a, TcpStream> {
+        Box::pin(self.inner.ask(id, move |client| async move { client.dial(id, port).await }))
     }
 
     fn kill<'a>(&'a self, id: &'a EnvironmentId, operation: &'a OperationId) -> Answer<'a, ()> {

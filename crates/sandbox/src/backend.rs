@@ -9,12 +9,12 @@
 
 mod process;
 
-use std::{collections::BTreeMap, fmt, future::Future, path::PathBuf, pin::Pin};
+use std::{collections::BTreeMap, fmt, future::Future, net::TcpStream, path::PathBuf, pin::Pin};
 
 use crate::{
     client::{Created, Started},
     error::Result,
-    operation::{Exec, Status},
+    operation::{Exec, Size, Status},
     plan::{EnvironmentId, OperationId, Plan},
     protocol::Listed,
     spool::Chunk,
@@ -84,6 +84,20 @@ pub trait Backend: Send + Sync + fmt::Debug {
         operation: &'a OperationId,
         signal: i32,
     ) -> Answer<'a, ()>;
+
+    /// Says how large an operation's terminal is now.
+    fn resize<'a>(
+        &'a self,
+        id: &'a EnvironmentId,
+        operation: &'a OperationId,
+        size: Size,
+    ) -> Answer<'a, ()>;
+
+    /// A connection to a port of the environment's own loopback, made inside.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`](crate::Error::NotFound) where nothing listens.
+    fn dial<'a>(&'a self, id: &'a EnvironmentId, port: u16) -> Answer<'a, TcpStream>;
 
     /// Kills an operation with everything it started, daemons included; answers when nothing is left.
     fn kill<'a>(&'a self, id: &'a EnvironmentId, operation: &'a OperationId) -> Answer<'a, ()>;

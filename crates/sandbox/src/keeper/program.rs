@@ -19,7 +19,7 @@ use rustix::{
 
 use crate::{
     kernel::{self, Forked},
-    operation::Exec,
+    operation::{Exec, Io},
     plan::{HOME, Limits, SYSTEM_PATH, USER_NAME},
 };
 
@@ -84,9 +84,14 @@ impl Image {
                 return format!("hand over descriptor {number}: {error}");
             }
         }
-        // A session of its own: no terminal, and a process group that can be signalled.
+        // A session of its own: no terminal but its own, and a process group that can be signalled.
         if let Err(error) = rustix::process::setsid() {
             return format!("start a session: {error}");
+        }
+        if matches!(exec.io, Io::Terminal { .. })
+            && let Err(error) = kernel::take_terminal()
+        {
+            return format!("take the terminal: {error}");
         }
         if let Err(error) = rustix::process::chdir(&exec.cwd) {
             return format!("enter the folder {}: {error}", exec.cwd.display());
