@@ -5,7 +5,7 @@ mod image;
 mod runner;
 mod secret;
 
-pub(crate) use env::{CreateEnv, Env, ExecEnv};
+pub(crate) use env::{CreateEnv, Env, ExecEnv, ShellEnv};
 pub(crate) use image::{Backend, Image, Images, LoadImage};
 pub(crate) use runner::{JoinRunner, Runner, RunnerVerb, Tell, WorkAsRunner};
 pub(crate) use secret::{Secret, SetSecret};

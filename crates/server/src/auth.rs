@@ -19,6 +19,7 @@ use windlass_run::{
     OrganisationId, RunnerId,
     actor::{Actor, By},
 };
+use windlass_store::identity::SecretHash;
 
 use crate::{
     endpoint::{Access, Face},
@@ -46,6 +47,26 @@ pub struct Principal {
     pub via: Via,
     /// The runner that the token belongs to, where it is one's.
     pub runner_id: Option<RunnerId>,
+    /// What proved it, so that it can be asked for again.
+    pub(crate) credential: Credential,
+}
+
+/// What proves who somebody is. No secret: it signs nobody in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Credential {
+    /// A service token.
+    Token(SecretHash),
+    /// A browser's session.
+    Session(SecretHash),
+}
+
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Token(_) => "Token(..)",
+            Self::Session(_) => "Session(..)",
+        })
+    }
 }
 
 /// How a request was signed in.

@@ -41,6 +41,7 @@ mod runner;
 mod runners;
 mod sse;
 mod upgrade;
+mod ways;
 
 pub use endpoint::{Access, Endpoint};
 pub use listen::Tls;

@@ -122,6 +122,7 @@ impl Server {
             lease_ttl: options.lease_ttl,
             stop: stop.clone(),
             nudge: watch::Sender::new(0),
+            admission: watch::Sender::new(0),
             names: std::sync::Mutex::default(),
             under_way: UnderWay::default(),
             repositories: Locks::default(),

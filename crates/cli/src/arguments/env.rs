@@ -31,6 +31,11 @@ pub(crate) enum Env {
         /// Its name or id.
         env: String,
     },
+    /// List what happened to one and who went in, the newest first.
+    Journal {
+        /// Its name or id.
+        env: String,
+    },
     /// Start one again, and wait until it runs.
     Start {
         /// Its name or id.
@@ -67,8 +72,10 @@ pub(crate) enum Env {
         /// Its name or id.
         env: String,
     },
-    /// Execute a program in one. Ends as the program does.
+    /// Execute a program in one. Ends as the program does; with --json, one more line says how.
     Exec(ExecEnv),
+    /// Open a shell in one, in this terminal. Ends as the shell does.
+    Shell(ShellEnv),
     /// Copy a file into one or out of one: `ENV:PATH` names a file in it.
     Cp {
         /// What is copied.
@@ -132,6 +139,19 @@ pub(crate) struct ExecEnv {
     pub(crate) operation: Option<String>,
     /// The program and its arguments, as they are: there is no shell.
     #[arg(last = true, required = true)]
+    pub(crate) argv: Vec<String>,
+}
+
+/// `windlass env shell`
+#[derive(Debug, Args)]
+pub(crate) struct ShellEnv {
+    /// Its name or id.
+    pub(crate) env: String,
+    /// Where the shell begins [default: the work tree].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cwd: Option<String>,
+    /// Another program than a shell, with its arguments.
+    #[arg(last = true)]
     pub(crate) argv: Vec<String>,
 }
 

@@ -51,6 +51,7 @@ impl State {
             Event::Unpushed { found } => self.unpushed = found.clone(),
             Event::Deleted(deletion) => self.deletion = Some(deletion.clone()),
             Event::Undeleted => self.deletion = None,
+            Event::Entered { .. } => self.active_at = self.active_at.max(at),
         }
     }
 }

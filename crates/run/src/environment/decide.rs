@@ -3,7 +3,9 @@
 use crate::{
     RunnerId, Time,
     actor::By,
-    environment::{Command, Deletion, Event, Phase, Refusal, Seen, State, UNDO, Unpushed, Wanted},
+    environment::{
+        Command, Deletion, Event, Phase, Refusal, Seen, State, UNDO, Unpushed, Wanted, Way,
+    },
 };
 
 /// What would happen if the command were given now, or why it can't be.
@@ -30,6 +32,7 @@ pub fn decide(state: &State, command: &Command, now: Time) -> Result<Vec<Event>,
             }
             Ok(events)
         }
+        Command::Enter { way } => enter(state, *way),
         Command::Lose { why } => Ok(lose(state, why)),
         Command::Watch => Ok(watch(state, now)),
     }
@@ -221,6 +224,16 @@ fn observe(state: &State, seen: &Seen) -> Vec<Event> {
         }
     };
     if phase == state.phase { vec![] } else { vec![moved(phase)] }
+}
+
+fn enter(state: &State, way: Way) -> Result<Vec<Event>, Refusal> {
+    match &state.phase {
+        Phase::Running => Ok(vec![Event::Entered { way }]),
+        other => {
+            let why = format!("the environment is {}, not running", other.name());
+            Err(Refusal::Illegal { why })
+        }
+    }
 }
 
 fn lose(state: &State, why: &str) -> Vec<Event> {

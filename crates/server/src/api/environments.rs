@@ -4,6 +4,7 @@ mod command;
 mod create;
 mod exec;
 mod get;
+mod journal;
 mod list;
 mod log;
 mod work;
@@ -14,6 +15,6 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     let mut endpoints =
         vec![list::endpoint(), create::endpoint(), get::endpoint(), log::endpoint()];
     endpoints.extend(command::endpoints());
-    endpoints.extend([work::endpoint(), exec::endpoint()]);
+    endpoints.extend([work::endpoint(), exec::endpoint(), journal::endpoint()]);
     endpoints
 }

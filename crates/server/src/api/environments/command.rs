@@ -42,9 +42,13 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         wish("/api/v1/environments/{environment}/unarchive", unarchive, PLAIN, |_| {
             Command::Unarchive
         }),
-        endpoint(Method::DELETE, "/api/v1/environments/{environment}", delete, PLAIN, |principal| {
-            Command::Delete { by: principal.by() }
-        }),
+        endpoint(
+            Method::DELETE,
+            "/api/v1/environments/{environment}",
+            delete,
+            PLAIN,
+            |principal| Command::Delete { by: principal.by() },
+        ),
         wish("/api/v1/environments/{environment}/undelete", undelete, PLAIN, |_| Command::Undelete),
     ]
 }
