@@ -52,8 +52,10 @@ pub struct Principal {
 }
 
 /// What proves who somebody is. No secret: it signs nobody in.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Credential {
+    /// A public key, by its id.
+    Key(String),
     /// A service token.
     Token(SecretHash),
     /// A browser's session.
@@ -63,6 +65,7 @@ pub(crate) enum Credential {
 impl std::fmt::Debug for Credential {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
+            Self::Key(_) => "Key(..)",
             Self::Token(_) => "Token(..)",
             Self::Session(_) => "Session(..)",
         })
@@ -80,6 +83,8 @@ pub enum Via {
     },
     /// By a service token.
     Token,
+    /// By a public key, over SSH.
+    Key,
 }
 
 impl Principal {
@@ -112,7 +117,7 @@ impl Principal {
     pub fn csrf(&self) -> &str {
         match &self.via {
             Via::Session { csrf, .. } => csrf,
-            Via::Token => "",
+            Via::Token | Via::Key => "",
         }
     }
 }
@@ -185,7 +190,7 @@ async fn admit(rule: &Rule, request: &mut Request<Body>) -> Result<bool, Problem
     }
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     let proven = match &principal.via {
-        Via::Token => true,
+        Via::Token | Via::Key => true,
         Via::Session { .. } if is_read => true,
         Via::Session { csrf, .. } => cross_site::check_headers(request.headers(), csrf)?,
     };

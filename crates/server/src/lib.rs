@@ -40,6 +40,7 @@ mod router;
 mod runner;
 mod runners;
 mod sse;
+mod ssh;
 mod upgrade;
 mod ways;
 

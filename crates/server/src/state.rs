@@ -12,7 +12,7 @@ use windlass_git::{Git, smart_http::Backend};
 use windlass_policy::permission::Role;
 use windlass_run::{Duration, OrganisationId, Time, TokenId, UserId, actor::Actor};
 use windlass_store::{Store, feed::Hint, identity::SecretHash};
-use windlass_wire::api::Who;
+use windlass_wire::api::{Who, account::Ssh};
 
 use crate::{
     auth::{self, Credential, Principal, Via},
@@ -41,6 +41,7 @@ pub(crate) struct Inner {
     pub(crate) stop: CancellationToken,
     pub(crate) nudge: watch::Sender<u64>,
     pub(crate) admission: watch::Sender<u64>,
+    pub(crate) ssh: Option<Ssh>,
     pub(crate) names: Mutex<HashMap<String, String>>,
     pub(crate) under_way: crate::idempotency::UnderWay,
     pub(crate) repositories: crate::local::Locks,
@@ -207,12 +208,49 @@ impl AppState {
         })
     }
 
+    /// The principal of a public key: whoever added it, as they are now.
+    pub(crate) async fn principal_of_key(&self, id: &str) -> Result<Principal, Problem> {
+        let unknown =
+            || Problem::new(Code::NotSignedIn, "the key is not registered, or its owner is gone");
+        let key = self.store().key(self.organisation_id(), id).await?.ok_or_else(unknown)?;
+        let (name, role) = match &key.owner {
+            Actor::User(user_id) => {
+                let user = self.store().user(user_id).await.map_err(|_| unknown())?;
+                let user =
+                    Some(user).filter(|user| user.disabled_at.is_none()).ok_or_else(unknown)?;
+                (user.name, user.role)
+            }
+            Actor::Token(token_id) => {
+                let tokens = self.store().tokens(self.organisation_id()).await?;
+                let mut good = tokens.into_iter().filter(|token| token.is_good(self.now()));
+                let token = good.find(|token| token.id == *token_id).ok_or_else(unknown)?;
+                (token.name, token.role)
+            }
+            Actor::Runner(_) | Actor::System(_) => return Err(unknown()),
+        };
+        Ok(Principal {
+            role: auth::role::from_store(role),
+            actor: key.owner,
+            name,
+            organisation_id: key.organisation_id,
+            via: Via::Key,
+            runner_id: None,
+            credential: Credential::Key(key.id),
+        })
+    }
+
+    /// Where SSH listens, if it does.
+    pub(crate) fn ssh(&self) -> Option<&Ssh> {
+        self.inner.ssh.as_ref()
+    }
+
     /// The same principal as they are now, if what proved them still holds.
     pub(crate) async fn anew(&self, principal: &Principal) -> Result<Principal, Problem> {
-        match principal.credential {
-            Credential::Token(hash) => self.token_principal(hash).await,
+        match &principal.credential {
+            Credential::Key(id) => self.principal_of_key(id).await,
+            Credential::Token(hash) => self.token_principal(*hash).await,
             Credential::Session(hash) => {
-                self.session_principal(hash, principal.csrf().to_owned()).await
+                self.session_principal(*hash, principal.csrf().to_owned()).await
             }
         }
     }

@@ -114,6 +114,9 @@ pub fn head(bytes: [u8; 5]) -> Result<(FrameKind, usize), &'static str> {
 pub struct Open {
     /// The program and its arguments, exact.
     pub argv: Vec<String>,
+    /// True if the program is `windlass` as it is inside, and `argv` only its arguments.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_windlass: bool,
     /// Variables beside those that every program of the environment has.
     #[serde(default)]
     pub env: Vec<(String, String)>,

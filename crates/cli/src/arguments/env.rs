@@ -76,6 +76,12 @@ pub(crate) enum Env {
     Exec(ExecEnv),
     /// Open a shell in one, in this terminal. Ends as the shell does.
     Shell(ShellEnv),
+    /// Print what `ssh` needs to reach yours by their names, as `ssh NAME.windlass`.
+    SshConfig {
+        /// Write it below ~/.ssh/windlass instead, with the server's key.
+        #[arg(long)]
+        write: bool,
+    },
     /// Copy a file into one or out of one: `ENV:PATH` names a file in it.
     Cp {
         /// What is copied.

@@ -62,6 +62,7 @@ pub(crate) async fn run(outer: &Settings, demo: Demo) -> Result<Exit> {
     repositories::write_sessions(&replays)?;
     let options = embedded::Options {
         listen: demo.listen,
+        ssh: None,
         database: None,
         tls: false,
         lease_seconds: None,

@@ -2,6 +2,7 @@
 
 mod exec;
 mod shell;
+mod ssh_config;
 
 use std::time::Duration;
 
@@ -40,6 +41,7 @@ pub(crate) async fn run(settings: &Settings, verb: Env) -> Result<Exit> {
         Env::Undelete { env: name } => env(client).say(&name, "undelete").await,
         Env::Exec(exec) => exec::run(&client, exec, settings.json).await,
         Env::Shell(shell) => shell::run(&client, shell).await,
+        Env::SshConfig { write } => ssh_config::run(&client, write).await,
         Env::Cp { from, to } => exec::copy(&client, &from, &to).await,
         Env::Work { env: name, output } => env(client).work(&name, &output).await,
     }

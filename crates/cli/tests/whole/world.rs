@@ -148,6 +148,12 @@ impl Ended {
         }
     }
 
+    /// Runs any command to its end.
+    pub(crate) fn of(mut command: Command) -> Self {
+        let output = command.output().expect("the command can be started");
+        Self::new(&[&format!("{command:?}")], &output)
+    }
+
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|e| panic!("no JSON ({e}): {self}"))
     }

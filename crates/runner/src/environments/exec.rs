@@ -2,7 +2,7 @@
 //! own. What a program starts ends with it; one whose client goes away is ended, unless the client gave
 //! it a name.
 
-use std::{fs::File, path::Path, time::Duration};
+use std::{ffi::OsString, fs::File, path::Path, time::Duration};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use windlass_sandbox::{Error, Exec, Io, OperationId, Pipes, State, spool};
@@ -175,7 +175,9 @@ fn exec(entry: &Entry, attach: &Attach, open: &Open) -> Result<Exec, String> {
         None => attach.stream.chars().filter(char::is_ascii_alphanumeric).take(60).collect(),
     };
     let operation = OperationId::parse(&name).map_err(|error| error.to_string())?;
-    let mut exec = Exec::capture(operation, &open.argv);
+    let own = entry.windlass.iter().filter(|_| open.is_windlass).cloned();
+    let argv = own.chain(open.argv.iter().map(OsString::from));
+    let mut exec = Exec::capture(operation, argv);
     exec.io = match open.terminal {
         Some(size) => Io::Terminal { size: inside(size) },
         None if open.input => Io::Pipes,

@@ -126,6 +126,8 @@ pub(crate) struct Entry {
     pub(crate) inside: PathBuf,
     /// Their variables.
     pub(crate) variables: Vec<(OsString, OsString)>,
+    /// How `windlass` itself is started inside.
+    pub(crate) windlass: Vec<OsString>,
 }
 
 /// The way into an environment, for what outlives a call.
@@ -284,6 +286,7 @@ impl Environment {
             access: self.access(),
             inside: self.inside.clone(),
             variables: self.variables.clone(),
+            windlass: self.windlass.clone(),
         }
     }
 

@@ -21,6 +21,7 @@ const LOST: u8 = 125;
 pub(super) async fn run(client: &Client, exec: ExecEnv, as_json: bool) -> Result<Exit> {
     let open = Open {
         argv: exec.argv,
+        is_windlass: false,
         env: exec.variables,
         cwd: exec.cwd,
         input: exec.input,
