@@ -221,7 +221,7 @@ export class Screen {
         code = character.codePointAt(0);
       }
     }
-    const wide = width(code);
+    const wide = Math.min(width(code), this.columns);
     const line = () => this.lines[this.y];
     if (wide === 0) {
       const at = this.isFull ? this.x : Math.max(0, this.x - 1);

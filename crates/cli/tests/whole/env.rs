@@ -125,6 +125,39 @@ fn talk(mut command: std::process::Command, texts: &[(&str, &str)]) -> String {
 }
 
 #[test]
+fn a_token_that_is_revoked_cuts_what_it_opened() {
+    let (world, _up) = world();
+    let made = world.json(&["--json", "token", "create", "visitor", "--role", "admin"]);
+    let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
+    std::fs::write(world.path("token"), text(&made["secret"])).expect("written");
+    world.json(&["--json", "env", "create", "api", "--name", "one"]);
+    let connection = std::fs::read_to_string(world.path("data/connection.json")).expect("a server");
+    let connection: serde_json::Value = serde_json::from_str(&connection).expect("JSON");
+    let (server, token) = (text(&connection["url"]), world.path("token"));
+    let token = token.to_str().expect("UTF-8");
+    let mut open = world.windlass(&[
+        "--server",
+        &server,
+        "--token-file",
+        token,
+        "env",
+        "exec",
+        "one",
+        "--",
+        "sh",
+        "-c",
+        "echo ready; sleep 1000",
+    ]);
+    let mut open = open.stdout(std::process::Stdio::piped()).spawn().expect("started");
+    let mut said = std::io::BufReader::new(open.stdout.take().expect("piped"));
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut said, &mut line).expect("a line");
+    assert_eq!(line, "ready\n");
+    world.run(&["token", "revoke", &text(&made["token"]["id"])]).says(0, &[]);
+    assert_ne!(open.wait().expect("cut").code(), Some(0));
+}
+
+#[test]
 fn a_terminal_in_a_page_shows_what_is_typed_and_is_cut_when_the_session_ends() {
     let test = "a_terminal_in_a_page";
     let Some(tools) = tools::Tools::find(test) else { return };

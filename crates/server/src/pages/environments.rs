@@ -10,6 +10,7 @@ use windlass_policy::permission::Action;
 use windlass_run::{Duration, environment::Command};
 use windlass_wire::api::{
     PageQuery,
+    account::Ssh,
     environment::{Environment as ApiEnvironment, EnvironmentsQuery, NewEnvironment, Stage},
 };
 
@@ -185,7 +186,7 @@ async fn one(
             href: format!("/api/v1/environments/{}/work", environment.id),
         }),
         happenings: journal.iter().take(50).map(happening).collect(),
-        ways: if environment.yours { ways(&environment.name) } else { Vec::new() },
+        ways: if environment.yours { ways(&environment.name, app.ssh()) } else { Vec::new() },
     })
 }
 
@@ -224,12 +225,21 @@ fn stages(stages: &[Stage]) -> Vec<StageRow> {
 }
 
 /// Commands that lead into an environment. A name is made of characters that no shell minds.
-fn ways(name: &str) -> Vec<(&'static str, String)> {
-    vec![
+fn ways(name: &str, ssh: Option<&Ssh>) -> Vec<(&'static str, String)> {
+    let mut ways = vec![
         ("A shell", format!("windlass env shell {name}")),
         ("One program", format!("windlass env exec {name} -- git status")),
         ("A file out of it", format!("windlass env cp {name}:README.md README.md")),
-    ]
+    ];
+    if let Some((host, port)) = ssh.and_then(|ssh| ssh.address.rsplit_once(':')) {
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        ways.push(("SSH", format!("ssh -p {port} {name}@{host}")));
+        ways.push((
+            "A port of it here",
+            format!("ssh -p {port} -N -L 8080:localhost:8080 {name}@{host}"),
+        ));
+    }
+    ways
 }
 
 async fn wish(

@@ -22,7 +22,7 @@ use super::{
             EffectRow, End, GiveUp, Head, JobPage, Layer, Live, Panel, SessionPanel, Steps, Tokens,
         },
         log::{Earlier, Log, Reader},
-        people::{Fresh, Settings, SignIn, TokenRow, UserRow},
+        people::{Fresh, KeyRow, Settings, SignIn, TokenRow, UserRow},
         places::{Project, ProjectForm, ProjectRow, Projects, ReadinessRow, RunnerRow, Runners},
         problem::{CodePage, CodesPage, ProblemPage},
         runs::{
@@ -1119,6 +1119,17 @@ fn settings(shell: Shell, may: May) -> Settings {
     };
     Settings {
         shell,
+        keys: may.use_environments.then(|| {
+            [HOSTILE, "ada at home"]
+                .map(|name| KeyRow {
+                    name: name.into(),
+                    kind: "ssh-ed25519".into(),
+                    created: ago(40_000),
+                    remove: "#".to_owned(),
+                })
+                .into()
+        }),
+        ssh: may.use_environments.then(|| "127.0.0.1:8422".into()),
         permissions: ["view", "start run", "approve", "merge"].map(Text::from).to_vec(),
         tokens: tokens.collect(),
         users: vec![

@@ -146,6 +146,8 @@ fn said(word: &str) -> Option<&'static str> {
         "removed" => "It is removed.",
         "created" => "The environment is created. It starts as soon as a runner has room.",
         "wanted" => "It is on its way there.",
+        "key" => "The key is added.",
+        "unkeyed" => "The key is removed, and what it had opened is cut.",
         "revoked" => "The token no longer works.",
         "told" => "The runner is told.",
         _ => return None,

@@ -67,6 +67,16 @@ try {
   await page.waitForFunction(() => /size-(\d+)-/.exec(document.getElementById("terminal-screen").textContent)?.[1] < 80);
   await page.screenshot({ path: `${pictures}/terminal-phone.png` });
 
+  step = "a key in the settings";
+  const settings = await context.newPage();
+  await settings.goto(`${base}/settings`);
+  await settings.fill("[name=public_key]", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGXk6B1R0yN0hW7u0rSdrRj0H0ZVb0ZsnCk0hCk2Jv9C ada at home");
+  await settings.click("text=Add the key");
+  await settings.waitForSelector("text=The key is added.");
+  await settings.click("[aria-label='Remove the key ada at home']");
+  await settings.waitForSelector("text=The key is removed");
+  await settings.close();
+
   step = "leave by the keyboard";
   await page.keyboard.press("Shift+Escape");
   assert.equal(await page.evaluate(() => document.activeElement.id), "terminal-leave");
