@@ -23,8 +23,9 @@ use super::{
         },
         log::{Earlier, Log, Reader},
         people::{Fresh, KeyRow, Settings, SignIn, TokenRow, UserRow},
-        places::{Project, ProjectForm, ProjectRow, Projects, ReadinessRow, RunnerRow, Runners},
+        places::{Project, ProjectForm, ProjectRow, Projects, ReadinessRow},
         problem::{CodePage, CodesPage, ProblemPage},
+        runners::{RunnerRow, Runners},
         runs::{
             ChangeRow, ChangeRows, Hit, JobRow, Review, Rows, Run, RunRow, Runs, Search, Verdict,
         },
@@ -397,7 +398,6 @@ fn head(state: State) -> Head {
         runs_on: vec!["linux".into(), "gpu=a100".into()],
         waits: Some("no runner that is there has the labels gpu=a100".into()),
         requeues: 1,
-        runs_on: windlass_run::Labels::default(),
         continues: None,
         end: None,
         stop_asked: None,
