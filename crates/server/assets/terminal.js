@@ -114,7 +114,7 @@ function drawNow() {
 /** One line: a span for each stretch that looks alike. */
 function drawLine(line, cursor) {
   const row = document.createElement("div");
-  row.className = "row";
+  row.className = "line";
   let end = line.length;
   while (end > 0 && end - 1 > cursor && line[end - 1].text === " " && line[end - 1].pen.bg === null && !line[end - 1].pen.inverse) end -= 1;
   for (let x = 0; x < end;) {
@@ -134,14 +134,17 @@ function drawLine(line, cursor) {
   return row;
 }
 
+/** What a pen can be, with the class for it. */
+const LOOKS = [["bold", "bold"], ["dim", "dim"], ["italic", "italic"], ["under", "underlined"], ["hidden", "unseen"], ["struck", "struck"]];
+
 function stretch(text, pen, isCursor, isWide) {
   const span = document.createElement("span");
   span.textContent = text;
   const [fg, bg] = pen.inverse ? [pen.bg, pen.fg] : [pen.fg, pen.bg];
   const names = [];
   if (pen.inverse) names.push("inverse");
-  for (const name of ["bold", "dim", "italic", "under", "hidden", "struck"]) if (pen[name]) names.push(name);
-  if (isWide) names.push("wide");
+  for (const [is, name] of LOOKS) if (pen[is]) names.push(name);
+  if (isWide) names.push("two");
   if (isCursor) names.push("cursor");
   for (const [kind, colour] of [["fg", fg], ["bg", bg]]) {
     if (colour === null) continue;

@@ -36,7 +36,7 @@ try {
   const shows = (text) => page.waitForFunction((text) => document.getElementById("terminal-screen").textContent.includes(text), text);
   await page.keyboard.type("echo $((6 * 7))-is-it; test -t 0 && stty size\n");
   await shows("42-is-it");
-  const size = await page.evaluate(() => /\n?(\d+) (\d+)\s*\S*[$#]/.exec([...document.querySelectorAll("#terminal-screen .row")].map((row) => row.textContent).join("\n"))?.slice(1, 3));
+  const size = await page.evaluate(() => /\n?(\d+) (\d+)\s*\S*[$#]/.exec([...document.querySelectorAll("#terminal-screen .line")].map((row) => row.textContent).join("\n"))?.slice(1, 3));
   assert.ok(size && Number(size[1]) > 80, `the size is known inside: ${size}`);
   assert.deepEqual(await violations(page), []);
 
