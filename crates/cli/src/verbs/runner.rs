@@ -71,7 +71,7 @@ async fn work(settings: &Settings, verb: &WorkAsRunner) -> Result<Exit> {
         Some(Ending::Shut(why)) => {
             runner.stop(PATIENCE).await;
             let what = "the server wants nothing more of this runner; `windlass runner join` makes a new one";
-            Err(Exit::Refused.error(&format!("{what}: {why}")))
+            Err(Exit::Refused.error(format!("{what}: {why}")))
         }
         Some(Ending::Restart) => {
             tracing::info!("starting anew once the jobs have ended");
