@@ -2,11 +2,13 @@
 
 mod env;
 mod image;
+mod key;
 mod runner;
 mod secret;
 
-pub(crate) use env::{CreateEnv, Env, ExecEnv, RepairEnv};
+pub(crate) use env::{CreateEnv, Env, ExecEnv, RepairEnv, ShellEnv};
 pub(crate) use image::{Backend, Image, Images, LoadImage};
+pub(crate) use key::Key;
 pub(crate) use runner::{JoinRunner, Runner, RunnerVerb, Tell, WorkAsRunner};
 pub(crate) use secret::{Secret, SetSecret};
 
@@ -79,6 +81,9 @@ pub(crate) enum Verb {
     /// Set, list or remove variables: like secrets, but not secret.
     #[command(subcommand)]
     Variable(Secret),
+    /// Add, list or remove your public keys for SSH into environments.
+    #[command(subcommand)]
+    Key(Key),
     /// Invite a user, or make a new sign-in link.
     #[command(subcommand)]
     User(User),
@@ -96,6 +101,9 @@ pub(crate) enum Verb {
     /// The built-in agent: speaks the Agent Client Protocol on standard input and output.
     #[command(hide = true)]
     Agent,
+    /// Speaks SFTP on standard input and output; started inside of an environment.
+    #[command(hide = true)]
+    SftpServer,
     /// Owns this host's environments; started by a runner.
     #[command(hide = true)]
     Supervisor(Supervisor),
@@ -114,6 +122,9 @@ pub(crate) struct Up {
     /// The address to listen on. Anything but loopback needs --tls.
     #[arg(long, default_value = "127.0.0.1:8420", env = "WINDLASS_LISTEN", value_name = "ADDRESS")]
     pub(crate) listen: SocketAddr,
+    /// Let people into environments by SSH, on this address: 127.0.0.1:8422, for example [default: no SSH].
+    #[arg(long, env = "WINDLASS_SSH", value_name = "ADDRESS")]
+    pub(crate) ssh: Option<SocketAddr>,
     /// The database: `postgres://...` or `sqlite:PATH` [default: SQLite in the data folder].
     #[arg(long, env = "WINDLASS_DATABASE", value_name = "URL")]
     pub(crate) database: Option<String>,

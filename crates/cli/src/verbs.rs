@@ -13,6 +13,7 @@ mod first_process;
 mod follow;
 mod image;
 mod job;
+mod key;
 mod logs;
 mod project;
 mod review;
@@ -20,6 +21,7 @@ mod run;
 mod runner;
 mod runs;
 mod secret;
+mod sftp;
 mod supervisor;
 mod token;
 mod up;
@@ -46,6 +48,7 @@ pub(crate) fn dispatch(arguments: Arguments) -> Result<Exit> {
         Verb::Supervisor(verb) => return supervisor::run(verb),
         Verb::FirstProcess { arguments } => return first_process::run(&arguments),
         Verb::Agent => return wait(agent::run()),
+        Verb::SftpServer => return wait(sftp::run()),
         Verb::Completion { shell } => {
             let mut command = Arguments::command();
             clap_complete::generate(shell, &mut command, "windlass", &mut std::io::stdout());
@@ -70,15 +73,18 @@ pub(crate) fn dispatch(arguments: Arguments) -> Result<Exit> {
         Verb::Image(verb) => image::run(&settings, verb),
         Verb::Environment(verb) => environment::run(&settings, verb),
         Verb::Token(verb) => wait(token::run(&settings, verb)),
+        Verb::Key(verb) => wait(key::run(&settings, verb)),
         Verb::Secret(verb) => wait(secret::run(&settings, SecretKind::Secret, verb)),
         Verb::Variable(verb) => wait(secret::run(&settings, SecretKind::Variable, verb)),
         Verb::User(verb) => wait(user::run(&settings, verb)),
         Verb::Doctor => doctor::run(&settings),
         Verb::Demo(verb) => wait(demo::run(&settings, verb)),
         Verb::Version => wait(version::run(&settings)),
-        Verb::Supervisor(_) | Verb::FirstProcess { .. } | Verb::Agent | Verb::Completion { .. } => {
-            Ok(Exit::Success)
-        }
+        Verb::Supervisor(_)
+        | Verb::FirstProcess { .. }
+        | Verb::Agent
+        | Verb::SftpServer
+        | Verb::Completion { .. } => Ok(Exit::Success),
     }
 }
 
@@ -88,6 +94,12 @@ fn wait<T>(verb: impl Future<Output = Result<T>>) -> Result<T> {
         .build()
         .context("failed to start the runtime")?
         .block_on(verb)
+}
+
+/// The home folder of whoever calls.
+fn home() -> Result<std::path::PathBuf> {
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
+    Ok(home.context("HOME isn't set")?.into())
 }
 
 fn log_to_stderr() {

@@ -28,5 +28,7 @@ mod real_agents;
 mod runner;
 #[path = "whole/secrets.rs"]
 mod secrets;
+#[path = "whole/ssh.rs"]
+mod ssh;
 #[path = "whole/task.rs"]
 mod task;

@@ -1,10 +1,11 @@
 //! The backend `process` with images: its supervisor makes every environment; here an image's folder is
 //! found for it and kept while it is used.
 
+use std::net::TcpStream;
+
 use windlass_sandbox::{
     Backend, Base, Capabilities, Client, Created, EnvironmentId, Error, Exec, Image, Listed,
-    OperationId, Plan, Prepared, Started, Status,
-    backend::{Answer, Output, Recipe, Serve, Tell},
+    OperationId, Plan, Prepared, Started, Status, backend::{Answer, Output, Recipe, Serve, Tell}, Size,
 };
 
 use crate::{Store, making};
@@ -114,6 +115,19 @@ impl Backend for WithImages {
         signal: i32,
     ) -> Answer<'a, ()> {
         self.backend().signal(id, operation, signal)
+    }
+
+    fn resize<'a>(
+        &'a self,
+        id: &'a EnvironmentId,
+        operation: &'a OperationId,
+        size: Size,
+    ) -> Answer<'a, ()> {
+        self.backend().resize(id, operation, size)
+    }
+
+    fn dial<'a>(&'a self, id: &'a EnvironmentId, port: u16) -> Answer<'a, TcpStream> {
+        self.backend().dial(id, port)
     }
 
     fn kill<'a>(&'a self, id: &'a EnvironmentId, operation: &'a OperationId) -> Answer<'a, ()> {

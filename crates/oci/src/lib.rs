@@ -22,6 +22,7 @@ mod image;
 
 use std::{
     collections::HashMap,
+    net::TcpStream,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -32,9 +33,7 @@ use bollard::{
     query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder},
 };
 use windlass_sandbox::{
-    Backend, Base, Capabilities, Client, Created, EnvironmentId, Error, Exec, Image, Isolation,
-    Listed, OperationId, Plan, Prepared, Result, Started, State, Status, User,
-    backend::{Answer, Output, Recipe, Serve, Tell, read_spool},
+    Backend, Base, Capabilities, Client, Created, EnvironmentId, Error, Exec, Image, Isolation, Listed, OperationId, Plan, Prepared, Result, Started, State, Status, User, backend::{Answer, Output, Recipe, Serve, Tell, read_spool}, Size,
 };
 
 use self::engine::failed;
@@ -420,6 +419,22 @@ impl Backend for Oci {
             self.inner
                 .ask(id, move |client| async move { client.signal(id, operation, signal).await }),
         )
+    }
+
+    fn resize<'a>(
+        &'a self,
+        id: &'a EnvironmentId,
+        operation: &'a OperationId,
+        size: Size,
+    ) -> Answer<'a, ()> {
+        Box::pin(
+            self.inner
+                .ask(id, move |client| async move { client.resize(id, operation, size).await }),
+        )
+    }
+
+    fn dial<'a>(&'a self, id: &'a EnvironmentId, port: u16) -> Answer<'a, TcpStream> {
+        Box::pin(self.inner.ask(id, move |client| async move { client.dial(id, port).await }))
     }
 
     fn kill<'a>(&'a self, id: &'a EnvironmentId, operation: &'a OperationId) -> Answer<'a, ()> {

@@ -272,6 +272,11 @@ pub enum Command {
         /// Work that no repository has yet; absent if the runner did not look.
         unpushed: Option<Option<Unpushed>>,
     },
+    /// Somebody goes in. Legal while it runs.
+    Enter {
+        /// How.
+        way: Way,
+    },
     /// Its runner was not heard of for too long.
     Lose {
         /// Who was not heard of, for a person.
@@ -279,6 +284,25 @@ pub enum Command {
     },
     /// The server looks: idle time, life and the time for undoing. Always legal; often yields nothing.
     Watch,
+}
+
+impl Command {
+    /// The way in, of one that is about that.
+    pub fn way(&self) -> Option<Way> {
+        match self {
+            Self::Enter { way } => Some(*way),
+            Self::Place { .. }
+            | Self::Start
+            | Self::Stop { .. }
+            | Self::Archive
+            | Self::Unarchive
+            | Self::Delete { .. }
+            | Self::Undelete
+            | Self::Observe { .. }
+            | Self::Lose { .. }
+            | Self::Watch => None,
+        }
+    }
 }
 
 /// What happened to an environment. The journal's content: variants are only ever added.
@@ -325,6 +349,28 @@ pub enum Event {
     Recovering {
         /// Why that failed; absent: it runs as it should.
         reason: Option<String>,
+    },
+    /// Somebody went in.
+    Entered {
+        /// How.
+        way: Way,
+    },
+}
+
+/// A way into an environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "way", rename_all = "snake_case")]
+pub enum Way {
+    /// A stream on which a program is executed.
+    Exec,
+    /// A terminal in a page.
+    Terminal,
+    /// A connection by SSH.
+    Ssh,
+    /// A port.
+    Port {
+        /// Which.
+        port: u16,
     },
 }
 

@@ -6,8 +6,7 @@ use windlass_run::{
     Duration, ProjectId, RunnerId, Time,
     actor::{Actor, By},
     environment::{
-        self, ARCHIVE, Command, Event, IDLE, Phase, Refusal, Seen, Spec, State, UNDO, Unpushed,
-        Wanted, decide,
+    self, ARCHIVE, Command, Event, IDLE, Phase, Refusal, Seen, Spec, State, UNDO, Unpushed, Wanted, decide, Way,
     },
 };
 
@@ -306,6 +305,7 @@ fn any_command() -> impl Strategy<Value = Command> {
         Just(Command::Unarchive),
         Just(Command::Delete { by: ada() }),
         Just(Command::Undelete),
+        Just(Command::Enter { way: Way::Exec }),
         Just(Command::Lose { why: "away".into() }),
         Just(Command::Watch),
         (1u128..3, 1u64..12, any_seen(), proptest::option::of(0i64..100_000)).prop_map(
@@ -365,4 +365,16 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn whoever_goes_in_is_noted_and_only_where_it_runs() {
+    let way = Way::Port { port: 8080 };
+    let mut it = Environment::running();
+    it.now = at(60);
+    assert_eq!(it.give(Command::Enter { way }), Ok(vec![Event::Entered { way }]));
+    assert_eq!(it.state.active_at, at(60));
+    it.give(Command::Stop { why: "Enough.".into() }).expect("stopped");
+    let refused = it.give(Command::Enter { way }).expect_err("it stops");
+    assert_eq!(refused.to_string(), "the environment is stopping, not running");
 }

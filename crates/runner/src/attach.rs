@@ -5,7 +5,7 @@ use std::io;
 
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use windlass_wire::attach::{FrameKind, MOST};
+use windlass_wire::attach::{FrameKind, frames, head};
 
 /// The next frame; absent at the end of the stream.
 ///
@@ -13,17 +13,19 @@ use windlass_wire::attach::{FrameKind, MOST};
 /// A frame that is too long, of no kind that there is, or cut off; the connection's failures.
 pub async fn read(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<(FrameKind, Vec<u8>)>> {
     let length = match from.read_u32().await {
-        Ok(length) => length as usize,
+        Ok(length) => length.to_be_bytes(),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
         Err(error) => return Err(error),
     };
+    let [a, b, c, d] = length;
+    let kind = match u32::from_be_bytes(length) {
+        // There may be nothing behind it.
+        0 => 0,
+        _ => from.read_u8().await?,
+    };
     let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
-    if length == 0 || length > MOST {
-        return Err(invalid("a frame is too long, or empty"));
-    }
-    let kind = from.read_u8().await?;
-    let kind = FrameKind::of(kind).ok_or_else(|| invalid("a frame is of an unknown kind"))?;
-    let mut content = vec![0; length - 1];
+    let (kind, length) = head([a, b, c, d, kind]).map_err(invalid)?;
+    let mut content = vec![0; length];
     from.read_exact(&mut content).await?;
     Ok(Some((kind, content)))
 }
@@ -37,19 +39,8 @@ pub async fn write(
     kind: FrameKind,
     content: &[u8],
 ) -> io::Result<()> {
-    let mut rest = content;
-    loop {
-        let (piece, more) = rest.split_at(rest.len().min(MOST - 1));
-        let mut frame = Vec::with_capacity(piece.len() + 5);
-        frame.extend_from_slice(&u32::try_from(piece.len() + 1).unwrap_or(1).to_be_bytes());
-        frame.push(kind.byte());
-        frame.extend_from_slice(piece);
-        to.write_all(&frame).await?;
-        rest = more;
-        if rest.is_empty() {
-            return to.flush().await;
-        }
-    }
+    to.write_all(&frames(kind, content)).await?;
+    to.flush().await
 }
 
 /// Writes a value as one frame of JSON.
@@ -75,6 +66,8 @@ pub fn json<T: DeserializeOwned>(content: &[u8]) -> io::Result<T> {
 
 #[cfg(test)]
 mod tests {
+    use windlass_wire::attach::MOST;
+
     use super::*;
 
     #[tokio::test]

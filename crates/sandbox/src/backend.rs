@@ -11,13 +11,14 @@ mod ignored;
 mod process;
 pub mod recipe;
 
-use std::{any::Any, collections::BTreeMap, fmt, future::Future, path::PathBuf, pin::Pin};
+use std::{
+    any::Any, collections::BTreeMap, fmt, future::Future, net::TcpStream, path::PathBuf, pin::Pin,
+};
 
 use crate::{
     client::{Created, DoorListener, Started},
     error::Result,
-    operation::{Exec, Status},
-    plan::{EnvironmentId, OperationId, Plan, User},
+    operation::{Exec, Status, Size}, plan::{EnvironmentId, OperationId, Plan, User},
     protocol::Listed,
     spool::Chunk,
 };
@@ -116,6 +117,20 @@ pub trait Backend: Send + Sync + fmt::Debug {
         operation: &'a OperationId,
         signal: i32,
     ) -> Answer<'a, ()>;
+
+    /// Says how large an operation's terminal is now.
+    fn resize<'a>(
+        &'a self,
+        id: &'a EnvironmentId,
+        operation: &'a OperationId,
+        size: Size,
+    ) -> Answer<'a, ()>;
+
+    /// A connection to a port of the environment's own loopback, made inside.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`](crate::Error::NotFound) where nothing listens.
+    fn dial<'a>(&'a self, id: &'a EnvironmentId, port: u16) -> Answer<'a, TcpStream>;
 
     /// Kills an operation with everything it started, daemons included; answers when nothing is left.
     fn kill<'a>(&'a self, id: &'a EnvironmentId, operation: &'a OperationId) -> Answer<'a, ()>;

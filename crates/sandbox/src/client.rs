@@ -9,7 +9,7 @@ use std::{
     ffi::OsString,
     future::Future,
     io::{BufRead, BufReader},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     os::{
         fd::{AsFd, OwnedFd},
         unix::net::UnixStream,
@@ -27,7 +27,7 @@ use crate::{
     error::{Error, Result},
     frame::{self, Frame, Inbox},
     kernel,
-    operation::{Exec, Status},
+    operation::{Exec, Size, Status},
     plan::{EnvironmentId, OperationId, Plan, Report},
     protocol::{Answered, Asked, Listed, Reply, Request, VERSION},
     supervisor::SOCKET,
@@ -99,7 +99,7 @@ impl Client {
     /// [`Error::Disconnected`] when no supervisor listens there.
     pub fn connect(state_dir: &Path) -> Result<Self> {
         let path = state_dir.join(SOCKET);
-        let socket = dial(state_dir).map_err(|error| Error::Disconnected {
+        let socket = reach(state_dir).map_err(|error| Error::Disconnected {
             why: format!("no supervisor answers on {}: {error}", path.display()),
         })?;
         let reader = socket.try_clone().map_err(|error| Error::io("copy a socket", error))?;
@@ -262,6 +262,18 @@ impl Client {
         self.ask(request, Vec::new(), to_done)
     }
 
+    /// Changes the size of an operation's terminal; of one without, nothing.
+    pub fn resize(&self, id: &EnvironmentId, operation: &OperationId, size: Size) -> Pending<()> {
+        let request = Request::Resize { id: id.clone(), operation: operation.clone(), size };
+        self.ask(request, Vec::new(), to_done)
+    }
+
+    /// A connection to a port of the environment's own loopback, made inside: first by IPv4, then by
+    /// IPv6. Fails with [`Error::NotFound`] where nothing listens.
+    pub fn dial(&self, id: &EnvironmentId, port: u16) -> Pending<TcpStream> {
+        self.ask(Request::Connect { id: id.clone(), port }, Vec::new(), to_connected)
+    }
+
     /// Kills an operation with everything it started, daemons included. Answers when nothing is left.
     pub fn kill(&self, id: &EnvironmentId, operation: &OperationId) -> Pending<()> {
         let request = Request::Kill { id: id.clone(), operation: operation.clone() };
@@ -353,7 +365,7 @@ impl<T> Future for Pending<T> {
 
 /// Connects to the socket of a state folder. Where the folder's path is too long for the address of a
 /// socket, it is named by a descriptor.
-fn dial(state_dir: &Path) -> std::io::Result<UnixStream> {
+fn reach(state_dir: &Path) -> std::io::Result<UnixStream> {
     /// What an address holds, with the zero at its end.
     const LONGEST: usize = 108;
     let path = state_dir.join(SOCKET);
@@ -504,6 +516,13 @@ fn to_status(reply: Reply, _: Vec<OwnedFd>) -> Result<Status> {
     match reply {
         Reply::Status(status) => Ok(status),
         other => unexpected(&other),
+    }
+}
+
+fn to_connected(reply: Reply, descriptors: Vec<OwnedFd>) -> Result<TcpStream> {
+    match (reply, <[OwnedFd; 1]>::try_from(descriptors)) {
+        (Reply::Connected, Ok([socket])) => Ok(socket.into()),
+        (other, _) => unexpected(&other),
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeSet,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::{AsFd, IntoRawFd, OwnedFd},
     panic::{AssertUnwindSafe, catch_unwind},
 };
@@ -142,6 +143,7 @@ fn obey(frame: Frame, limits: &Limits, keepers: &mut BTreeSet<i32>) {
             Err(error) => keeper::report_not_started(&frame.descriptors, &error),
         },
         Ok(ToInit::Probe(canary)) => probe(&canary, frame.descriptors),
+        Ok(ToInit::Connect(port)) => connect(port, frame.descriptors),
         // Ids are mapped once; a message that cannot be read would be a fault of our own, and whoever
         // waits for its answer sees its descriptors close.
         Ok(ToInit::Mapped) | Err(_) => {}
@@ -157,5 +159,24 @@ fn probe(canary: &Canary, mut descriptors: Vec<OwnedFd>) {
             let _sent = frame::send(answer.as_fd(), &outcome, Vec::new());
         }
         kernel::exit_now(0);
+    }
+}
+
+/// Connects in a process of its own, so that nothing waits for a program that does not answer.
+fn connect(port: u16, mut descriptors: Vec<OwnedFd>) {
+    let Some(answer) = descriptors.pop() else { return };
+    if let Ok(Forked::Child) = kernel::fork() {
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            let places =
+                [SocketAddr::from((Ipv4Addr::LOCALHOST, port)), (Ipv6Addr::LOCALHOST, port).into()];
+            let connected = std::net::TcpStream::connect(&places[..]);
+            let (outcome, socket) = match connected {
+                Ok(socket) => (Ok(()), vec![OwnedFd::from(socket)]),
+                Err(error) => (Err(error.to_string()), Vec::new()),
+            };
+            // Whoever asked may be gone.
+            let _sent = frame::send(answer.as_fd(), &outcome, socket);
+        }));
+        kernel::exit_now(i32::from(ended.is_err()));
     }
 }

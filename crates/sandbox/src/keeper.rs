@@ -6,6 +6,7 @@
 //! leave it. Programs cannot trace it. If they kill or stop it, the first process kills them.
 
 mod program;
+mod terminal;
 
 use std::{
     collections::BTreeSet,
@@ -26,6 +27,8 @@ use rustix::{
 
 pub(crate) use self::program::forbid_core_dumps;
 
+use self::terminal::Terminal;
+
 use crate::{
     frame::{self, Fill, Inbox, Outbox},
     kernel::{self, Ended},
@@ -36,8 +39,8 @@ use crate::{
     spool::{self, Stream},
 };
 
-/// Runs the keeper in a forked child. `descriptors` are its channel, then the spool file or the
-/// program's three pipe ends.
+/// Runs the keeper in a forked child. `descriptors` are its channel, then the spool file or three
+/// pipe ends: the program's, or those of whoever sits before its terminal.
 pub(crate) fn run(exec: &Exec, limits: &Limits, descriptors: Vec<OwnedFd>) -> ! {
     let result = catch_unwind(AssertUnwindSafe(|| keep(exec, limits, descriptors)));
     // Any code but 0 tells the first process that children may be left.
@@ -80,6 +83,7 @@ fn keep(exec: &Exec, limits: &Limits, descriptors: Vec<OwnedFd>) -> io::Result<(
         spool: standard.spool,
         output: standard.output,
         errors: standard.errors,
+        terminal: standard.terminal,
         told: (0, 0),
         childless: false,
         ended: None,
@@ -94,6 +98,7 @@ struct Standard {
     spool: Option<Spool>,
     output: Option<File>,
     errors: Option<File>,
+    terminal: Option<Terminal>,
 }
 
 impl Standard {
@@ -105,7 +110,18 @@ impl Standard {
                 spool: None,
                 output: None,
                 errors: None,
+                terminal: None,
             }),
+            Io::Terminal { size } => {
+                let (terminal, given) = Terminal::open(size, next()?, next()?)?;
+                Ok(Self {
+                    given,
+                    spool: None,
+                    output: None,
+                    errors: None,
+                    terminal: Some(terminal),
+                })
+            }
             Io::Capture { limit_bytes } => {
                 let spool =
                     Spool { file: next()?.into(), length: 0, left: limit_bytes, dropped: 0 };
@@ -120,6 +136,7 @@ impl Standard {
                     spool: Some(spool),
                     output: Some(output.into()),
                     errors: Some(errors.into()),
+                    terminal: None,
                 })
             }
         }
@@ -171,6 +188,7 @@ struct Keeper {
     spool: Option<Spool>,
     output: Option<File>,
     errors: Option<File>,
+    terminal: Option<Terminal>,
     /// Bytes kept and dropped that the supervisor knows of.
     told: (u64, u64),
     childless: bool,
@@ -186,6 +204,10 @@ impl Keeper {
             }
             if errors {
                 self.pump(Stream::Errors);
+            }
+            if self.terminal.as_mut().is_some_and(|terminal| !terminal.carry()) {
+                // Hangs up: whoever sits before it has left, or nobody is behind it any more.
+                self.terminal = None;
             }
             if from_children {
                 while kernel::next_signal(self.signals.as_fd()).is_some() {}
@@ -207,7 +229,9 @@ impl Keeper {
     fn is_done(&self) -> bool {
         let all_told =
             self.spool.as_ref().is_none_or(|spool| self.told == (spool.length, spool.dropped));
-        let silent = self.output.is_none() && self.errors.is_none();
+        let silent = self.output.is_none()
+            && self.errors.is_none()
+            && self.terminal.as_ref().is_none_or(Terminal::is_told);
         self.childless && silent && all_told && self.outbox.is_empty()
     }
 
@@ -220,6 +244,7 @@ impl Keeper {
             vec![PollFd::new(&self.channel, channel), PollFd::new(&self.signals, PollFlags::IN)];
         polled.extend(self.output.iter().map(|file| PollFd::new(file, PollFlags::IN)));
         polled.extend(self.errors.iter().map(|file| PollFd::new(file, PollFlags::IN)));
+        polled.extend(self.terminal.iter().flat_map(Terminal::polled));
         match poll(&mut polled, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
@@ -301,6 +326,9 @@ impl Keeper {
         }
         self.ended = Some(how);
         self.drain();
+        if let Some(terminal) = &mut self.terminal {
+            terminal.finish();
+        }
         self.tell();
         let state = match how {
             Ended::Exited(code) => State::Exited { code },
@@ -332,6 +360,11 @@ impl Keeper {
             match frame.parse()? {
                 // The group may be gone already; its end is told on its own.
                 ToKeeper::Signal(signal) => drop(kernel::send_signal(-self.program, signal)),
+                ToKeeper::Resize(size) => {
+                    if let Some(terminal) = &self.terminal {
+                        terminal.resize(size);
+                    }
+                }
                 ToKeeper::Kill => self.kill(),
             }
         }

@@ -447,6 +447,36 @@ pub(crate) fn try_system_call(number: i64) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// A new terminal of this mount namespace: the end that stands for the screen and keys, and the end that
+/// programs have. Neither becomes the terminal of this process.
+pub(crate) fn open_terminal() -> io::Result<(OwnedFd, OwnedFd)> {
+    use rustix::fs::{Mode, OFlags, open};
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let master = open(c"/dev/ptmx", flags, Mode::empty())?;
+    let unlocked: libc::c_int = 0;
+    // SAFETY: TIOCSPTLCK reads an int, which outlives the call. TIOCGPTPEER takes flags by value and
+    // answers with a new descriptor, which nobody else owns.
+    let programs = unsafe {
+        check(libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlocked))?;
+        let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+        OwnedFd::from_raw_fd(check(libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags))?)
+    };
+    Ok((master, programs))
+}
+
+/// Says how large a terminal is; its foreground programs are told.
+pub(crate) fn resize_terminal(terminal: BorrowedFd<'_>, columns: u16, rows: u16) -> io::Result<()> {
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCSWINSZ reads a winsize, which outlives the call.
+    check(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }).map(drop)
+}
+
+/// Makes the terminal at descriptor 0 that of this process's session, which must be new.
+pub(crate) fn take_terminal() -> io::Result<()> {
+    // SAFETY: plain numbers.
+    check(unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) }).map(drop)
+}
+
 /// Tries to push a character into the input of the terminal at descriptor 0.
 pub(crate) fn try_push_terminal_input() -> io::Result<()> {
     let character = b'x';

@@ -60,7 +60,7 @@ pub use backend::{
 };
 pub use client::{Client, Created, DoorListener, Pending, Pipes, Started};
 pub use error::{Error, Result};
-pub use operation::{Exec, Io, State, Status};
+pub use operation::{Exec, Io, Size, State, Status};
 pub use plan::{
     Again, Bind, Demand, Door, Enforced, EnvironmentId, Layer, Layers, Limits, OperationId, Plan,
     Report, Scratch, User, WorkTree,

@@ -40,6 +40,23 @@ pub enum Io {
     /// Input, output and error output are pipes handed to the caller. When the caller's connection ends,
     /// the operation is killed.
     Pipes,
+    /// The program has a terminal, made inside, as input, output and error output, and begins the session
+    /// that it controls. The caller gets pipes: what it writes is typed, what it reads was shown; the one
+    /// for errors stays empty. Closing the first one hangs up. When the caller's connection ends, the
+    /// operation is killed.
+    Terminal {
+        /// How large it is at first; see [`crate::Client::resize`].
+        size: Size,
+    },
+}
+
+/// How large a terminal is, in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Size {
+    /// From left to right.
+    pub columns: u16,
+    /// From top to bottom.
+    pub rows: u16,
 }
 
 /// What has become of an operation.
@@ -47,7 +64,7 @@ pub enum Io {
 pub struct Status {
     /// Where it stands.
     pub state: State,
-    /// Bytes in the spool file, frames included; 0 with [`Io::Pipes`].
+    /// Bytes in the spool file, frames included; 0 unless output is captured.
     pub spool_bytes: u64,
     /// Bytes of output that came after the limit and were dropped.
     pub dropped_bytes: u64,
@@ -115,6 +132,13 @@ impl Exec {
     #[must_use]
     pub fn with_pipes(mut self) -> Self {
         self.io = Io::Pipes;
+        self
+    }
+
+    /// The same operation with a terminal.
+    #[must_use]
+    pub fn with_terminal(mut self, columns: u16, rows: u16) -> Self {
+        self.io = Io::Terminal { size: Size { columns, rows } };
         self
     }
 

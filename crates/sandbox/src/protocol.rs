@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use crate::{
     canary::{Canary, Outcome},
     error::Error,
-    operation::{Exec, State, Status},
+    operation::{Exec, Size, State, Status},
     plan::{EnvironmentId, Layer, OperationId, Plan, Report},
 };
 
 /// Raised whenever a message changes its meaning; client and supervisor must agree.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// A client's question, with a number that its answer repeats.
 #[derive(Debug, Serialize, Deserialize)]
@@ -65,6 +65,16 @@ pub(crate) enum Request {
         operation: OperationId,
         signal: i32,
     },
+    Resize {
+        id: EnvironmentId,
+        operation: OperationId,
+        size: Size,
+    },
+    /// Answered with a socket that is connected to this port of the environment's loopback.
+    Connect {
+        id: EnvironmentId,
+        port: u16,
+    },
     Kill {
         id: EnvironmentId,
         operation: OperationId,
@@ -97,7 +107,7 @@ pub(crate) enum Reply {
         report: Report,
         doors: Vec<(String, u16)>,
     },
-    /// Comes with three pipe ends when the operation has pipes and was not known before.
+    /// Comes with three pipe ends when the operation has pipes or a terminal and was not known before.
     Started {
         fresh: bool,
         spool: Option<std::path::PathBuf>,
@@ -105,6 +115,8 @@ pub(crate) enum Reply {
     Status(Status),
     List(Vec<Listed>),
     Probed(Outcome),
+    /// Comes with the socket.
+    Connected,
     Done,
 }
 
@@ -133,6 +145,8 @@ pub(crate) enum ToInit {
     Exec(Box<Exec>),
     /// Comes with the canary's result pipe.
     Probe(Canary),
+    /// Comes with a channel for the connected socket.
+    Connect(u16),
 }
 
 /// From an environment's first process to the supervisor.
@@ -152,6 +166,7 @@ pub(crate) enum FromInit {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ToKeeper {
     Signal(i32),
+    Resize(Size),
     Kill,
 }
 

@@ -165,8 +165,16 @@ struct Connection {
 #[derive(Debug)]
 struct Probe {
     ticket: Ticket,
+    kind: ProbeKind,
     socket: OwnedFd,
     inbox: Inbox,
+}
+
+/// What such a process was to do.
+#[derive(Debug)]
+enum ProbeKind {
+    Canary,
+    Connection { port: u16 },
 }
 
 #[derive(Debug)]
@@ -465,20 +473,17 @@ impl Supervisor {
     fn hear_probe(&mut self, index: usize) {
         let Some(probe) = self.probes.get_mut(index) else { return };
         let ended = !matches!(probe.inbox.fill(probe.socket.as_fd()), Ok(Fill::Some));
-        let outcome = match probe.inbox.take() {
-            Ok(Some(frame)) => frame.parse().ok(),
-            _ => None,
+        let frame = match probe.inbox.take() {
+            Ok(Some(frame)) => Some(frame),
+            _ if ended => None,
+            _ => return,
         };
-        let outcome: Outcome = match outcome {
-            Some(outcome) => outcome,
-            None if ended => Outcome {
-                stopped: true,
-                detail: "the kernel ended the process that tried".to_owned(),
-            },
-            None => return,
+        let (result, descriptors) = match &probe.kind {
+            ProbeKind::Canary => (Ok(Reply::Probed(tried(frame))), Vec::new()),
+            ProbeKind::Connection { port } => connected(frame, *port),
         };
         let probe = self.probes.remove(index);
-        self.answer(probe.ticket, Ok(Reply::Probed(outcome)), Vec::new());
+        self.answer(probe.ticket, result, descriptors);
     }
 
     fn hear_environment(&mut self, id: &EnvironmentId) {
@@ -619,4 +624,24 @@ fn collect(operation: &mut Operation, news: &News, answers: &mut Vec<(Ticket, Re
     if news.gone {
         answers.extend(operation.killing.drain(..).map(|ticket| (ticket, Ok(Reply::Done))));
     }
+}
+
+/// What an attack came to.
+fn tried(frame: Option<Frame>) -> Outcome {
+    frame.and_then(|frame| frame.parse().ok()).unwrap_or_else(|| Outcome {
+        stopped: true,
+        detail: "the kernel ended the process that tried".to_owned(),
+    })
+}
+
+/// What a connection came to.
+fn connected(frame: Option<Frame>, port: u16) -> (Result<Reply>, Vec<OwnedFd>) {
+    let outcome: Option<std::result::Result<(), String>> =
+        frame.as_ref().and_then(|frame| frame.parse().ok());
+    let why = match (outcome, frame) {
+        (Some(Ok(())), Some(frame)) => return (Ok(Reply::Connected), frame.descriptors),
+        (Some(Err(why)), _) => why,
+        _ => "the process that tried was ended".to_owned(),
+    };
+    (Err(Error::NotFound { what: format!("listener at port {port}: {why}") }), Vec::new())
 }

@@ -4,7 +4,7 @@ const $ = (selector, within = document) => within.querySelector(selector);
 const $$ = (selector, within = document) => [...within.querySelectorAll(selector)];
 
 const KEYS = [
-  ["g h", "Home"], ["g v", "Review"], ["g r", "Runs"], ["g p", "Projects"], ["g n", "Runners"], ["g s", "Settings"],
+  ["g h", "Home"], ["g v", "Review"], ["g r", "Runs"], ["g e", "Environments"], ["g p", "Projects"], ["g n", "Runners"], ["g s", "Settings"],
   ["j", "Next in the list"], ["k", "The one before"], ["Enter", "Open it"], ["e", "Unfold or fold"],
   ["c", "Comment"], ["a", "Approve"], ["n", "New task"], ["/", "Search"], ["Ctrl K", "Go anywhere"], ["?", "These keys"],
 ];

@@ -6,6 +6,7 @@ pub mod accounts;
 pub mod environments;
 pub mod follow_up;
 pub mod jobs;
+pub mod keys;
 pub mod projects;
 pub mod pull_requests;
 pub mod runners;

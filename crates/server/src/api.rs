@@ -4,6 +4,7 @@
 mod accounts;
 mod environments;
 mod jobs;
+mod keys;
 mod projects;
 mod pull_requests;
 mod runners;
@@ -25,5 +26,6 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     endpoints.extend(runners::endpoints());
     endpoints.extend(secrets::endpoints());
     endpoints.extend(accounts::endpoints());
+    endpoints.extend(keys::endpoints());
     endpoints
 }

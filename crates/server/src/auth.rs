@@ -19,6 +19,7 @@ use windlass_run::{
     OrganisationId, RunnerId,
     actor::{Actor, By},
 };
+use windlass_store::identity::SecretHash;
 
 use crate::{
     endpoint::{Access, Face},
@@ -46,6 +47,29 @@ pub struct Principal {
     pub via: Via,
     /// The runner that the token belongs to, where it is one's.
     pub runner_id: Option<RunnerId>,
+    /// What proved it, so that it can be asked for again.
+    pub(crate) credential: Credential,
+}
+
+/// What proves who somebody is. No secret: it signs nobody in.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Credential {
+    /// A public key, by its id.
+    Key(String),
+    /// A service token.
+    Token(SecretHash),
+    /// A browser's session.
+    Session(SecretHash),
+}
+
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Key(_) => "Key(..)",
+            Self::Token(_) => "Token(..)",
+            Self::Session(_) => "Session(..)",
+        })
+    }
 }
 
 /// How a request was signed in.
@@ -59,6 +83,8 @@ pub enum Via {
     },
     /// By a service token.
     Token,
+    /// By a public key, over SSH.
+    Key,
 }
 
 impl Principal {
@@ -91,7 +117,7 @@ impl Principal {
     pub fn csrf(&self) -> &str {
         match &self.via {
             Via::Session { csrf, .. } => csrf,
-            Via::Token => "",
+            Via::Token | Via::Key => "",
         }
     }
 }
@@ -164,7 +190,7 @@ async fn admit(rule: &Rule, request: &mut Request<Body>) -> Result<bool, Problem
     }
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     let proven = match &principal.via {
-        Via::Token => true,
+        Via::Token | Via::Key => true,
         Via::Session { .. } if is_read => true,
         Via::Session { csrf, .. } => cross_site::check_headers(request.headers(), csrf)?,
     };

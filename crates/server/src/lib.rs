@@ -40,7 +40,9 @@ mod router;
 mod runner;
 mod runners;
 mod sse;
+mod ssh;
 mod upgrade;
+mod ways;
 
 pub use endpoint::{Access, Endpoint};
 pub use listen::Tls;

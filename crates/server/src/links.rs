@@ -1,6 +1,6 @@
 //! Where a person sees things: the addresses of the pages. Everything that links to a page asks here.
 
-use windlass_run::{JobId, RunId};
+use windlass_run::{EnvironmentId, JobId, RunId};
 
 /// The page of a run.
 pub(crate) fn run(run_id: &RunId) -> String {
@@ -10,6 +10,11 @@ pub(crate) fn run(run_id: &RunId) -> String {
 /// The page of a job.
 pub(crate) fn job(job_id: &JobId) -> String {
     format!("/jobs/{job_id}")
+}
+
+/// The page of an environment.
+pub(crate) fn environment(environment_id: &EnvironmentId) -> String {
+    format!("/environments/{environment_id}")
 }
 
 /// The page of a project, by its name (which is made of characters that need no escaping).

@@ -17,6 +17,9 @@ mod live;
 
 mod changes;
 
+mod environments;
+mod terminal;
+
 mod places;
 mod public;
 mod runners;
@@ -51,6 +54,8 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     endpoints.extend(runs::endpoints());
     endpoints.extend(jobs::endpoints());
     endpoints.extend(changes::endpoints());
+    endpoints.extend(environments::endpoints());
+    endpoints.extend(terminal::endpoints());
     endpoints.extend(places::endpoints());
     endpoints.extend(runners::endpoints());
     endpoints.extend(secrets::endpoints());

@@ -22,6 +22,7 @@ use crate::{
     problem::Problem,
     reconcile, router,
     secret::{SealError, Sealer, Secret},
+    ssh,
     state::{AppState, Inner},
 };
 
@@ -34,6 +35,8 @@ pub struct Options {
     /// Where people and runners reach the server, where that is not the address listened on (behind a
     /// proxy). No slash at the end.
     pub public_url: Option<String>,
+    /// The address on which SSH into environments listens; absent: nowhere.
+    pub ssh: Option<SocketAddr>,
     /// The server's own directory: keys, certificates and the repositories of the local forge.
     pub data_dir: PathBuf,
     /// The time.
@@ -53,6 +56,7 @@ impl Options {
             listen,
             tls: Tls::Off,
             public_url: None,
+            ssh: None,
             data_dir: data_dir.into(),
             clock: crate::clock::system(),
             git: windlass_git::command::Options::default(),
@@ -68,6 +72,14 @@ pub enum StartError {
     /// It can't listen.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// SSH can't listen.
+    #[error("failed to listen for SSH on {address}: {source}")]
+    Ssh {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
     /// Its key can't be used.
     #[error(transparent)]
     Key(#[from] SealError),
@@ -102,6 +114,14 @@ impl Server {
             .map_err(|source| StartError::Directory { path: data_dir.clone(), source })?;
         let bound = listen::bind(options.listen, &options.tls, &data_dir).await?;
         let (address, fingerprint) = (bound.address, bound.fingerprint.clone());
+        let ssh = match options.ssh {
+            Some(address) => Some(
+                ssh::bind(address, &data_dir)
+                    .await
+                    .map_err(|source| StartError::Ssh { address, source })?,
+            ),
+            None => None,
+        };
         let stop = CancellationToken::new();
         let organisation_id = organisation(&store, &options.clock).await?;
         let is_secure = options.tls != Tls::Off;
@@ -126,6 +146,8 @@ impl Server {
             environment_limits: options.environment_limits,
             stop: stop.clone(),
             nudge: watch::Sender::new(0),
+            admission: watch::Sender::new(0),
+            ssh: ssh.as_ref().map(|bound| bound.shown.clone()),
             names: std::sync::Mutex::default(),
             under_way: UnderWay::default(),
             repositories: Locks::default(),
@@ -135,6 +157,9 @@ impl Server {
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(listen::serve(bound, router::router(&app), stop.clone()));
+        if let Some(bound) = ssh {
+            tasks.spawn(ssh::serve(app.clone(), bound));
+        }
         reconcile::spawn(&app, &mut tasks);
         Ok(Handle { app, address, fingerprint, stop, tasks })
     }

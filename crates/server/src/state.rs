@@ -12,10 +12,10 @@ use windlass_git::{Git, smart_http::Backend};
 use windlass_policy::permission::Role;
 use windlass_run::{Duration, OrganisationId, Time, TokenId, UserId, actor::Actor};
 use windlass_store::{Store, feed::Hint, identity::SecretHash};
-use windlass_wire::api::Who;
+use windlass_wire::api::{Who, account::Ssh};
 
 use crate::{
-    auth::{self, Principal, Via},
+    auth::{self, Credential, Principal, Via},
     clock::Clock,
     problem::{Code, Problem},
     secret::{self, Sealer},
@@ -41,6 +41,8 @@ pub(crate) struct Inner {
     pub(crate) environment_limits: windlass_run::environment::Limits,
     pub(crate) stop: CancellationToken,
     pub(crate) nudge: watch::Sender<u64>,
+    pub(crate) admission: watch::Sender<u64>,
+    pub(crate) ssh: Option<Ssh>,
     pub(crate) names: Mutex<HashMap<String, String>>,
     pub(crate) under_way: crate::idempotency::UnderWay,
     pub(crate) repositories: crate::local::Locks,
@@ -164,7 +166,11 @@ impl AppState {
 
     /// The principal of a service token.
     pub(crate) async fn principal_of_token(&self, token: &str) -> Result<Principal, Problem> {
-        let found = self.store().token(SecretHash::of(token), self.now()).await?;
+        self.token_principal(SecretHash::of(token)).await
+    }
+
+    async fn token_principal(&self, hash: SecretHash) -> Result<Principal, Problem> {
+        let found = self.store().token(hash, self.now()).await?;
         let token = found.ok_or_else(|| {
             Problem::new(Code::NotSignedIn, "the service token is unknown, expired or revoked")
         })?;
@@ -175,12 +181,21 @@ impl AppState {
             organisation_id: token.organisation_id,
             via: Via::Token,
             runner_id: token.runner_id,
+            credential: Credential::Token(hash),
         })
     }
 
     /// The principal of a browser's session.
     pub(crate) async fn principal_of_session(&self, session: &str) -> Result<Principal, Problem> {
-        let hash = SecretHash::of(session);
+        let csrf = auth::csrf_of(session);
+        self.session_principal(SecretHash::of(session), csrf).await
+    }
+
+    async fn session_principal(
+        &self,
+        hash: SecretHash,
+        csrf: String,
+    ) -> Result<Principal, Problem> {
         let user = self.store().session_user(hash, self.now()).await?.ok_or_else(|| {
             Problem::new(Code::NotSignedIn, "the session is over; open a sign-in link again")
         })?;
@@ -193,9 +208,72 @@ impl AppState {
             actor: Actor::User(user.id),
             name: user.name,
             organisation_id: user.organisation_id,
-            via: Via::Session { csrf: auth::csrf_of(session) },
             runner_id: None,
+            via: Via::Session { csrf },
+            credential: Credential::Session(hash),
         })
+    }
+
+    /// The principal of a public key: whoever added it, as they are now.
+    pub(crate) async fn principal_of_key(&self, id: &str) -> Result<Principal, Problem> {
+        let unknown =
+            || Problem::new(Code::NotSignedIn, "the key is not registered, or its owner is gone");
+        let key = self.store().key(self.organisation_id(), id).await?.ok_or_else(unknown)?;
+        let (name, role) = match &key.owner {
+            Actor::User(user_id) => {
+                let user = self.store().user(user_id).await.map_err(|_| unknown())?;
+                let user =
+                    Some(user).filter(|user| user.disabled_at.is_none()).ok_or_else(unknown)?;
+                (user.name, user.role)
+            }
+            Actor::Token(token_id) => {
+                let tokens = self.store().tokens(self.organisation_id()).await?;
+                let mut good = tokens.into_iter().filter(|token| token.is_good(self.now()));
+                let token = good.find(|token| token.id == *token_id).ok_or_else(unknown)?;
+                (token.name, token.role)
+            }
+            Actor::Runner(_) | Actor::System(_) => return Err(unknown()),
+        };
+        Ok(Principal {
+            role: auth::role::from_store(role),
+            actor: key.owner,
+            name,
+            organisation_id: key.organisation_id,
+            via: Via::Key,
+            runner_id: None,
+            credential: Credential::Key(key.id),
+        })
+    }
+
+    /// Where SSH listens, if it does.
+    pub(crate) fn ssh(&self) -> Option<&Ssh> {
+        self.inner.ssh.as_ref()
+    }
+
+    /// The same principal as they are now, if what proved them still holds.
+    pub(crate) async fn anew(&self, principal: &Principal) -> Result<Principal, Problem> {
+        match &principal.credential {
+            Credential::Key(id) => self.principal_of_key(id).await,
+            Credential::Token(hash) => self.token_principal(*hash).await,
+            Credential::Session(hash) => {
+                self.session_principal(*hash, principal.csrf().to_owned()).await
+            }
+        }
+    }
+
+    /// Somebody may do less than before: whoever is in an environment is asked again whether they may.
+    pub(crate) fn admission_narrows(&self) {
+        self.inner.admission.send_modify(|count| *count += 1);
+    }
+
+    /// Ends when that was said after this was called, whether or not it was awaited by then.
+    pub(crate) fn admission_changed(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut admission = self.inner.admission.subscribe();
+        async move {
+            if admission.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// An actor as a person reads it.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use windlass_run::{
     Duration, EnvironmentId, OrganisationId, ProjectId, RunnerId, Time,
     actor::{Actor, By},
-    environment::{self, Command, Event, Limits, Phase, Refusal, Seen, Spec, State, Unpushed},
+    environment::{self, Command, Event, Limits, Phase, Refusal, Seen, Spec, State, Unpushed, Way},
 };
 
 use crate::{
@@ -270,7 +270,7 @@ fn create(
     rows::insert(tx, &row)?;
     rows::journal(tx, &row, &[created], &who, now)?;
     told(tx, &row, now);
-    audit(tx, &row, &who, "environment.create", now);
+    audit(tx, &row, &who, "environment.create", None, now);
     Ok(row)
 }
 
@@ -362,8 +362,8 @@ fn change(
     rows::update(tx, &row)?;
     rows::journal(tx, &row, &kept, who, now)?;
     told(tx, &row, now);
-    if let Some(command) = audited(command) {
-        audit(tx, &row, who, command, now);
+    if let Some(name) = audited(command) {
+        audit(tx, &row, who, name, command.way(), now);
     }
     Ok(Ok(row))
 }
@@ -377,6 +377,7 @@ fn audited(command: &Command) -> Option<&'static str> {
         Command::Unarchive => Some("environment.unarchive"),
         Command::Delete { .. } => Some("environment.delete"),
         Command::Undelete => Some("environment.undelete"),
+        Command::Enter { .. } => Some("environment.enter"),
         Command::Place { .. } | Command::Observe { .. } | Command::Lose { .. } => None,
         Command::Watch => Some("environment.watch"),
     }
@@ -472,12 +473,22 @@ fn told(tx: &mut Tx<'_>, row: &EnvironmentRow, now: Time) {
     tx.tell(&row.organisation_id, "environment", row.id.to_string(), phase, now);
 }
 
-fn audit(tx: &mut Tx<'_>, row: &EnvironmentRow, who: &Arc<str>, command: &'static str, now: Time) {
-    let detail = serde_json::json!({
+fn audit(
+    tx: &mut Tx<'_>,
+    row: &EnvironmentRow,
+    who: &Arc<str>,
+    command: &'static str,
+    way: Option<Way>,
+    now: Time,
+) {
+    let mut detail = serde_json::json!({
         "name": row.state.spec.name,
         "project_id": row.state.spec.project_id,
         "phase": row.state.phase.name(),
         "reason": row.state.phase.reason(),
     });
+    if let Some(way) = way {
+        detail["entered"] = serde_json::json!(way);
+    }
     tx.audit(who, &row.organisation_id, command, row.id.as_str(), detail.to_string(), now);
 }

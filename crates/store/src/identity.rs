@@ -2,6 +2,7 @@
 //! audit log of what they did. Only hashes of secrets come here. What a role may do is the server's.
 
 mod audit;
+mod keys;
 mod sign_in;
 mod tokens;
 mod users;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use windlass_run::{OrganisationId, RunnerId, Time, TokenId, UserId, actor::By};
 
+pub use keys::Key;
 pub(crate) use tokens::{Known, create as create_token};
 
 use crate::{Error, Store, writer::tx::who};

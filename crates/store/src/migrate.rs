@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// All migrations in order; the first one is number 1.
-const MIGRATIONS: [(&str, &str); 8] = [
+const MIGRATIONS: [(&str, &str); 9] = [
     ("identity", include_str!("migrations/0001_identity.sql")),
     ("runs", include_str!("migrations/0002_runs.sql")),
     ("streams", include_str!("migrations/0003_streams.sql")),
@@ -20,6 +20,7 @@ const MIGRATIONS: [(&str, &str); 8] = [
     ("readiness", include_str!("migrations/0006_readiness.sql")),
     ("environments", include_str!("migrations/0007_environments.sql")),
     ("runners", include_str!("migrations/0008_runners.sql")),
+    ("keys", include_str!("migrations/0009_keys.sql")),
 ];
 
 /// The newest schema that this version knows.

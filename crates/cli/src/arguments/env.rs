@@ -41,6 +41,11 @@ pub(crate) enum Env {
     /// Let an agent repair what the repository says of its environment: of an environment in recovery, or of
     /// a job that ended because of it. It works in a plain environment and proposes a pull request.
     Repair(RepairEnv),
+    /// List what happened to one and who went in, the newest first.
+    Journal {
+        /// Its name or id.
+        env: String,
+    },
     /// Start one again, and wait until it runs.
     Start {
         /// Its name or id.
@@ -89,8 +94,16 @@ pub(crate) enum Env {
         /// Its name or id.
         env: String,
     },
-    /// Execute a program in one. Ends as the program does.
+    /// Execute a program in one. Ends as the program does; with --json, one more line says how.
     Exec(ExecEnv),
+    /// Open a shell in one, in this terminal. Ends as the shell does.
+    Shell(ShellEnv),
+    /// Print what `ssh` needs to reach yours by their names, as `ssh NAME.windlass`.
+    SshConfig {
+        /// Write it below ~/.ssh/windlass instead, with the server's key.
+        #[arg(long)]
+        write: bool,
+    },
     /// Copy a file into one or out of one: `ENV:PATH` names a file in it.
     Cp {
         /// What is copied.
@@ -179,6 +192,19 @@ pub(crate) struct ExecEnv {
     pub(crate) operation: Option<String>,
     /// The program and its arguments, as they are: there is no shell.
     #[arg(last = true, required = true)]
+    pub(crate) argv: Vec<String>,
+}
+
+/// `windlass env shell`
+#[derive(Debug, Args)]
+pub(crate) struct ShellEnv {
+    /// Its name or id.
+    pub(crate) env: String,
+    /// Where the shell begins [default: the work tree].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cwd: Option<String>,
+    /// Another program than a shell, with its arguments.
+    #[arg(last = true)]
     pub(crate) argv: Vec<String>,
 }
 

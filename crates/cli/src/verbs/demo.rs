@@ -63,6 +63,7 @@ pub(crate) async fn run(outer: &Settings, demo: Demo) -> Result<Exit> {
     let options = embedded::Options {
         environment_limits: Default::default(),
         listen: demo.listen,
+        ssh: None,
         database: None,
         tls: false,
         lease_seconds: None,

@@ -32,6 +32,8 @@ use super::runner::now;
 pub(crate) struct Options {
     /// The address to listen on.
     pub(crate) listen: SocketAddr,
+    /// The address for SSH; absent: no SSH.
+    pub(crate) ssh: Option<SocketAddr>,
     /// The database; absent means SQLite in the data folder.
     pub(crate) database: Option<String>,
     /// Serve HTTPS.
@@ -67,6 +69,7 @@ impl Embedded {
         let tls = if options.tls { Tls::SelfMade { names: Vec::new() } } else { Tls::Off };
         let server = windlass_server::Options {
             tls,
+            ssh: options.ssh,
             clock: Arc::new(now),
             lease_ttl,
             environment_limits: options.environment_limits,

@@ -2,6 +2,8 @@
 
 mod exec;
 mod repair;
+mod shell;
+mod ssh_config;
 mod why_slow;
 
 use std::time::Duration;
@@ -10,7 +12,7 @@ use anyhow::{Context as _, Result};
 use reqwest::Method;
 use windlass_wire::api::{
     Page,
-    environment::{Environment, ForkEnvironment, NewEnvironment},
+    environment::{Environment, ForkEnvironment, NewEnvironment, Happening},
 };
 
 use crate::{
@@ -34,6 +36,7 @@ pub(crate) async fn run(settings: &Settings, verb: Env) -> Result<Exit> {
         Env::Logs { env: name } => env(client).logs(&name).await,
         Env::WhySlow { what } => env(client).why_slow(&what).await,
         Env::Repair(repair) => env(client).repair(repair).await,
+        Env::Journal { env: name } => env(client).journal(&name).await,
         Env::Start { env: name, no_wait } => env(client).start(&name, !no_wait).await,
         Env::Fork { env: from, name, no_wait } => env(client).fork(&from, name, !no_wait).await,
         Env::Stop { env: name, no_wait } => env(client).stop(&name, !no_wait).await,
@@ -41,7 +44,9 @@ pub(crate) async fn run(settings: &Settings, verb: Env) -> Result<Exit> {
         Env::Unarchive { env: name } => env(client).say(&name, "unarchive").await,
         Env::Delete { env: name } => env(client).delete(&name).await,
         Env::Undelete { env: name } => env(client).say(&name, "undelete").await,
-        Env::Exec(exec) => exec::run(&client, exec).await,
+        Env::Exec(exec) => exec::run(&client, exec, settings.json).await,
+        Env::Shell(shell) => shell::run(&client, shell).await,
+        Env::SshConfig { write } => ssh_config::run(&client, write).await,
         Env::Cp { from, to } => exec::copy(&client, &from, &to).await,
         Env::Work { env: name, output } => env(client).work(&name, &output).await,
     }
@@ -114,6 +119,26 @@ impl Verb<'_> {
     async fn logs(&self, name: &str) -> Result<Exit> {
         let log = self.client.text(&format!("{}/log", path(name))).await?;
         print!("{}", terminal::harmless(&log));
+        Ok(Exit::Success)
+    }
+
+    async fn journal(&self, name: &str) -> Result<Exit> {
+        let happenings: Vec<Happening> =
+            self.client.get(&format!("{}/journal", path(name))).await?;
+        if self.settings.json {
+            super::print_json(&happenings)?;
+            return Ok(Exit::Success);
+        }
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let now = i64::try_from(now.unwrap_or_default().as_micros()).unwrap_or(i64::MAX);
+        let rows = happenings.iter().map(|happening| {
+            vec![
+                format!("{} ago", terminal::span(now.saturating_sub(happening.at).max(0))),
+                terminal::one_line(&happening.by.name, 40),
+                terminal::one_line(&happening.what, 200),
+            ]
+        });
+        terminal::table(&["when", "who", "what"], &rows.collect::<Vec<_>>());
         Ok(Exit::Success)
     }
 

@@ -9,6 +9,7 @@ pub(crate) async fn run(settings: &Settings, up: Up) -> Result<Exit> {
     settings.make_data_dir()?;
     let options = embedded::Options {
         listen: up.listen,
+        ssh: up.ssh,
         database: up.database,
         tls: up.tls,
         lease_seconds: Some(up.lease_seconds),

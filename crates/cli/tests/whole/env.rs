@@ -3,6 +3,9 @@
 
 use crate::world::{World, git};
 
+#[path = "../../../server/tests/browser/tools.rs"]
+mod tools;
+
 const DEVCONTAINER: &str = r#"{ "postStartCommand": "echo started; echo once >> ~/starts" }"#;
 
 fn world() -> (World, crate::world::Up) {
@@ -68,6 +71,110 @@ fn an_operation_with_a_name_is_executed_once() {
     world.run(&named).says(3, &["told"]);
     let runs = world.run(&["env", "exec", "one", "--", "sh", "-c", "cat ~/runs"]);
     assert_eq!(runs.out, "ran\n", "{runs}");
+}
+
+#[test]
+fn a_shell_has_a_terminal_of_the_size_of_this_one_and_ends_with_it() {
+    let (world, _up) = world();
+    world.json(&["--json", "env", "create", "api", "--name", "one"]);
+    let told =
+        world.run(&["--json", "env", "exec", "one", "--", "sh", "-c", "printf out; kill -9 $$"]);
+    let line = told.out.strip_prefix("out\n").expect("the output, and one line");
+    let mut told: serde_json::Value = serde_json::from_str(line).expect("JSON");
+    assert!(told["duration_micros"].as_u64().is_some_and(|micros| micros > 0), "{told}");
+    told["duration_micros"] = 0.into();
+    let expected = serde_json::json!({
+        "exit": null, "signal": 9, "out_of_memory": false, "why": null, "duration_micros": 0,
+        "operation": null,
+    });
+    assert_eq!(told, expected);
+    world.run(&["env", "shell", "one"]).says(1, &["needs a terminal"]);
+
+    // `script` is a terminal around the command, as a person's is.
+    if !have("script") {
+        return skipped("a_shell_has_a_terminal", "script: apt install bsdutils");
+    }
+    let command = format!("stty rows 31 cols 77; {} env shell one", env!("CARGO_BIN_EXE_windlass"));
+    let mut script = world.command("script");
+    script.args(["-qec", &command, "/dev/null"]);
+    let commands = "stty size; test -t 0 && echo is-a-terminal; echo rea''dy; sleep 1000\n";
+    let shown = talk(script, &[("$", commands), ("ready", "\x03"), ("^C", "exit 5\n")]);
+    assert!(shown.contains("31 77") && shown.contains("is-a-terminal"), "{shown}");
+}
+
+/// Runs a command that is typed at, each text once the one before it was shown; gives what it showed
+/// until its end.
+fn talk(mut command: std::process::Command, texts: &[(&str, &str)]) -> String {
+    use std::io::{Read as _, Write as _};
+    let piped = std::process::Stdio::piped;
+    let mut child = command.stdin(piped()).stdout(piped()).spawn().expect("started");
+    let mut keys = child.stdin.take().expect("piped");
+    let mut screen = child.stdout.take().expect("piped");
+    let (mut shown, mut buffer, mut texts) = (String::new(), [0; 4096], texts.iter());
+    let mut next = texts.next();
+    while let Ok(n @ 1..) = screen.read(&mut buffer) {
+        shown.push_str(&String::from_utf8_lossy(&buffer[..n]));
+        if let Some((_, text)) = next.filter(|(after, _)| shown.contains(after)) {
+            keys.write_all(text.as_bytes()).expect("typed");
+            next = texts.next();
+        }
+    }
+    let code = child.wait().expect("ended").code();
+    assert_eq!(code, Some(5), "{shown}");
+    shown
+}
+
+#[test]
+fn a_token_that_is_revoked_cuts_what_it_opened() {
+    let (world, _up) = world();
+    let made = world.json(&["--json", "token", "create", "visitor", "--role", "admin"]);
+    let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
+    std::fs::write(world.path("token"), text(&made["secret"])).expect("written");
+    world.json(&["--json", "env", "create", "api", "--name", "one"]);
+    let connection = std::fs::read_to_string(world.path("data/connection.json")).expect("a server");
+    let connection: serde_json::Value = serde_json::from_str(&connection).expect("JSON");
+    let (server, token) = (text(&connection["url"]), world.path("token"));
+    let token = token.to_str().expect("UTF-8");
+    let mut open = world.windlass(&[
+        "--server",
+        &server,
+        "--token-file",
+        token,
+        "env",
+        "exec",
+        "one",
+        "--",
+        "sh",
+        "-c",
+        "echo ready; sleep 1000",
+    ]);
+    let mut open = open.stdout(std::process::Stdio::piped()).spawn().expect("started");
+    let mut said = std::io::BufReader::new(open.stdout.take().expect("piped"));
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut said, &mut line).expect("a line");
+    assert_eq!(line, "ready\n");
+    world.run(&["token", "revoke", &text(&made["token"]["id"])]).says(0, &[]);
+    assert_ne!(open.wait().expect("cut").code(), Some(0));
+}
+
+#[test]
+fn a_terminal_in_a_page_shows_what_is_typed_and_is_cut_when_the_session_ends() {
+    let test = "a_terminal_in_a_page";
+    let Some(tools) = tools::Tools::find(test) else { return };
+    let (world, _up) = world();
+    let told = world.json(&["--json", "user", "invite", "ada", "--role", "operator"]);
+    let link = told["sign_in_link"].as_str().expect("a link").to_owned();
+    let output = tools.script("terminal.mjs").arg(link).output().expect("node starts");
+    let (out, err) = (output.stdout, output.stderr);
+    assert!(
+        output.status.success(),
+        "see {}:\n{}{}",
+        tools.pictures().display(),
+        String::from_utf8_lossy(&out),
+        String::from_utf8_lossy(&err)
+    );
+    let journal = world.run(&["env", "journal", "from-a-page"]);
+    journal.says(0, &["opened a terminal in a page", "created it"]);
 }
 
 #[test]
@@ -150,4 +257,18 @@ fn one_whose_definition_fails_is_entered_and_repaired() {
     let id = job["id"].as_str().expect("an id");
     world.run(&["env", "why-slow", id]).says(0, &["repository", "set-up", "ms"]);
     world.run(&["env", "repair", id]).says(1, &["not for its environment"]);
+}
+
+/// Whether a program is on this machine.
+fn have(program: &str) -> bool {
+    let found = std::process::Command::new("sh")
+        .args(["-c", "command -v -- \"$1\"", "sh", program])
+        .output();
+    found.is_ok_and(|found| found.status.success())
+}
+
+/// Says that a test was not made; fails where all shall be.
+fn skipped(test: &str, needs: &str) {
+    eprintln!("SKIPPED {test}: needs {needs}");
+    assert!(std::env::var_os("WINDLASS_TEST_ALL").is_none(), "{test} needs {needs}");
 }

@@ -25,8 +25,15 @@ impl World {
     /// The binary with this world's data folder, and nothing of the tester's environment that could
     /// change what it does.
     pub(crate) fn windlass(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_windlass"));
-        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
+        let mut command = self.command(env!("CARGO_BIN_EXE_windlass"));
+        command.args(arguments);
+        command
+    }
+
+    /// Any program, as [`World::windlass`].
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.folder.path()).stdin(Stdio::null());
         for (name, _) in std::env::vars() {
             let of_a_client = ["ANTHROPIC_", "OPENAI_", "GEMINI_", "GOOGLE_", "WINDLASS_"];
             if of_a_client.iter().any(|prefix| name.starts_with(prefix)) {
@@ -139,6 +146,12 @@ impl Ended {
             out: String::from_utf8_lossy(&output.stdout).into_owned(),
             err: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
+    }
+
+    /// Runs any command to its end.
+    pub(crate) fn of(mut command: Command) -> Self {
+        let output = command.output().expect("the command can be started");
+        Self::new(&[&format!("{command:?}")], &output)
     }
 
     pub(crate) fn json(&self) -> Value {

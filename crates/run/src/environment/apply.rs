@@ -59,6 +59,7 @@ impl State {
             Event::Deleted(deletion) => self.deletion = Some(deletion.clone()),
             Event::Undeleted => self.deletion = None,
             Event::Recovering { reason } => self.recovery.clone_from(reason),
+            Event::Entered { .. } => self.active_at = self.active_at.max(at),
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::{
     RunnerId, Time,
     actor::By,
     environment::{
-        ARCHIVE, Command, Deletion, Event, Phase, Refusal, Seen, State, UNDO, Unpushed, Wanted,
+    ARCHIVE, Command, Deletion, Event, Phase, Refusal, Seen, State, UNDO, Unpushed, Wanted, Way,
     },
 };
 
@@ -32,6 +32,7 @@ pub fn decide(state: &State, command: &Command, now: Time) -> Result<Vec<Event>,
             }
             Ok(events)
         }
+        Command::Enter { way } => enter(state, *way),
         Command::Lose { why } => Ok(lose(state, why)),
         Command::Watch => Ok(watch(state, now)),
     }
@@ -246,6 +247,16 @@ fn observe(state: &State, seen: &Seen) -> Vec<Event> {
         events.push(moved(phase));
     }
     events
+}
+
+fn enter(state: &State, way: Way) -> Result<Vec<Event>, Refusal> {
+    match &state.phase {
+        Phase::Running => Ok(vec![Event::Entered { way }]),
+        other => {
+            let why = format!("the environment is {}, not running", other.name());
+            Err(Refusal::Illegal { why })
+        }
+    }
 }
 
 fn lose(state: &State, why: &str) -> Vec<Event> {

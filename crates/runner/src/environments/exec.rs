@@ -1,11 +1,12 @@
-//! Programs that people execute in an environment, each on a stream of its own. What a program starts
-//! ends with it; one whose client goes away is ended, unless the client gave it a name.
+//! Programs that people execute in an environment and ports that they reach, each on a stream of its
+//! own. What a program starts ends with it; one whose client goes away is ended, unless the client gave
+//! it a name.
 
-use std::{fs::File, path::Path, time::Duration};
+use std::{ffi::OsString, fs::File, path::Path, time::Duration};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use windlass_sandbox::{Error, Exec, Io, OperationId, Pipes, State, spool};
-use windlass_wire::attach::{Attach, End, FrameKind, Open};
+use windlass_wire::attach::{Attach, Dial, End, FrameKind, Open, Size};
 
 use super::view::View;
 use crate::{
@@ -19,6 +20,8 @@ use crate::{
 const ALIVE: Duration = Duration::from_secs(10);
 /// How long a client may take to say what it wants.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a program may take to end once its terminal was hung up.
+const HANG_UP: Duration = Duration::from_secs(2);
 /// The most bytes of one program's output that are kept for another asking.
 const OUTPUT: u64 = 64 << 20;
 
@@ -44,7 +47,7 @@ pub(super) async fn serve(link: &Link, view: &View, clock: &Clock, attach: &Atta
                 }
             };
             tokio::select! {
-                end = program(&entry, attach, &mut from, &mut to) => end,
+                end = wanted(&entry, attach, &mut from, &mut to) => end,
                 _ = entries.changed() => {
                     Some(End::Lost { why: "the environment was stopped".to_owned() })
                 }
@@ -59,25 +62,82 @@ pub(super) async fn serve(link: &Link, view: &View, clock: &Clock, attach: &Atta
     let _ = to.shutdown().await;
 }
 
-/// Executes what the client wants. Absent if the client is gone.
-async fn program(
+/// Does what the client wants. Absent if the client is gone.
+async fn wanted(
     entry: &Entry,
     attach: &Attach,
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
 ) -> Option<End> {
     let refused = |why: String| Some(End::NotStarted { why });
-    let open: Open = match tokio::time::timeout(PATIENCE, read(from)).await {
+    match tokio::time::timeout(PATIENCE, read(from)).await {
         Ok(Ok(Some((FrameKind::Open, content)))) => match json(&content) {
-            Ok(open) => open,
-            Err(error) => return refused(format!("what to execute can't be read: {error}")),
+            Ok(open) => program(entry, attach, &open, from, to).await,
+            Err(error) => refused(format!("what to execute can't be read: {error}")),
         },
-        Ok(Ok(Some(_))) => return refused("the stream did not begin with what to execute".into()),
-        Ok(Ok(None) | Err(_)) | Err(_) => return None,
+        Ok(Ok(Some((FrameKind::Dial, content)))) => match json::<Dial>(&content) {
+            Ok(dial) => port(entry, dial.port, from, to).await,
+            Err(error) => refused(format!("what to reach can't be read: {error}")),
+        },
+        Ok(Ok(Some(_))) => refused("the stream did not begin with what is wanted".into()),
+        Ok(Ok(None) | Err(_)) | Err(_) => None,
+    }
+}
+
+/// Connects to a port inside and carries bytes until one side has ended.
+async fn port(
+    entry: &Entry,
+    port: u16,
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+) -> Option<End> {
+    let dialled = entry.access.backend.dial(&entry.access.id, port).await;
+    let stream = dialled.map_err(|error| error.to_string()).and_then(|stream| {
+        let ready = stream.set_nonblocking(true);
+        ready.and_then(|()| tokio::net::TcpStream::from_std(stream)).map_err(|e| e.to_string())
+    });
+    let mut stream = match stream {
+        Ok(stream) => stream,
+        Err(why) => return Some(End::NotStarted { why }),
     };
-    let exec = match exec(entry, attach, &open) {
+    let _ = stream.set_nodelay(true);
+    let (mut answers, mut questions) = stream.split();
+    write(to, FrameKind::Output, &[]).await.ok()?;
+    let outward = async {
+        let mut buffer = vec![0; 64 * 1024];
+        while let Ok(n @ 1..) = answers.read(&mut buffer).await {
+            if write(to, FrameKind::Output, &buffer[..n]).await.is_err() {
+                return;
+            }
+        }
+    };
+    let inward = async {
+        while let Ok(Some((kind, content))) = read(from).await {
+            match (kind, content.is_empty()) {
+                (FrameKind::Input, false) if questions.write_all(&content).await.is_err() => return,
+                // It says no more, and may still hear.
+                (FrameKind::Input, true) => drop(questions.shutdown().await),
+                _ => {}
+            }
+        }
+    };
+    tokio::select! {
+        () = outward => Some(End::Exited { code: 0 }),
+        () = inward => None,
+    }
+}
+
+/// Executes what the client wants. Absent if the client is gone.
+async fn program(
+    entry: &Entry,
+    attach: &Attach,
+    open: &Open,
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+) -> Option<End> {
+    let exec = match exec(entry, attach, open) {
         Ok(exec) => exec,
-        Err(why) => return refused(why),
+        Err(why) => return Some(End::NotStarted { why }),
     };
     let operation = exec.operation.clone();
     let is_named = open.operation.is_some();
@@ -100,8 +160,11 @@ fn exec(entry: &Entry, attach: &Attach, open: &Open) -> Result<Exec, String> {
     if open.argv.is_empty() {
         return Err("name a program".to_owned());
     }
-    if open.operation.is_some() && open.input {
-        return Err("an operation with a name has no input: it could not be given twice".to_owned());
+    if open.operation.is_some() && (open.input || open.terminal.is_some()) {
+        return Err(
+            "an operation with a name has no input and no terminal: it could not be given twice"
+                .to_owned(),
+        );
     }
     let has_nul = |text: &String| text.contains('\0');
     if open.argv.iter().any(has_nul) || open.env.iter().any(|(n, v)| has_nul(n) || has_nul(v)) {
@@ -112,8 +175,14 @@ fn exec(entry: &Entry, attach: &Attach, open: &Open) -> Result<Exec, String> {
         None => attach.stream.chars().filter(char::is_ascii_alphanumeric).take(60).collect(),
     };
     let operation = OperationId::parse(&name).map_err(|error| error.to_string())?;
-    let mut exec = Exec::capture(operation, &open.argv);
-    exec.io = if open.input { Io::Pipes } else { Io::Capture { limit_bytes: OUTPUT } };
+    let own = entry.windlass.iter().filter(|_| open.is_windlass).cloned();
+    let argv = own.chain(open.argv.iter().map(OsString::from));
+    let mut exec = Exec::capture(operation, argv);
+    exec.io = match open.terminal {
+        Some(size) => Io::Terminal { size: inside(size) },
+        None if open.input => Io::Pipes,
+        None => Io::Capture { limit_bytes: OUTPUT },
+    };
     exec.env = entry.variables.clone();
     for (name, value) in &open.env {
         set(&mut exec.env, name, Some(value));
@@ -133,7 +202,15 @@ async fn run(
     let operation = exec.operation.clone();
     let started = access.backend.exec(&access.id, &exec).await?;
     match (started.pipes, started.spool) {
-        (Some(pipes), _) => with_input(entry, &operation, pipes, from, to).await,
+        (Some(pipes), _) => {
+            let state = with_input(entry, &operation, pipes, from, to).await?;
+            if state.is_none() && matches!(exec.io, Io::Terminal { .. }) {
+                // It was hung up: a shell, for one, wants to keep its history.
+                let ended = access.backend.wait(&access.id, &operation);
+                let _either = tokio::time::timeout(HANG_UP, ended).await;
+            }
+            Ok(state)
+        }
         (None, _) => {
             let gone = async { while let Ok(Some(_)) = read(from).await {} };
             tokio::select! {
@@ -209,6 +286,18 @@ async fn with_input(
                     }
                 }
                 (_, FrameKind::Input, true) => stdin = None,
+                (_, FrameKind::Size, _) => {
+                    if let Ok(size) = json(&content) {
+                        let resized = access.backend.resize(&access.id, operation, inside(size));
+                        let _ended_already = resized.await;
+                    }
+                }
+                (_, FrameKind::Signal, _) => {
+                    if let Ok(signal @ 1..=64) = json(&content) {
+                        let sent = access.backend.signal(&access.id, operation, signal);
+                        let _ended_already = sent.await;
+                    }
+                }
                 _ => {}
             }
         }
@@ -230,6 +319,10 @@ async fn carry(
             return;
         }
     }
+}
+
+fn inside(size: Size) -> windlass_sandbox::Size {
+    windlass_sandbox::Size { columns: size.columns, rows: size.rows }
 }
 
 fn end_of(state: State) -> End {

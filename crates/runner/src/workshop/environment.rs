@@ -143,6 +143,8 @@ pub(crate) struct Entry {
     pub(crate) inside: PathBuf,
     /// Their variables.
     pub(crate) variables: Vec<(OsString, OsString)>,
+    /// How `windlass` itself is started inside.
+    pub(crate) windlass: Vec<OsString>,
 }
 
 /// The way into an environment, for what outlives a call.
@@ -304,6 +306,7 @@ impl Environment {
             access: self.access(),
             inside: self.inside.clone(),
             variables: self.variables.clone(),
+            windlass: self.windlass.clone(),
         }
     }
 

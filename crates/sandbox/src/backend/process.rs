@@ -3,11 +3,13 @@
 //! Adds nothing to [`Client`]. The host's own system folders are all that it can start from; an image is
 //! refused rather than left out.
 
+use std::net::TcpStream;
+
 use super::{Answer, Backend, Base, Capabilities, Isolation, Output, Prepared, Tell, read_spool};
 use crate::{
     client::{Client, Created, Started},
     error::Error,
-    operation::{Exec, Status},
+    operation::{Exec, Size, Status},
     plan::{EnvironmentId, OperationId, Plan},
     protocol::Listed,
 };
@@ -83,6 +85,19 @@ impl Backend for Client {
         signal: i32,
     ) -> Answer<'a, ()> {
         Box::pin(self.signal(id, operation, signal))
+    }
+
+    fn resize<'a>(
+        &'a self,
+        id: &'a EnvironmentId,
+        operation: &'a OperationId,
+        size: Size,
+    ) -> Answer<'a, ()> {
+        Box::pin(self.resize(id, operation, size))
+    }
+
+    fn dial<'a>(&'a self, id: &'a EnvironmentId, port: u16) -> Answer<'a, TcpStream> {
+        Box::pin(self.dial(id, port))
     }
 
     fn kill<'a>(&'a self, id: &'a EnvironmentId, operation: &'a OperationId) -> Answer<'a, ()> {

@@ -19,8 +19,7 @@ use rustix::{
 
 use crate::{
     kernel::{self, Forked},
-    operation::Exec,
-    plan::{Limits, SYSTEM_PATH},
+    operation::{Exec, Io}, plan::{Limits, SYSTEM_PATH},
 };
 
 /// Forks and executes the program on its three standard descriptors; answers once the kernel has taken it, or why it has not.
@@ -84,9 +83,14 @@ impl Image {
                 return format!("hand over descriptor {number}: {error}");
             }
         }
-        // A session of its own: no terminal, and a process group that can be signalled.
+        // A session of its own: no terminal but its own, and a process group that can be signalled.
         if let Err(error) = rustix::process::setsid() {
             return format!("start a session: {error}");
+        }
+        if matches!(exec.io, Io::Terminal { .. })
+            && let Err(error) = kernel::take_terminal()
+        {
+            return format!("take the terminal: {error}");
         }
         if let Err(error) = rustix::process::chdir(&exec.cwd) {
             return format!("enter the folder {}: {error}", exec.cwd.display());

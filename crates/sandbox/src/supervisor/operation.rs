@@ -62,7 +62,7 @@ pub(super) fn fingerprint(exec: &Exec) -> u64 {
     exec.argv.hash(&mut hasher);
     exec.env.hash(&mut hasher);
     exec.cwd.hash(&mut hasher);
-    matches!(exec.io, Io::Pipes).hash(&mut hasher);
+    std::mem::discriminant(&exec.io).hash(&mut hasher);
     hasher.finish()
 }
 
@@ -100,7 +100,7 @@ impl Operation {
                 inside.push(file.into());
                 operation.spool = Some(spool);
             }
-            Io::Pipes => {
+            Io::Pipes | Io::Terminal { .. } => {
                 let pipe = || {
                     rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
                         .map_err(|error| Error::io("make a pipe", error))

@@ -5,7 +5,7 @@
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::{
-    Probe, Supervisor, Ticket,
+    Probe, ProbeKind, Supervisor, Ticket,
     environment::{Environment, Stage},
     operation::Operation,
 };
@@ -40,6 +40,13 @@ impl Supervisor {
                     Some(Reply::Done)
                 })
             }
+            Request::Resize { id, operation, size } => {
+                self.operation(&id, &operation).map(|operation| {
+                    operation.order(&ToKeeper::Resize(size));
+                    Some(Reply::Done)
+                })
+            }
+            Request::Connect { id, port } => self.connect(ticket, &id, port),
             Request::Kill { id, operation } => self.kill(ticket, &id, &operation),
             Request::Forget { id, operation } => self.forget(&id, &operation),
             Request::Destroy { id } => self.destroy(ticket, &id),
@@ -223,12 +230,27 @@ impl Supervisor {
         id: &EnvironmentId,
         canary: Canary,
     ) -> Result<Option<Reply>> {
+        self.try_inside(ticket, id, ProbeKind::Canary, &ToInit::Probe(canary))
+    }
+
+    fn connect(&mut self, ticket: Ticket, id: &EnvironmentId, port: u16) -> Result<Option<Reply>> {
+        self.try_inside(ticket, id, ProbeKind::Connection { port }, &ToInit::Connect(port))
+    }
+
+    /// Has the first process try something, in a process that tells what came of it.
+    fn try_inside(
+        &mut self,
+        ticket: Ticket,
+        id: &EnvironmentId,
+        kind: ProbeKind,
+        order: &ToInit,
+    ) -> Result<Option<Reply>> {
         let environment = self.ready(id)?;
         let (socket, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
                 .map_err(|error| Error::io("make a channel", error))?;
-        environment.order(&ToInit::Probe(canary), vec![theirs]);
-        self.probes.push(Probe { ticket, socket, inbox: Inbox::default() });
+        environment.order(order, vec![theirs]);
+        self.probes.push(Probe { ticket, kind, socket, inbox: Inbox::default() });
         Ok(None)
     }
 

@@ -8,6 +8,7 @@ use std::{
     collections::BTreeMap,
     ffi::OsString,
     io::Read,
+    net::TcpStream,
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     pin::Pin,
@@ -20,8 +21,8 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use windlass_sandbox::{
     Backend, Base, Capabilities, Created, Demand, Enforced, EnvironmentId, Error, Exec, Io,
-    Isolation, Layer, Listed, OperationId, Pipes, Plan, Prepared, Report, Result, Started, State,
-    Status,
+    Isolation, Layer, Listed, OperationId, Pipes, Plan, Prepared, Report, Result, Size, Started,
+    State, Status,
     backend::{Answer, Output, Tell},
     plan::{HOME, SYSTEM_PATH},
     spool::{Chunk, Stream},
@@ -373,6 +374,14 @@ impl Backend for Bubblewrap {
         })
     }
 
+    fn resize<'a>(&'a self, _: &'a EnvironmentId, _: &'a OperationId, _: Size) -> Answer<'a, ()> {
+        answer(|| Err(Error::NotFound { what: "terminal: it makes none".to_owned() }))
+    }
+
+    fn dial<'a>(&'a self, _: &'a EnvironmentId, _: u16) -> Answer<'a, TcpStream> {
+        answer(|| Err(Error::NotFound { what: "way in: it has none".to_owned() }))
+    }
+
     fn kill<'a>(&'a self, id: &'a EnvironmentId, name: &'a OperationId) -> Answer<'a, ()> {
         let (this, id, name) = (self.clone(), id.clone(), name.clone());
         answer(move || {
@@ -515,6 +524,7 @@ impl Stage for BubblewrapStage {
     fn excused(&self) -> &[(&'static str, &'static str)] {
         &[
             ("every kind of end is told apart", "bwrap tells a signal as a code above 128"),
+            ("a terminal has a size, keys and an end", "bwrap makes no terminals"),
             ("a program has no way to more rights", "bwrap's own first process can be read"),
         ]
     }

@@ -20,7 +20,7 @@ use std::{
 
 use windlass_sandbox::{
     Backend, Base, Bind, Created, Door, EnvironmentId, Error, Exec, Io, Layer, OperationId, Plan,
-    Started, State, Status, spool::Stream,
+    Size, Started, State, Status, spool::Stream,
 };
 
 /// A backend with what is needed to try it.
@@ -56,6 +56,7 @@ const CASES: &[Case] = &[
     ("the same operation never executes twice, also after a restart of the caller", once),
     ("many operations run at once", many),
     ("pipes carry a conversation", pipes),
+    ("a terminal has a size, keys and an end", terminal),
     ("a signal is a polite way to end", signal),
     ("a killed operation takes its daemons along and leaves others alone", kill),
     ("a forgotten operation's name is free", forget),
@@ -389,6 +390,38 @@ fn pipes(stage: &dyn Stage) {
     drop(input);
     let status = wait_for(place.backend().wait(&place.id, &exec.operation)).unwrap();
     assert_eq!(status.state, State::Exited { code: 0 });
+}
+
+fn terminal(stage: &dyn Stage) {
+    let place = Place::new(stage, "terminal");
+    let script = "test -t 0 && test -t 2 && tty; stty size; trap 'stty size' WINCH; trap 'echo stopped' INT; \
+                  trap 'echo hung up >> ended; exit 4' HUP; echo ready; while :; do read -r line; done";
+    let exec = shell("terminal", script).in_folder(TREE).with_terminal(90, 30);
+    let pipes = place.start(&exec).pipes.unwrap();
+    let (mut keys, mut screen) = (File::from(pipes.stdin), File::from(pipes.stdout));
+    let mut until = |end: &str| {
+        let mut seen = Vec::new();
+        let mut byte = [0];
+        while !seen.ends_with(end.as_bytes()) {
+            screen.read_exact(&mut byte).unwrap();
+            seen.push(byte[0]);
+        }
+        String::from_utf8(seen).unwrap()
+    };
+    assert_eq!(until("ready\r\n"), "/dev/pts/0\r\n30 90\r\nready\r\n");
+    let size = Size { columns: 100, rows: 40 };
+    wait_for(place.backend().resize(&place.id, &exec.operation, size)).unwrap();
+    assert_eq!(until("100\r\n"), "40 100\r\n");
+    keys.write_all(b"\x03").unwrap();
+    assert_eq!(until("stopped\r\n"), "^Cstopped\r\n");
+    drop(keys);
+    let status = wait_for(place.backend().wait(&place.id, &exec.operation)).unwrap();
+    assert_eq!(status.state, State::Exited { code: 4 });
+    let exec = shell("short", "printf 'the end'").with_terminal(80, 24);
+    let pipes = place.start(&exec).pipes.unwrap();
+    let mut shown = String::new();
+    File::from(pipes.stdout).read_to_string(&mut shown).unwrap();
+    assert_eq!(shown, "the end");
 }
 
 fn signal(stage: &dyn Stage) {

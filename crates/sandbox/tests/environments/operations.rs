@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     fs::File,
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     os::unix::ffi::OsStringExt,
     pin::pin,
     sync::Arc,
@@ -297,4 +297,27 @@ fn an_answer_can_be_awaited_by_any_executor() {
         }
     };
     assert!(status.state.is_success());
+}
+
+#[test]
+fn a_port_inside_is_connected_to_and_one_where_nothing_listens_is_told() {
+    let world = World::new();
+    world.environment("ports");
+    let script = "use Socket; socket(my $s, PF_INET, SOCK_STREAM, 0) or die; \
+                  bind($s, sockaddr_in(0, INADDR_LOOPBACK)) or die; listen($s, 5) or die; \
+                  $| = 1; print((sockaddr_in(getsockname($s)))[0], \"\\n\"); \
+                  accept(my $c, $s) or die; print $c \"from inside\"; close $c;";
+    let exec = Exec::capture(operation("listen"), ["perl", "-e", script]).with_pipes();
+    let pipes = world.start("ports", &exec).pipes.unwrap();
+    let mut port = String::new();
+    BufReader::new(File::from(pipes.stdout)).read_line(&mut port).unwrap();
+    let port: u16 = port.trim().parse().unwrap();
+    let mut heard = String::new();
+    let mut stream = world.client.dial(&id("ports"), port).block().unwrap();
+    stream.read_to_string(&mut heard).unwrap();
+    assert_eq!(heard, "from inside");
+    world.client.wait(&id("ports"), &operation("listen")).block().unwrap();
+    let error = world.client.dial(&id("ports"), port).block().unwrap_err();
+    let Error::NotFound { what } = error else { panic!("{error}") };
+    assert!(what.starts_with(&format!("listener at port {port}: ")), "{what}");
 }

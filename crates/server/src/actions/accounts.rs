@@ -119,6 +119,7 @@ pub async fn revoke_token(
         return Err(Problem::not_found(format!("token {token_id} of yours")));
     }
     app.store().revoke_token(principal.by(), organisation_id, token_id.clone(), app.now()).await?;
+    app.admission_narrows();
     Ok(())
 }
 

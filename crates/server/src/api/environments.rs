@@ -1,35 +1,21 @@
-//! Environments that live by themselves. One file per endpoint.
+//! Environments that live by themselves. One file per endpoint; wishes share one.
 
-mod archive;
+mod command;
 mod create;
-mod delete;
 mod exec;
 mod fork;
 mod get;
+mod journal;
 mod list;
 mod log;
-mod start;
-mod stop;
-mod unarchive;
-mod undelete;
 mod work;
 
 use crate::endpoint::Endpoint;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    vec![
-        list::endpoint(),
-        create::endpoint(),
-        get::endpoint(),
-        log::endpoint(),
-        start::endpoint(),
-        fork::endpoint(),
-        stop::endpoint(),
-        archive::endpoint(),
-        unarchive::endpoint(),
-        delete::endpoint(),
-        undelete::endpoint(),
-        work::endpoint(),
-        exec::endpoint(),
-    ]
+    let mut endpoints =
+        vec![list::endpoint(), create::endpoint(), get::endpoint(), log::endpoint()];
+    endpoints.extend(command::endpoints());
+    endpoints.extend([fork::endpoint(), work::endpoint(), exec::endpoint(), journal::endpoint()]);
+    endpoints
 }

@@ -18,7 +18,7 @@ pub(crate) const HEADER: &str = "x-windlass-csrf";
 const FORM_LIMIT: usize = 1 << 20;
 
 /// Judges where the browser says that the request comes from.
-pub(super) fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
+pub(crate) fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let is_ours = match (text("sec-fetch-site"), text("origin")) {
         (Some("same-origin"), _) => true,

@@ -99,6 +99,7 @@ async fn sign_out(
     if let Some(session) = session_cookie(&headers) {
         let hash = SecretHash::of(session);
         app.store().end_session(principal.by(), hash, app.now()).await?;
+        app.admission_narrows();
     }
     let mut response = Redirect::to("/sign-in").into_response();
     set_cookie(&app, &mut response, "", Duration::default());

@@ -13,13 +13,17 @@ use super::{
         Crumb, Moment, Section, Shell, State, Text, Theme, Viewer,
         change::{Act, ChangePage, CommentForm, CommitRow, Fact, RoundRow, Said, Thread},
         diff::{At, DiffView, Layout, Options, Talk},
+        environments::{
+            Environment, EnvironmentForm, EnvironmentRow, Environments, HappeningRow, Phase,
+            StageRow, Terminal, Wish, WorkLine,
+        },
         home::{AgentChoice, FormProblem, Home, Need, Running, Stopped, TaskForm},
         job::{
             EffectRow, End, GiveUp, Head, JobPage, Layer, Live, Panel, SessionPanel, Start, Steps,
             Tokens,
         },
         log::{Earlier, Log, Reader},
-        people::{Fresh, Settings, SignIn, TokenRow, UserRow},
+    people::{Fresh, Settings, SignIn, TokenRow, UserRow, KeyRow},
         places::{Project, ProjectForm, ProjectRow, Projects, ReadinessRow},
         problem::{CodePage, CodesPage, ProblemPage},
         runners::{RunnerRow, Runners},
@@ -88,6 +92,23 @@ pub(crate) fn pages(theme: Theme) -> Vec<Page> {
             rendered(projects(frame(Some(Section::Projects), "Projects"), 0).render()),
         ),
         ("/project", rendered(project(frame(Some(Section::Projects), "teapot")).render())),
+        (
+            "/environments",
+            rendered(environments(frame(Some(Section::Environments), "Environments"), 8).render()),
+        ),
+        (
+            "/environments/empty",
+            rendered(environments(reader(Some(Section::Environments), "Environments"), 0).render()),
+        ),
+        (
+            "/environment",
+            rendered(environment(frame(Some(Section::Environments), "kettle-1"), true).render()),
+        ),
+        (
+            "/environment/failed",
+            rendered(environment(frame(Some(Section::Environments), "kettle-1"), false).render()),
+        ),
+        ("/terminal", rendered(terminal(frame(Some(Section::Environments), "Terminal")).render())),
         ("/runners", rendered(runners(frame(Some(Section::Runners), "Runners"), 3).render())),
         ("/runners/empty", rendered(runners(frame(Some(Section::Runners), "Runners"), 0).render())),
         ("/settings", rendered(settings(frame(Some(Section::Settings), "Settings"), ALL).render())),
@@ -126,6 +147,7 @@ const ALL: May = May {
     manage_projects: true,
     manage_tokens: true,
     manage_users: true,
+    use_environments: true,
 };
 
 const HOSTILE: &str = "Rename <b>kettle</b> to \u{202e}elttek & \"mind\" the \u{200b}steam";
@@ -944,6 +966,93 @@ fn project(shell: Shell) -> Project {
     }
 }
 
+const PHASES: [&str; 8] =
+    ["running", "starting", "stopped", "failed", "creating", "lost", "archived", "deleting"];
+
+fn somebody(kind: &str, name: &str) -> Who {
+    Who { kind: kind.to_owned(), name: name.into() }
+}
+
+fn environment_row(i: usize) -> EnvironmentRow {
+    EnvironmentRow {
+        name: ["kettle-1", "a-name-as-long-as-a-name-of-an-environment-can-be-without-being-63"]
+            [i % 2]
+            .into(),
+        href: "#".to_owned(),
+        phase: Phase { word: PHASES[i % 8].to_owned() },
+        project: ["teapot", HOSTILE][i % 2].into(),
+        base: ["main", "feature/a-rather-long-name-of-a-branch"][i % 2].into(),
+        owner: somebody("user", "Ada"),
+        created: ago(90_000),
+        active: ago(40),
+    }
+}
+
+fn environments(shell: Shell, n: usize) -> Environments {
+    let problem = FormProblem { code: "name-taken".to_owned(), detail: HOSTILE.into() };
+    let form = EnvironmentForm {
+        projects: vec!["teapot".into(), "kettle".into()],
+        name: HOSTILE.into(),
+        problem: Some(problem),
+        ..EnvironmentForm::default()
+    };
+    let form = shell.may().use_environments.then_some(form);
+    Environments {
+        shell,
+        is_all: n == 0,
+        rows: (0..n).map(environment_row).collect(),
+        next: (n > 0).then(|| "#".to_owned()),
+        form,
+    }
+}
+
+fn environment(shell: Shell, is_running: bool) -> Environment {
+    let wish = |word, is_danger| Wish { word, action: "#".to_owned(), is_danger };
+    let stage = |name: &str, took: &str, from, share| StageRow {
+        name: name.into(),
+        took: took.to_owned(),
+        from,
+        share,
+    };
+    let happening = |by: Who, what: &str| HappeningRow { at: ago(70), by, what: what.into() };
+    Environment {
+        shell,
+        row: environment_row(if is_running { 0 } else { 3 }),
+        id: Id("env_01kb2m9d5xq8s0v3c7w1r4t6ya".into()),
+        reason: (!is_running).then(|| "The command postStartCommand ended with 1.".into()),
+        runner: Some("kettle-host".into()),
+        idle_minutes: is_running.then_some(30),
+        lives_until: (!is_running).then(|| ago(-90_000)),
+        wishes: vec![wish("Stop", false), wish("Archive", false), wish("Delete", true)],
+        terminal: is_running.then(|| "#".to_owned()),
+        stages: vec![
+            stage("repository", "12 ms", 0, 10),
+            stage("work tree", "3.1 ms", 10, 3),
+            stage("preparation", "1.2 s", 13, 87),
+        ],
+        log: HOSTILE.into(),
+        work: Some(WorkLine {
+            files: 3,
+            commit: Commit("2f1c0d9e8b7a6f5e4d3c2b1a0f9e8d7c6b5a4f3e".into()),
+            href: "#".to_owned(),
+        }),
+        happenings: vec![
+            happening(somebody("user", "Ada"), "opened a terminal in a page"),
+            happening(somebody("runner", "kettle-host"), HOSTILE),
+        ],
+        ways: vec![("A shell", "windlass env shell kettle-1".to_owned())],
+    }
+}
+
+fn terminal(shell: Shell) -> Terminal {
+    Terminal {
+        shell,
+        name: "kettle-1".into(),
+        stream: "/environments/env_1/terminal/stream".into(),
+        back: "#".into(),
+    }
+}
+
 fn runners(shell: Shell, n: usize) -> Runners {
     let rows = (0..n).map(|i| RunnerRow {
         id: Id(format!("rnr_01kb2m9d5xq8s0v3c7w1r4t6y{i}")),
@@ -1023,6 +1132,17 @@ fn settings(shell: Shell, may: May) -> Settings {
     };
     Settings {
         shell,
+        keys: may.use_environments.then(|| {
+            [HOSTILE, "ada at home"]
+                .map(|name| KeyRow {
+                    name: name.into(),
+                    kind: "ssh-ed25519".into(),
+                    created: ago(40_000),
+                    remove: "#".to_owned(),
+                })
+                .into()
+        }),
+        ssh: may.use_environments.then(|| "127.0.0.1:8422".into()),
         permissions: ["view", "start run", "approve", "merge"].map(Text::from).to_vec(),
         tokens: tokens.collect(),
         users: vec![

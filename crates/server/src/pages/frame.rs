@@ -125,6 +125,7 @@ fn may(principal: &Principal) -> May {
         manage_projects: may(Action::ManageProject),
         manage_tokens: may(Action::ManageTokens),
         manage_users: may(Action::ManageUsers),
+        use_environments: may(Action::UseEnvironments),
     }
 }
 
@@ -143,6 +144,10 @@ fn said(word: &str) -> Option<&'static str> {
         "added" => "The project is added.",
         "set" => "It is set. The next step that asks is given it.",
         "removed" => "It is removed.",
+        "created" => "The environment is created. It starts as soon as a runner has room.",
+        "wanted" => "It is on its way there.",
+        "key" => "The key is added.",
+        "unkeyed" => "The key is removed, and what it had opened is cut.",
         "revoked" => "The token no longer works.",
         "told" => "The runner is told.",
         _ => return None,

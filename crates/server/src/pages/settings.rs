@@ -1,4 +1,4 @@
-//! `/settings`: tokens and people; `/theme`: the switch of colours.
+//! `/settings`: tokens, keys and people; `/theme`: the switch of colours.
 
 use axum::{
     extract::State,
@@ -8,7 +8,7 @@ use axum::{
 use serde::Deserialize;
 use windlass_policy::permission;
 use windlass_run::TokenId;
-use windlass_wire::api::account::{NewToken, NewUser, Role};
+use windlass_wire::api::account::{NewKey, NewToken, NewUser, Role};
 
 use super::{
     frame::{Fields, Frame, THEME_COOKIE, form_problem, go, number, page_with},
@@ -16,12 +16,12 @@ use super::{
     view::{
         Section, Theme,
         home::FormProblem,
-        people::{Fresh, Settings, TokenRow, UserRow},
+        people::{Fresh, KeyRow, Settings, TokenRow, UserRow},
     },
     when,
 };
 use crate::{
-    actions::accounts as actions,
+    actions::{accounts as actions, keys},
     auth::{Principal, sign_in::local_path},
     endpoint::{Access, Endpoint},
     extract::Place,
@@ -33,10 +33,13 @@ use crate::{
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let tokens = Access::Allows(permission::Action::ManageTokens);
     let users = Access::Allows(permission::Action::ManageUsers);
+    let own = Access::Allows(permission::Action::UseEnvironments);
     vec![
         Endpoint::page(Method::GET, "/settings", Access::SignedIn, show),
         Endpoint::page(Method::POST, "/settings/tokens", tokens, make_token),
         Endpoint::page(Method::POST, "/settings/tokens/{token}/revoke", tokens, revoke),
+        Endpoint::page(Method::POST, "/settings/keys", own, add_key),
+        Endpoint::page(Method::POST, "/settings/keys/{key}/remove", own, remove_key),
         Endpoint::page(Method::POST, "/settings/users", users, invite),
         Endpoint::page(Method::POST, "/theme", Access::SignedIn, theme),
     ]
@@ -79,7 +82,19 @@ async fn settings(
         role: role_name(user.role),
         created: frame.moment(user.created_at),
     };
+    let keys = match may.use_environments {
+        true => Some(keys::list(app, principal).await?),
+        false => None,
+    };
+    let key = |key: windlass_wire::api::account::Key| KeyRow {
+        name: Text::from(key.name),
+        kind: Text::from(key.public_key.split(' ').next().unwrap_or_default()),
+        created: frame.moment(key.created_at),
+        remove: format!("/settings/keys/{}/remove", key.id),
+    };
     let view = Settings {
+        keys: keys.map(|keys| keys.into_iter().map(key).collect()),
+        ssh: app.ssh().map(|ssh| Text::from(ssh.address.as_str())),
         shell: frame.section(Section::Settings),
         permissions: permissions
             .map(|action| Text::from(action.name().replace('_', " ")))
@@ -180,6 +195,36 @@ async fn revoke(
 ) -> Result<Response, Problem> {
     actions::revoke_token(&app, &principal, &token_id).await?;
     Ok(go("/settings?said=revoked"))
+}
+
+#[derive(Deserialize)]
+struct KeyFields {
+    public_key: String,
+}
+
+async fn add_key(
+    State(app): State<AppState>,
+    principal: Principal,
+    frame: Frame,
+    Fields(fields): Fields<KeyFields>,
+) -> Result<Response, Problem> {
+    let new = NewKey { public_key: fields.public_key, name: None };
+    match keys::add(&app, &principal, new).await {
+        Ok(_) => Ok(go("/settings?said=key")),
+        Err(problem) => {
+            let (status, problem) = form_problem(problem)?;
+            settings(&app, &principal, &frame, None, Some(problem), status).await
+        }
+    }
+}
+
+async fn remove_key(
+    State(app): State<AppState>,
+    principal: Principal,
+    Place(id): Place<String>,
+) -> Result<Response, Problem> {
+    keys::remove(&app, &principal, &id).await?;
+    Ok(go("/settings?said=unkeyed"))
 }
 
 #[derive(Deserialize)]

@@ -16,6 +16,7 @@ pub(crate) mod timeline;
 pub(crate) mod change;
 pub(crate) mod diff;
 
+pub(crate) mod environments;
 pub(crate) mod people;
 pub(crate) mod places;
 pub(crate) mod problem;

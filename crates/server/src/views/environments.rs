@@ -1,11 +1,14 @@
 //! Environments that live by themselves, as people see them.
 
 use windlass_policy::permission::Action;
-use windlass_run::EnvironmentId;
+use windlass_run::{
+    EnvironmentId,
+    environment::{Event, Way},
+};
 use windlass_store::environments::{EnvironmentRow, Wanted};
 use windlass_wire::api::{
     Page,
-    environment::{Environment, EnvironmentsQuery, Stage, Unpushed},
+    environment::{Environment, EnvironmentsQuery, Happening, Stage, Unpushed},
 };
 
 use super::{cursor_number, micros, page_size, projects};
@@ -75,6 +78,61 @@ pub async fn one(
 /// It is not there; the store's failures.
 pub async fn log(app: &AppState, principal: &Principal, name: &str) -> Result<String, Problem> {
     Ok(find(app, principal, name).await?.report.log)
+}
+
+/// What happened to an environment, the newest first: its last 200 decisions.
+///
+/// # Errors
+/// It is not there; the store's failures.
+pub async fn journal(
+    app: &AppState,
+    principal: &Principal,
+    name: &str,
+) -> Result<Vec<Happening>, Problem> {
+    let row = find(app, principal, name).await?;
+    let entries = app.store().environment_journal(&principal.organisation_id, &row.id).await?;
+    let mut happenings = Vec::new();
+    for entry in entries.iter().rev().take(200) {
+        let by = app.who(&entry.by.actor).await;
+        for what in entry.events.iter().rev().filter_map(in_words) {
+            happenings.push(Happening { at: entry.at.as_micros(), by: by.clone(), what });
+        }
+    }
+    Ok(happenings)
+}
+
+/// An event for a person; absent where it says nothing that another does not.
+fn in_words(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::Created { .. } => "created it".to_owned(),
+        Event::Placed { .. } => "took it on".to_owned(),
+        Event::Wanted { wanted: windlass_run::environment::Wanted::Running } => {
+            "wanted it to run".to_owned()
+        }
+        Event::Wanted { .. } | Event::Active { .. } => return None,
+        Event::Moved { phase } => match phase.reason() {
+            Some(reason) => format!("{}: {reason}", phase.name()),
+            None => phase.name().to_owned(),
+        },
+        Event::Unpushed { found: Some(found) } => {
+            format!("kept the work in {} files that no repository has", found.files)
+        }
+        Event::Unpushed { found: None } => "found no work that no repository has".to_owned(),
+        Event::Deleted(_) => "deleted it".to_owned(),
+        Event::Undeleted => "had it back".to_owned(),
+        Event::Recovering { reason: Some(reason) } => {
+            format!("started it without what the repository says of it: {reason}")
+        }
+        Event::Recovering { reason: None } => {
+            "started it with what the repository says of it".to_owned()
+        }
+        Event::Entered { way } => match way {
+            Way::Exec => "executed a program".to_owned(),
+            Way::Terminal => "opened a terminal in a page".to_owned(),
+            Way::Ssh => "connected by SSH".to_owned(),
+            Way::Port { port } => format!("went to port {port}"),
+        },
+    })
 }
 
 /// One environment by its id or name, as it is stored.

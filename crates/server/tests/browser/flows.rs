@@ -184,3 +184,13 @@ fn closing() -> Vec<Event> {
         Event::TurnEnded { stop_reason: "end_turn".to_owned() },
     ]
 }
+
+#[test]
+fn a_terminals_screen_is_what_programs_mean_and_no_noise_breaks_it() {
+    let test = "a_terminals_screen_is_what_programs_mean_and_no_noise_breaks_it";
+    let Some(tools) = tools::Tools::find(test) else { return };
+    let screen = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/screen.js");
+    let output = tools.script("screen.mjs").arg(screen).output().expect("node starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+}

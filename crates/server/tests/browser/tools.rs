@@ -51,7 +51,7 @@ impl Tools {
     /// A script of `tests/browser`, to be started. It gets the browser's path as its first argument
     /// and the folder for pictures as its second.
     pub(crate) fn script(&self, name: &str) -> Command {
-        let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
+        let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("../server/tests/browser");
         // Node finds packages beside the script, so the scripts are copied beside the packages.
         for entry in fs::read_dir(&here).expect("tests/browser can be read") {
             let path = entry.expect("an entry").path();

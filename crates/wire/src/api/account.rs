@@ -93,3 +93,36 @@ pub struct CreatedToken {
     /// Goes into `Authorization: Bearer`. Shown only here.
     pub secret: String,
 }
+
+/// A public key by which its owner signs in over SSH.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Key {
+    /// Its id, made from the key itself.
+    pub id: String,
+    /// What its owner calls it.
+    pub name: String,
+    /// The key as OpenSSH writes it, without a comment.
+    pub public_key: String,
+    /// When it was added.
+    pub created_at: i64,
+}
+
+/// Adds a public key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewKey {
+    /// The key as it stands in `~/.ssh/id_ed25519.pub`.
+    pub public_key: String,
+    /// What to call it; absent: the key's own comment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// Where SSH into environments listens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Ssh {
+    /// The address and port.
+    pub address: String,
+    /// The server's own public key, as OpenSSH writes it.
+    pub host_key: String,
+}

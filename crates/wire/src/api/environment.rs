@@ -88,6 +88,17 @@ pub struct Stage {
     pub micros: u64,
 }
 
+/// Something that happened to an environment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Happening {
+    /// When.
+    pub at: i64,
+    /// Who did it: a person, a token, a runner, or a part of the server.
+    pub by: Who,
+    /// What, in words.
+    pub what: String,
+}
+
 /// An environment to create.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -1,10 +1,14 @@
 //! `windlass env exec` and `windlass env cp`: programs in an environment, on a stream.
 
-use std::io::Write as _;
+use std::{
+    io::Write as _,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
-use windlass_runner::attach::{json, read, write, write_json};
+use windlass_runner::attach::{self, read, write, write_json};
 use windlass_wire::attach::{End, FrameKind, Open};
 
 use crate::{arguments::ExecEnv, client::Client, exit::Exit, terminal};
@@ -14,17 +18,65 @@ const NOT_STARTED: u8 = 126;
 /// The end of a program whose environment stopped.
 const LOST: u8 = 125;
 
-pub(super) async fn run(client: &Client, exec: ExecEnv) -> Result<Exit> {
+pub(super) async fn run(client: &Client, exec: ExecEnv, as_json: bool) -> Result<Exit> {
     let open = Open {
         argv: exec.argv,
+        is_windlass: false,
         env: exec.variables,
         cwd: exec.cwd,
         input: exec.input,
+        terminal: None,
         operation: exec.operation,
     };
     let input = exec.input.then(tokio::io::stdin);
-    let end = program(client, &exec.env, &open, input, std::io::stdout()).await?;
+    let began = Instant::now();
+    let mut output = Lines { to: std::io::stdout(), is_begun: false };
+    let end = program(client, &exec.env, &open, input, &mut output).await?;
+    if as_json {
+        if output.is_begun {
+            println!();
+        }
+        println!("{}", told(&end, began.elapsed(), open.operation.as_deref()));
+    }
     Ok(exit(end))
+}
+
+/// The end of a program in one line.
+fn told(end: &End, took: Duration, operation: Option<&str>) -> Value {
+    let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    let (exit, signal, out_of_memory, why) = match end {
+        End::Exited { code } => (Some(*code), None, false, None),
+        End::Signalled { signal, out_of_memory } => (None, Some(*signal), *out_of_memory, None),
+        End::NotStarted { why } | End::Lost { why } => (None, None, false, Some(why)),
+    };
+    json!({
+        "exit": exit,
+        "signal": signal,
+        "out_of_memory": out_of_memory,
+        "why": why,
+        "duration_micros": micros,
+        "operation": operation,
+    })
+}
+
+/// Output that knows whether its last line has ended.
+struct Lines<W> {
+    to: W,
+    is_begun: bool,
+}
+
+impl<W: std::io::Write> std::io::Write for Lines<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let n = self.to.write(bytes)?;
+        if let Some(last) = bytes[..n].last() {
+            self.is_begun = *last != b'\n';
+        }
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.to.flush()
+    }
 }
 
 /// Copies one file.
@@ -96,8 +148,9 @@ async fn program(
                 let mut errors = std::io::stderr();
                 errors.write_all(&bytes).context("failed to write the output")?;
             }
-            Some((FrameKind::End, content)) => break json(&content).context(broke)?,
-            Some((FrameKind::Open | FrameKind::Input, _)) => {}
+            Some((FrameKind::End, content)) => break attach::json(&content).context(broke)?,
+            // What only clients say.
+            Some(_) => {}
             None => break End::Lost { why: broke.to_owned() },
         }
     };
@@ -120,7 +173,7 @@ async fn send(
     }
 }
 
-fn exit(end: End) -> Exit {
+pub(super) fn exit(end: End) -> Exit {
     match end {
         End::Exited { code } => Exit::Of(u8::try_from(code).unwrap_or(u8::MAX)),
         End::Signalled { signal, out_of_memory } => {

@@ -24,6 +24,10 @@ pub(crate) struct Settings {
     pub(crate) permissions: Vec<Text>,
     pub(crate) tokens: Vec<TokenRow>,
     pub(crate) users: Vec<UserRow>,
+    /// The person's own public keys; absent if their role has no use for them.
+    pub(crate) keys: Option<Vec<KeyRow>>,
+    /// Where SSH listens, if it does.
+    pub(crate) ssh: Option<Text>,
     /// Roles to choose from, for people and for tokens.
     pub(crate) user_roles: Vec<&'static str>,
     pub(crate) token_roles: Vec<&'static str>,
@@ -52,6 +56,16 @@ pub(crate) struct TokenRow {
     pub(crate) expires: Option<String>,
     /// Where it is revoked, if this person may.
     pub(crate) revoke: Option<String>,
+}
+
+/// A public key.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct KeyRow {
+    pub(crate) name: Text,
+    pub(crate) kind: Text,
+    pub(crate) created: Moment,
+    /// Where it is removed.
+    pub(crate) remove: String,
 }
 
 /// A user.

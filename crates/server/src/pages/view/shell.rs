@@ -112,6 +112,7 @@ pub(crate) struct May {
     pub(crate) manage_projects: bool,
     pub(crate) manage_tokens: bool,
     pub(crate) manage_users: bool,
+    pub(crate) use_environments: bool,
 }
 
 /// Light, dark, or what the system prefers.
@@ -158,14 +159,22 @@ pub(crate) enum Section {
     Home,
     Review,
     Runs,
+    Environments,
     Projects,
     Runners,
     Settings,
 }
 
 impl Section {
-    const ALL: &'static [Self] =
-        &[Self::Home, Self::Review, Self::Runs, Self::Projects, Self::Runners, Self::Settings];
+    const ALL: &'static [Self] = &[
+        Self::Home,
+        Self::Review,
+        Self::Runs,
+        Self::Environments,
+        Self::Projects,
+        Self::Runners,
+        Self::Settings,
+    ];
 
     /// Its name.
     pub(crate) fn name(self) -> &'static str {
@@ -173,6 +182,7 @@ impl Section {
             Self::Home => "Home",
             Self::Review => "Review",
             Self::Runs => "Runs",
+            Self::Environments => "Environments",
             Self::Projects => "Projects",
             Self::Runners => "Runners",
             Self::Settings => "Settings",
@@ -185,6 +195,7 @@ impl Section {
             Self::Home => "/",
             Self::Review => "/review",
             Self::Runs => "/runs",
+            Self::Environments => "/environments",
             Self::Projects => "/projects",
             Self::Runners => "/runners",
             Self::Settings => "/settings",
@@ -197,6 +208,7 @@ impl Section {
             Self::Home => "home",
             Self::Review => "review",
             Self::Runs => "runs",
+            Self::Environments => "tool-run",
             Self::Projects => "projects",
             Self::Runners => "runners",
             Self::Settings => "settings",
@@ -209,6 +221,7 @@ impl Section {
             Self::Home => "h",
             Self::Review => "v",
             Self::Runs => "r",
+            Self::Environments => "e",
             Self::Projects => "p",
             Self::Runners => "n",
             Self::Settings => "s",
