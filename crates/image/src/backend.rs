@@ -5,7 +5,8 @@ use std::net::TcpStream;
 
 use windlass_sandbox::{
     Backend, Base, Capabilities, Client, Created, EnvironmentId, Error, Exec, Image, Listed,
-    OperationId, Plan, Prepared, Started, Status, backend::{Answer, Output, Recipe, Serve, Tell}, Size,
+    OperationId, Plan, Prepared, Size, Started, Status,
+    backend::{Answer, Output, Recipe, Serve, Tell},
 };
 
 use crate::{Store, making};

@@ -33,7 +33,9 @@ use bollard::{
     query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder},
 };
 use windlass_sandbox::{
-    Backend, Base, Capabilities, Client, Created, EnvironmentId, Error, Exec, Image, Isolation, Listed, OperationId, Plan, Prepared, Result, Started, State, Status, User, backend::{Answer, Output, Recipe, Serve, Tell, read_spool}, Size,
+    Backend, Base, Capabilities, Client, Created, EnvironmentId, Error, Exec, Image, Isolation,
+    Listed, OperationId, Plan, Prepared, Result, Size, Started, State, Status, User,
+    backend::{Answer, Output, Recipe, Serve, Tell, read_spool},
 };
 
 use self::engine::failed;

@@ -6,7 +6,8 @@ use windlass_run::{
     Duration, ProjectId, RunnerId, Time,
     actor::{Actor, By},
     environment::{
-    self, ARCHIVE, Command, Event, IDLE, Phase, Refusal, Seen, Spec, State, UNDO, Unpushed, Wanted, decide, Way,
+        self, ARCHIVE, Command, Event, IDLE, Phase, Refusal, Seen, Spec, State, UNDO, Unpushed,
+        Wanted, Way, decide,
     },
 };
 

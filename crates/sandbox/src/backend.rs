@@ -18,7 +18,8 @@ use std::{
 use crate::{
     client::{Created, DoorListener, Started},
     error::Result,
-    operation::{Exec, Status, Size}, plan::{EnvironmentId, OperationId, Plan, User},
+    operation::{Exec, Size, Status},
+    plan::{EnvironmentId, OperationId, Plan, User},
     protocol::Listed,
     spool::Chunk,
 };

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use reqwest::Method;
 use windlass_wire::api::{
     Page,
-    environment::{Environment, ForkEnvironment, NewEnvironment, Happening},
+    environment::{Environment, ForkEnvironment, Happening, NewEnvironment},
 };
 
 use crate::{

@@ -4,7 +4,7 @@ use crate::{
     RunnerId, Time,
     actor::By,
     environment::{
-    ARCHIVE, Command, Deletion, Event, Phase, Refusal, Seen, State, UNDO, Unpushed, Wanted, Way,
+        ARCHIVE, Command, Deletion, Event, Phase, Refusal, Seen, State, UNDO, Unpushed, Wanted, Way,
     },
 };
 

@@ -19,7 +19,8 @@ use rustix::{
 
 use crate::{
     kernel::{self, Forked},
-    operation::{Exec, Io}, plan::{Limits, SYSTEM_PATH},
+    operation::{Exec, Io},
+    plan::{Limits, SYSTEM_PATH},
 };
 
 /// Forks and executes the program on its three standard descriptors; answers once the kernel has taken it, or why it has not.

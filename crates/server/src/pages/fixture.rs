@@ -23,7 +23,7 @@ use super::{
             Tokens,
         },
         log::{Earlier, Log, Reader},
-    people::{Fresh, Settings, SignIn, TokenRow, UserRow, KeyRow},
+        people::{Fresh, KeyRow, Settings, SignIn, TokenRow, UserRow},
         places::{Project, ProjectForm, ProjectRow, Projects, ReadinessRow},
         problem::{CodePage, CodesPage, ProblemPage},
         runners::{RunnerRow, Runners},
