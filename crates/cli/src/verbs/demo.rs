@@ -71,6 +71,7 @@ pub(crate) async fn run(outer: &Settings, demo: Demo) -> Result<Exit> {
         runner: Some(RunnerOptions {
             replays: Some(replays),
             capacity: 3,
+            environments: 2,
             prepared_mib: 1024,
             ..RunnerOptions::default()
         }),

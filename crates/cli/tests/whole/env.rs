@@ -95,10 +95,12 @@ fn a_shell_has_a_terminal_of_the_size_of_this_one_and_ends_with_it() {
         return skipped("a_shell_has_a_terminal", "script: apt install bsdutils");
     }
     let command = format!("stty rows 31 cols 77; {} env shell one", env!("CARGO_BIN_EXE_windlass"));
-    let mut script = world.command("script");
-    script.args(["-qec", &command, "/dev/null"]);
-    let commands = "stty size; test -t 0 && echo is-a-terminal; echo rea''dy; sleep 1000\n";
-    let shown = talk(script, &[("$", commands), ("ready", "\x03"), ("^C", "exit 5\n")]);
+    let mut script = world.command("timeout");
+    script.args(["--foreground", "120", "script", "-qec", &command, "/dev/null"]);
+    // What is interrupted says itself that it is there: what bash says comes before it is.
+    let waits = "sh -c \"echo rea''dy; exec sleep 1000\"";
+    let commands = format!("stty size; test -t 0 && echo is-a-terminal; {waits}\n");
+    let shown = talk(script, &[("$", &commands), ("ready", "\x03"), ("^C", "exit 5\n")]);
     assert!(shown.contains("31 77") && shown.contains("is-a-terminal"), "{shown}");
 }
 
@@ -190,6 +192,17 @@ fn one_that_was_deleted_can_be_had_back() {
     assert_eq!(listed["items"], serde_json::json!([]));
     let listed = world.json(&["--json", "env", "list", "--all"]);
     assert_eq!(listed["items"][0]["name"], "one");
+}
+
+#[test]
+fn one_that_nobody_keeps_says_what_it_waits_for() {
+    let world = World::new();
+    let repository = world.repository("api", &[("a", "a")]);
+    let _up = world.up(&["--environments", "0"]);
+    world.run(&["project", "add", repository.to_str().expect("UTF-8")]).says(0, &[]);
+    world.run(&["env", "create", "api", "--name", "one", "--no-wait"]).says(0, &["creating"]);
+    let why = "no runner that is there keeps environments";
+    world.run(&["env", "show", "one"]).says(0, &["creating", why, "--environments N"]);
 }
 
 #[test]

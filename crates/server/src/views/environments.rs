@@ -3,7 +3,7 @@
 use windlass_policy::permission::Action;
 use windlass_run::{
     EnvironmentId,
-    environment::{Event, Way},
+    environment::{Event, Phase, Way},
 };
 use windlass_store::environments::{EnvironmentRow, Wanted};
 use windlass_wire::api::{
@@ -219,7 +219,10 @@ pub(crate) async fn shown(
         project: project.name,
         base: spec.base.clone(),
         phase: state.phase.name().to_owned(),
-        reason: state.phase.reason().map(str::to_owned),
+        reason: match &state.phase {
+            Phase::Creating => Some(super::runners::unplaced(app, principal).await?.to_owned()),
+            other => other.reason().map(str::to_owned),
+        },
         recovery: state.recovery.clone(),
         generation: state.generation,
         owner: app.who(&state.by.actor).await,

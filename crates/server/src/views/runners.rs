@@ -63,6 +63,22 @@ pub fn nobody_for(runners: &[Runner], needs: &Labels) -> Option<String> {
     drained.then(|| "every runner that could take it is drained".to_owned())
 }
 
+/// What an environment waits for that no runner keeps yet.
+///
+/// # Errors
+/// The store's failures.
+pub async fn unplaced(app: &AppState, principal: &Principal) -> Result<&'static str, Problem> {
+    let runners = list(app, principal).await?;
+    let keepers = || runners.iter().filter(|runner| runner.alive && runner.environments > 0);
+    Ok(if keepers().any(|runner| runner.wish == Wish::Work) {
+        "waits for a runner that has room; --environments N gives one more"
+    } else if keepers().next().is_some() {
+        "every runner that keeps environments is drained"
+    } else {
+        "no runner that is there keeps environments: start one with --environments N"
+    })
+}
+
 /// A wish, as the store calls it.
 pub(crate) fn to_store(wish: Wish) -> work::Wish {
     match wish {
