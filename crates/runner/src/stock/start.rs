@@ -158,6 +158,10 @@ impl Maker {
         let began = Instant::now();
         let (tree, index) = (folder.join(TREE), folder.join(INDEX));
         std::fs::create_dir_all(&tree).map_err(|error| disk("make the work tree", error))?;
+        for again in &recipe.plan.again {
+            outline(&recipe.from.path().join(TREE), &tree, &again.below)
+                .map_err(|error| disk("make the work tree", error))?;
+        }
         let mut plan = recipe.plan.clone();
         plan.id = id.clone();
         plan.work_tree.host = tree.clone();
@@ -199,6 +203,26 @@ impl Maker {
         self.ending.wait().await;
         self.ending.reopen();
     }
+}
+
+/// Makes a folder of the kept tree in the empty one: what shall be seen a second time must be there when
+/// the environment is made. What is no folder becomes an empty file, which is refused then.
+fn outline(from: &Path, tree: &Path, below: &Path) -> io::Result<()> {
+    let (mut from, mut to) = (from.to_owned(), tree.to_owned());
+    for part in below.components() {
+        from.push(part);
+        to.push(part);
+        match from.symlink_metadata() {
+            Ok(found) if found.is_dir() => match std::fs::create_dir(&to) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                Ok(()) | Err(_) => {}
+            },
+            Ok(_) => return std::fs::write(&to, ""),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// To whom the files of a work tree must be given as they are made: nobody where they are his already,

@@ -242,7 +242,11 @@ impl<'a> Copier<'a> {
             Err(Errno::NOENT) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        mkdirat(&level.target, name, Mode::RWXU)?;
+        match mkdirat(&level.target, name, Mode::RWXU) {
+            // Whoever fills a folder may have had to make some in it before.
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
         let target = openat(&level.target, name, super::FOLDER, Mode::empty())?;
         Level::open(source, target, self.below(level, name)).map(Some)
     }
