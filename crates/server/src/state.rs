@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use windlass_git::{Git, smart_http::Backend};
 use windlass_policy::permission::Role;
-use windlass_run::{Duration, OrganisationId, Time, TokenId, UserId, actor::Actor};
+use windlass_run::{Duration, OrganisationId, RunnerId, Time, TokenId, UserId, actor::Actor};
 use windlass_store::{Store, feed::Hint, identity::SecretHash};
 use windlass_wire::api::{Who, account::Ssh};
 
@@ -295,7 +295,8 @@ impl AppState {
         let found = match actor {
             Actor::User(user_id) => self.user_name(user_id).await,
             Actor::Token(token_id) => self.token_name(token_id).await,
-            Actor::Runner(_) | Actor::System(_) => None,
+            Actor::Runner(runner_id) => self.runner_name(runner_id).await,
+            Actor::System(_) => None,
         };
         match found {
             Some(name) => {
@@ -308,6 +309,10 @@ impl AppState {
 
     async fn user_name(&self, user_id: &UserId) -> Option<String> {
         self.store().user(user_id).await.ok().map(|user| user.name)
+    }
+
+    async fn runner_name(&self, runner_id: &RunnerId) -> Option<String> {
+        self.store().runner_name(self.organisation_id(), runner_id).await.ok().flatten()
     }
 
     async fn token_name(&self, token_id: &TokenId) -> Option<String> {

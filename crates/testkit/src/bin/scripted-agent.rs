@@ -9,7 +9,7 @@
 use std::process::ExitCode;
 
 use tokio::io::BufReader;
-use windlass_testkit::acp_agent::{End, Script, serve};
+use windlass_testkit::acp_agent::{End, OnCancel, Script, serve};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -17,11 +17,14 @@ async fn main() -> ExitCode {
         Ok(script) => script,
         Err(problem) => return fail(&problem),
     };
+    let is_deaf = script.on_cancel == OnCancel::Ignore;
     let stdin = BufReader::new(tokio::io::stdin());
     let variable = |name: &str| std::env::var(name).ok();
     let end = serve(stdin, tokio::io::stdout(), script, variable).await;
     // A thread that still reads standard input would hold up an ordinary return.
     match end {
+        // Deaf to that as well: only its caller can end it.
+        Ok(End::Closed) if is_deaf => std::future::pending().await,
         Ok(End::Closed) => std::process::exit(0),
         Ok(End::Exit(code)) => std::process::exit(code),
         Ok(End::Kill) => {
