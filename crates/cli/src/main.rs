@@ -23,6 +23,7 @@ use clap::Parser as _;
 use crate::{arguments::Arguments, exit::Exit};
 
 fn main() -> ExitCode {
+    end_quietly_when_nobody_reads();
     let arguments = Arguments::parse();
     let json = arguments.json;
     match verbs::dispatch(arguments) {
@@ -38,4 +39,17 @@ fn main() -> ExitCode {
             exit.into()
         }
     }
+}
+
+/// Whoever reads what is printed may have seen enough, as in `windlass runs | head`: that is no fault of
+/// ours, and there is nobody to tell. The code is that of a program which the pipe's signal ended.
+fn end_quietly_when_nobody_reads() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let said = panic.payload_as_str().unwrap_or_default();
+        if said.starts_with("failed printing to std") && said.contains("Broken pipe") {
+            std::process::exit(141);
+        }
+        usual(panic);
+    }));
 }

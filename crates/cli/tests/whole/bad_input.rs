@@ -16,6 +16,16 @@ fn without_a_server_the_reason_and_the_remedy_are_said() {
 }
 
 #[test]
+fn a_reader_that_has_seen_enough_is_no_fault() {
+    let world = World::new();
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let ended = world.windlass(&["agents", "list"]).stdout(writer).output().expect("it starts");
+    assert_eq!(ended.status.code(), Some(141));
+    assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
+}
+
+#[test]
 fn a_folder_without_a_repository_is_refused() {
     let world = World::new();
     fs::create_dir(world.path("plain")).expect("it can be made");
