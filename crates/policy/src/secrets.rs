@@ -14,6 +14,14 @@ pub const FOLDER: &str = "/run/secrets";
 /// The largest value, in bytes.
 pub const MAX_VALUE: usize = 64 * 1024;
 
+/// The step's name in [`Grants::steps`] that stands for the commands with which a definition makes an
+/// environment ready.
+pub const SETUP: &str = "setup";
+
+/// The step's name in [`Grants::steps`] that stands for programs which people execute in an environment
+/// that lives by itself.
+pub const EXEC: &str = "exec";
+
 /// The longest name, in characters.
 const MAX_NAME: usize = 128;
 /// The most patterns of a kind that a grant has.
@@ -154,8 +162,12 @@ pub struct Grants {
     /// Only where the change is meant for such a branch. `*` stands for anything but `/`, `**` for
     /// anything.
     pub branches: Vec<String>,
-    /// Only in steps of such names. A step after an agent must be named in full.
+    /// Only in steps of such names. A step after an agent must be named in full. [`SETUP`] and [`EXEC`]
+    /// are such names too.
     pub steps: Vec<String>,
+    /// Whether an agent's own process is given it. A job that is given such a one is *sensitive*.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub beside_agents: bool,
 }
 
 /// What a step is, as far as it matters for what it is given.
@@ -167,6 +179,11 @@ pub enum Work {
     CommandsAfterAgent,
     /// An agent's.
     Agent,
+    /// Commands of the definition that make an environment ready. What they are given must name
+    /// [`SETUP`]: most repositories' need nothing, and what they leave running is ended for it.
+    Setup,
+    /// The same in a tree that an agent may have changed: nothing comes inside.
+    SetupAfterAgent,
 }
 
 /// A step that asks.
@@ -373,9 +390,11 @@ impl Grants {
             && any(&self.steps, asking.step)
             && match (form, asking.work) {
                 (_, Work::Commands) => true,
+                (_, Work::Setup) | (Form::Door(_), Work::SetupAfterAgent) => is_named,
+                (_, Work::SetupAfterAgent) => false,
                 (Form::Door(injection), _) => is_named || injection.only_reads(),
                 (_, Work::CommandsAfterAgent) => is_named,
-                (_, Work::Agent) => false,
+                (_, Work::Agent) => self.beside_agents,
             }
     }
 }
@@ -470,6 +489,7 @@ mod tests {
             projects: list(&["prj_1"]),
             branches: list(&["main", "release/*"]),
             steps: list(&["deploy", "push-*"]),
+            beside_agents: false,
         };
         assert!(grants.allow(&Form::Environment, asking("main", "deploy")));
         assert!(grants.allow(&Form::Environment, asking("release/2", "push-docs")));
@@ -490,6 +510,35 @@ mod tests {
         assert!(!grants(&["*"]).allow(&Form::Environment, after("deploy")));
         assert!(!grants(&["dep*"]).allow(&Form::Environment, after("deploy")));
         assert!(grants(&["deploy"]).allow(&Form::Environment, after("deploy")));
+    }
+
+    #[test]
+    fn the_set_up_is_given_only_what_names_it_and_nothing_inside_once_an_agent_was_there() {
+        let named = Grants { steps: list(&[SETUP]), ..Grants::default() };
+        let starred = Grants { steps: list(&["*"]), ..Grants::default() };
+        let door = Form::Door(injection());
+        let cases = [
+            (&Form::Environment, Work::Setup, [false, true, false]),
+            (&Form::Environment, Work::SetupAfterAgent, [false, false, false]),
+            (&door, Work::Setup, [false, true, false]),
+            (&door, Work::SetupAfterAgent, [false, true, false]),
+        ];
+        for (form, work, expected) in cases {
+            let asking = Asking { work, ..asking("main", SETUP) };
+            let allowed = [&Grants::default(), &named, &starred].map(|g| g.allow(form, asking));
+            assert_eq!(allowed, expected, "{form:?} {work:?}");
+        }
+    }
+
+    #[test]
+    fn beside_an_agent_is_only_what_says_so() {
+        let agent = Asking { work: Work::Agent, ..asking("main", "agent") };
+        let beside = Grants { beside_agents: true, ..Grants::default() };
+        assert!(beside.allow(&Form::Environment, agent));
+        let named = Grants { steps: list(&["agent"]), ..Grants::default() };
+        assert!(!named.allow(&Form::Environment, agent));
+        let elsewhere = Grants { steps: list(&["deploy"]), ..beside };
+        assert!(!elsewhere.allow(&Form::Environment, agent));
     }
 
     #[test]

@@ -30,6 +30,9 @@ pub struct Spec {
     /// just that.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub plain_environment: bool,
+    /// The names of secrets that its agents' own processes may read. A job with any is *sensitive*.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sensitive: Vec<String>,
 }
 
 /// A repository and the ref to start from.

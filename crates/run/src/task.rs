@@ -70,8 +70,17 @@ impl Task {
             push("pull-request".to_owned(), Action::PullRequest(pull_request))?;
         }
         let Self { limits, network, runs_on, continues, .. } = self;
-        let plain_environment = false;
-        let spec = Spec { target, steps, limits, network, runs_on, continues, plain_environment };
+        let (plain_environment, sensitive) = (false, Vec::new());
+        let spec = Spec {
+            target,
+            steps,
+            limits,
+            network,
+            runs_on,
+            continues,
+            plain_environment,
+            sensitive,
+        };
         spec.check()?;
         Ok(spec)
     }

@@ -40,6 +40,7 @@ fn spec(steps: Vec<Step>) -> Spec {
         runs_on: Default::default(),
         continues: None,
         plain_environment: false,
+        sensitive: Vec::new(),
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) mod place;
 mod publish;
 mod readiness;
 pub(crate) mod repository;
-mod secrets;
+pub(crate) mod secrets;
 mod services;
 pub(crate) mod setup;
 pub(crate) mod stocked;

@@ -10,7 +10,7 @@ use std::{
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::{oneshot, watch};
 use windlass_run::{Duration, EnvironmentId, RunnerId, Time};
-use windlass_wire::attach::Attach;
+use windlass_wire::{attach::Attach, runner::Secret};
 
 /// How long a runner may be silent before what is under way on it counts as lost.
 pub(crate) const LOST_AFTER: Duration = Duration::from_secs(75);
@@ -29,6 +29,7 @@ pub(crate) struct Registry {
 struct Asked {
     runner_id: RunnerId,
     environment_id: EnvironmentId,
+    given: Vec<Secret>,
     told: Option<Instant>,
     dialled: oneshot::Sender<OnUpgrade>,
 }
@@ -75,9 +76,10 @@ impl Registry {
         runner_id: RunnerId,
         environment_id: EnvironmentId,
         stream: String,
+        given: Vec<Secret>,
     ) -> Awaited<'_> {
         let (sender, dialled) = oneshot::channel();
-        let asked = Asked { runner_id, environment_id, told: None, dialled: sender };
+        let asked = Asked { runner_id, environment_id, given, told: None, dialled: sender };
         self.streams().insert(stream.clone(), asked);
         self.changed();
         Awaited { registry: self, stream, dialled }
@@ -94,7 +96,7 @@ impl Registry {
             .map(|(stream, asked)| {
                 asked.told = Some(Instant::now());
                 let environment_id = asked.environment_id.clone();
-                Attach { stream: stream.clone(), environment_id }
+                Attach { stream: stream.clone(), environment_id, given: asked.given.clone() }
             })
             .collect()
     }

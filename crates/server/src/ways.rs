@@ -43,7 +43,7 @@ pub(crate) async fn open(
     way: Way,
 ) -> Result<Stream, Problem> {
     enter(app, principal, row, way).await?;
-    dial(app, row).await
+    dial_to_execute(app, principal, row).await
 }
 
 /// Writes down that somebody goes in.
@@ -72,11 +72,33 @@ pub(crate) async fn enter(
     Ok(())
 }
 
-/// Has the environment's runner dial a stream.
+/// Has the environment's runner dial a stream for a program, which is given the secrets that whoever
+/// executes it may have here, as they are now.
+///
+/// # Errors
+/// It does not run, or its runner does not dial; a secret that does not open.
+pub(crate) async fn dial_to_execute(
+    app: &AppState,
+    principal: &Principal,
+    row: &EnvironmentRow,
+) -> Result<Stream, Problem> {
+    let given = views::secrets::of_program(app, principal, row).await?;
+    dial_given(app, row, given).await
+}
+
+/// Has the environment's runner dial a stream for a connection.
 ///
 /// # Errors
 /// It does not run, or its runner does not dial.
 pub(crate) async fn dial(app: &AppState, row: &EnvironmentRow) -> Result<Stream, Problem> {
+    dial_given(app, row, Vec::new()).await
+}
+
+async fn dial_given(
+    app: &AppState,
+    row: &EnvironmentRow,
+    given: Vec<windlass_wire::runner::Secret>,
+) -> Result<Stream, Problem> {
     let runner_id = match (&row.state.phase, &row.state.runner_id) {
         (Phase::Running, Some(runner_id)) => runner_id.clone(),
         _ => {
@@ -86,7 +108,7 @@ pub(crate) async fn dial(app: &AppState, row: &EnvironmentRow) -> Result<Stream,
     };
     let stream = Secret::fresh("stream_").expose().to_owned();
     let dialled = async {
-        let mut awaited = app.environments().ask(runner_id, row.id.clone(), stream);
+        let mut awaited = app.environments().ask(runner_id, row.id.clone(), stream, given);
         let dialled = (&mut awaited.dialled).await.ok()?;
         dialled.await.ok()
     };

@@ -213,6 +213,7 @@ fn spec(project_id: ProjectId) -> Result<Spec, Error> {
         runs_on: Default::default(),
         continues: None,
         plain_environment: false,
+        sensitive: Vec::new(),
     })
 }
 

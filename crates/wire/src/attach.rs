@@ -11,6 +11,8 @@
 use serde::{Deserialize, Serialize};
 use windlass_run::EnvironmentId;
 
+use crate::runner::Secret;
+
 /// The protocol's name in `Upgrade`.
 pub const PROTOCOL: &str = "windlass-attach-1";
 /// The most bytes of a frame, its kind included.
@@ -23,6 +25,9 @@ pub struct Attach {
     pub stream: String,
     /// The environment that it leads into.
     pub environment_id: EnvironmentId,
+    /// What a program that is executed on it is given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given: Vec<Secret>,
 }
 
 /// What a frame is.

@@ -249,7 +249,11 @@ pub struct Secret {
     /// The value.
     pub value: String,
     /// The steps that are given it.
+    #[serde(default)]
     pub steps: Vec<StepId>,
+    /// Whether the commands that make the environment ready are given it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_setup: bool,
 }
 
 /// A file in an environment's memory.
@@ -539,4 +543,7 @@ pub struct WantedEnvironment {
     /// Why the repository can't be had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository_refused: Option<String>,
+    /// What its set-up is given, and the doors of all that runs in it. Only beside a repository.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<Secret>,
 }

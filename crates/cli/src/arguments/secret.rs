@@ -75,12 +75,17 @@ pub(crate) struct SetSecret {
     /// Only in jobs whose change is meant for such a branch, as `main` or `release/*`; repeatable.
     #[arg(long, value_name = "GLOB")]
     pub(crate) branch: Vec<String>,
-    /// Only in steps of such a name; repeatable. A step after an agent must be named in full.
+    /// Only in steps of such a name; repeatable. A step after an agent must be named in full. `setup`
+    /// stands for the commands that make an environment ready (postCreateCommand, postStartCommand), which
+    /// are given nothing else; `exec` for what people execute in an environment.
     #[arg(long, value_name = "ID")]
     pub(crate) step: Vec<String>,
+    /// Let agents' own processes read it too. Jobs with such agents are shown as sensitive.
+    #[arg(long, conflicts_with = "door")]
+    pub(crate) beside_agents: bool,
     /// Take back the limits by project, branch and step. Without any of them, one that is there
     /// keeps those it has.
-    #[arg(long, conflicts_with_all = ["grant_project", "branch", "step"])]
+    #[arg(long, conflicts_with_all = ["grant_project", "branch", "step", "beside_agents"])]
     pub(crate) everywhere: bool,
     /// Read the value from this file, as it is. From standard input, one line end is dropped.
     #[arg(long, value_name = "FILE")]

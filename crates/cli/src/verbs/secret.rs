@@ -50,6 +50,7 @@ async fn set(settings: &Settings, kind: SecretKind, set: arguments::SetSecret) -
         (None, None, false) => None,
     };
     let has_limits = set.everywhere
+        || set.beside_agents
         || !(set.grant_project.is_empty() && set.branch.is_empty() && set.step.is_empty());
     let new = SetSecret {
         kind,
@@ -62,6 +63,7 @@ async fn set(settings: &Settings, kind: SecretKind, set: arguments::SetSecret) -
             projects: set.grant_project,
             branches: set.branch,
             steps: set.step,
+            beside_agents: set.beside_agents,
         }),
     };
     let secret: Secret = client.put("/api/v1/secrets", &new).await?;
@@ -224,10 +226,11 @@ fn seen_as(secret: &Secret) -> String {
 fn limits(grants: &SecretGrants) -> String {
     let lists =
         [("projects", &grants.projects), ("branches", &grants.branches), ("steps", &grants.steps)];
-    let parts: Vec<String> = lists
+    let mut parts: Vec<String> = lists
         .iter()
         .filter(|(_, list)| !list.is_empty())
         .map(|(what, list)| format!("{what} {}", terminal::one_line(&list.join(", "), 60)))
         .collect();
+    parts.extend(grants.beside_agents.then(|| "agents may read it".to_owned()));
     if parts.is_empty() { "everywhere".to_owned() } else { parts.join("; ") }
 }

@@ -233,6 +233,66 @@ fn a_door_sends_a_secret_that_no_step_and_no_agent_has() {
 }
 
 #[test]
+fn an_environment_that_lives_by_itself_has_the_secrets_of_whoever_executes_as_they_are_now() {
+    let world = World::new();
+    let definition = json!({
+        "onCreateCommand": "echo \"before ${#TOKEN}\" > ~/seen",
+        "postCreateCommand": "echo \"set-up ${#NPM_TOKEN} $NPM_TOKEN\"; echo \"after ${#TOKEN}\" >> ~/seen",
+    });
+    world.repository("api", &[(".devcontainer.json", &definition.to_string())]);
+    let (port, seen) = service();
+    let _up = world.up(&["--allow-private", &format!("localhost:{port} in 127.0.0.0/8")]);
+    world.run(&["project", "add", "api"]).says(0, &["api"]);
+    set(&world, &["TOKEN"], TOKEN);
+    set(&world, &["KEY", "--step", "exec", "--file", "/run/secrets/key", "--mode", "0400"], KEY);
+    set(&world, &["NPM_TOKEN", "--step", "setup", "--project", "api"], "hunter2hunter2-npm");
+    set(&world, &["DEPLOY", "--step", "deploy"], "hunter2hunter2-deploy");
+    let url = format!("http://localhost:{port}/v1");
+    set(&world, &["SERVICE", "--door", &url], "hunter2hunter2-door");
+    let network = format!("localhost:{port}");
+    world.json(&["--json", "env", "create", "api", "--name", "one", "--allow", &network]);
+    world
+        .run(&["env", "logs", "one"])
+        .says(0, &["given NPM_TOKEN", "set-up 18 [redacted:NPM_TOKEN]"]);
+
+    let exec = |script: &str| world.run(&["env", "exec", "one", "--", "bash", "-c", script]);
+    exec("cat ~/seen; echo \"${#TOKEN} ${#NPM_TOKEN} ${#DEPLOY}\"; stat -c '%a %n' /run/secrets/*")
+        .says(0, &["before 0\nafter 0\n20 0 0\n400 /run/secrets/key\n"]);
+    assert_eq!(exec("cat /run/secrets/key").out, KEY);
+    let ask = "address=${WINDLASS_DOOR_SERVICE#http://}; exec 3<> /dev/tcp/127.0.0.1/${address:10:5}; \
+        printf 'GET /%s/items HTTP/1.0\r\n\r\n' \"${address#*/}\" >&3; cat <&3";
+    exec(ask).says(0, &["you sent authorization: [redacted:SERVICE]"]);
+    let expected = "GET /v1/items HTTP/1.1 authorization: Bearer hunter2hunter2-door";
+    assert_eq!(seen.recv().expect("a request"), expected);
+
+    // What is set again is there at the next program; what is removed is not.
+    set(&world, &["TOKEN"], "another one, a bit longer");
+    exec("echo ${#TOKEN}").says(0, &["25"]);
+    world.run(&["secret", "rm", "TOKEN"]).says(0, &[]);
+    assert_eq!(exec("echo ${#TOKEN}").out, "0\n");
+    world.json(&["--json", "env", "stop", "one"]);
+    written_nowhere(&world.path("data"));
+}
+
+#[test]
+fn an_agent_reads_a_secret_only_in_a_job_that_says_that_it_is_sensitive() {
+    let world = World::new();
+    world.repository("api", &[("dump.sh", DUMP)]);
+    let _up = world.up(&[]);
+    world.run(&["project", "add", "api"]).says(0, &["api"]);
+    set(&world, &["TOKEN", "--beside-agents", "--project", "api"], TOKEN);
+    set(&world, &["KEY", "--file", "/run/secrets/key"], KEY);
+    world.run(&["secret", "list"]).says(0, &["agents may read it"]);
+    let (job_id, job) = run(&world, &steps("main"));
+    assert_eq!(job["sensitive"], json!(["TOKEN"]), "{job}");
+    let agent = log(&world, &job_id, "agent");
+    assert!(agent.contains(&format!("token {}\n", TOKEN.len())), "{agent}");
+    assert!(agent.contains("TOKEN=[redacted:TOKEN]\n"), "{agent}");
+    assert_eq!(log(&world, &job_id, "after"), "token 0 \nno files\nprocesses 0\n");
+    written_nowhere(&world.path("data"));
+}
+
+#[test]
 fn secrets_and_variables_are_listed_and_removed_by_name() {
     let world = World::new();
     world.repository("api", &[("a", "1\n")]);

@@ -13,7 +13,10 @@ use crate::{
     attach::{json, read, write, write_json},
     link::Link,
     options::Clock,
-    workshop::environment::{Entry, set},
+    workshop::{
+        environment::{Entry, set},
+        secrets::Given,
+    },
 };
 
 /// The time between two signs of activity while a program runs.
@@ -135,10 +138,19 @@ async fn program(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
 ) -> Option<End> {
-    let exec = match exec(entry, attach, open) {
+    let mut exec = match exec(entry, attach, open) {
         Ok(exec) => exec,
         Err(why) => return Some(End::NotStarted { why }),
     };
+    let given = Given::all_of(&attach.given);
+    given.set(&mut exec);
+    // What the client says itself counts.
+    for (name, value) in &open.env {
+        set(&mut exec.env, name, Some(value));
+    }
+    if let Err(error) = given.make_shared_files(&entry.access, &exec.operation).await {
+        return Some(End::NotStarted { why: error.to_string() });
+    }
     let operation = exec.operation.clone();
     let is_named = open.operation.is_some();
     let ran = run(entry, exec, from, to).await;
@@ -184,9 +196,6 @@ fn exec(entry: &Entry, attach: &Attach, open: &Open) -> Result<Exec, String> {
         None => Io::Capture { limit_bytes: OUTPUT },
     };
     exec.env = entry.variables.clone();
-    for (name, value) in &open.env {
-        set(&mut exec.env, name, Some(value));
-    }
     let cwd = open.cwd.as_deref().unwrap_or_default();
     Ok(exec.in_folder(entry.inside.join(Path::new(cwd))))
 }

@@ -34,7 +34,9 @@ use crate::{
         Workshop, checkpoint,
         environment::{Environment, Home, Tenant},
         place::Attempt,
-        repository, setup, trees,
+        repository,
+        secrets::Given,
+        setup, trees,
     },
 };
 
@@ -255,7 +257,9 @@ impl Keeper {
         if self.record.ready.is_none() {
             let _none_before = std::fs::remove_file(&path);
         }
-        let redactor = self.workshop.redactor_of(wanted.repository.as_ref(), []);
+        let secrets = wanted.secrets.iter().filter(|secret| secret.is_secret);
+        let values = secrets.map(|secret| (secret.name.as_str(), secret.value.as_bytes()));
+        let redactor = self.workshop.redactor_of(wanted.repository.as_ref(), values);
         let step_id = StepId::parse("environment").map_err(|error| error.to_string())?;
         let log = Writer::to_file(step_id.clone(), path.clone(), &redactor);
         let attempt = Attempt {
@@ -367,7 +371,14 @@ impl Keeper {
         }
         let began = Instant::now();
         let make = || Environment::make_at(&self.workshop, tenant, home, &work, attempt);
+        let offer = |environment: &mut Environment| {
+            let offered = environment.doors.offer(&wanted.secrets);
+            offered.map_err(|why| {
+                Attempted::JobEnded(crate::job::failed("secrets", format!("{why}.")))
+            })
+        };
         let mut environment = make().await?;
+        offer(&mut environment)?;
         took(stages, "work tree", environment.tree_took);
         took(stages, "isolation", began.elapsed().saturating_sub(environment.tree_took));
         let has_services = !environment.definition.automation.services.is_empty();
@@ -378,9 +389,12 @@ impl Keeper {
             // Nobody watches its services any more.
             environment.destroy().await;
             environment = make().await?;
+            offer(&mut environment)?;
         }
         let began = Instant::now();
-        let ready = setup::get_ready(&self.workshop, &mut environment, redactor, attempt).await;
+        let given = Given::of_setup(&wanted.secrets);
+        let ready =
+            setup::get_ready(&self.workshop, &mut environment, redactor, attempt, &given).await;
         took(stages, PREPARATION, began.elapsed());
         match ready {
             Ok(()) => Ok(environment),

@@ -50,6 +50,7 @@ async fn services_that_were_beside_a_step_with_secrets_are_gone_before_the_next(
         file: None,
         door: None,
         steps: vec![StepId::parse("given").expect("a name")],
+        in_setup: false,
     };
     stage.world().give(vec![vec![secret]]);
     let (_, end) = stage

@@ -17,6 +17,7 @@ fn secret(name: &str, value: &str, file: Option<SecretFile>, steps: &[&str]) -> 
         door: None,
         value: value.to_owned(),
         steps: steps.iter().map(|id| StepId::parse(id).expect("a step")).collect(),
+        in_setup: false,
     }
 }
 
@@ -107,4 +108,50 @@ async fn a_rotated_secret_is_seen_by_the_next_step_and_both_values_are_redacted(
     let log = stage.world.log(&job_id, "two", 1);
     let expected = "[redacted:TOKEN]\n[redacted:TOKEN]\n21\n";
     assert_eq!((end.outcome, log.as_str()), (Outcome::Succeeded, expected), "{end:?}");
+}
+
+#[tokio::test]
+async fn the_set_up_has_what_is_for_it_and_nothing_before_or_after_it_has() {
+    let look = "echo \"${TOKEN:-none} $(cat /run/secrets/key 2> /dev/null || echo no file)\"";
+    let definition = serde_json::json!({
+        "onCreateCommand": format!("{look} >> ~/prebuild"),
+        "postCreateCommand": {
+            "one": format!("{look} | tee ~/one"),
+            "two": format!("{look} > ~/two; sleep 1000 & echo $TOKEN"),
+        },
+        "postStartCommand": format!("{look} > ~/three"),
+        "postAttachCommand": format!("{look} > ~/last"),
+    });
+    let service = format!(
+        "services: {{ data: {{ start: '{look} > ~/service; exec sleep 1000', ready: test -s ~/service }} }}"
+    );
+    let stage = Stage::with(&[
+        (".devcontainer.json", &definition.to_string()),
+        (".windlass/environment.yaml", &service),
+    ])
+    .await;
+    let in_setup = |secret: Secret| Secret { in_setup: true, ..secret };
+    stage.world.give(vec![vec![
+        in_setup(secret("TOKEN", "hunter2hunter2", None, &[])),
+        in_setup(secret("KEY", "hunter2 in a file", file("key", 0o400), &[])),
+        secret("OTHER", "hunter2 of a step", None, &["else"]),
+    ]]);
+    let after = format!(
+        "for name in prebuild last service; do test \"$(cat ~/$name)\" = 'none no file'; done; \
+         cat ~/one ~/two ~/three | sha256sum; {CLEAN}; rm ~/one ~/two ~/three"
+    );
+    let (job_id, end) = stage.end(vec![run_step("after", &after)]).await;
+    let log = stage.world.log(&job_id, "after", 1);
+    assert_eq!(end.outcome, Outcome::Succeeded, "{end:?} {log}");
+    let digest = {
+        use sha2::{Digest as _, Sha256};
+        let had = "hunter2hunter2 hunter2 in a file\n".repeat(3);
+        Sha256::digest(had).iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
+    for expected in
+        ["environment: given TOKEN, KEY]", "[one] [redacted:TOKEN] [redacted:KEY]\n", &digest]
+    {
+        assert!(log.contains(expected), "{expected}: {log}");
+    }
+    assert!(!log.contains("hunter2"), "{log}");
 }

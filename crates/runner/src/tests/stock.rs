@@ -142,6 +142,7 @@ async fn a_prebuild_is_done_once_and_kept_without_any_secret() {
         file: None,
         door: None,
         steps: vec![StepId::parse("s0").expect("a name")],
+        in_setup: false,
     };
     stage.world().give(vec![vec![secret]]);
     let runner = Runner::start(without_pool(&stage)).await.expect("a runner");

@@ -237,6 +237,7 @@ impl World {
             runs_on: Default::default(),
             continues: None,
             plain_environment: false,
+            sensitive: Vec::new(),
         };
         change(&mut spec);
         let by = By::own(Actor::User(UserId::new(now, 1)));
@@ -382,6 +383,7 @@ impl World {
             },
             created_at: now(),
             repository,
+            secrets: Vec::new(),
             repository_refused: None,
         };
         let kept = Kept { wanted, seen: None, work: Vec::new() };

@@ -136,6 +136,8 @@ impl Step<'_> {
         };
         let log = attempt.log.clone();
         let stop = attempt.stop.clone();
+        // Only of a job that was announced as sensitive when it began.
+        let given = place.secrets.of(&attempt.step_id);
         let environment = place.environment(attempt).await?;
         for file in &settings.files {
             write_home_file(environment, file, &stop)
@@ -150,6 +152,7 @@ impl Step<'_> {
             .with_pipes();
         // The agent's own settings win over whatever the repository would like to set.
         set_all(&mut exec.env, settings.variables.iter().map(|(name, value)| (name, value)));
+        given.enter(environment, &mut exec).await.map_err(|error| of_broken(&workshop, error))?;
         let operation = exec.operation.clone();
         let started = environment
             .backend
@@ -191,6 +194,11 @@ impl Step<'_> {
         let driven = acp::drive(streams, options, prompt, &mut verifier, sender, ending).await;
         let disk = written.await.unwrap_or(Ok(()));
         let died = end_process(place, &operation).await;
+        if let Some(environment) = &place.environment
+            && let Err(error) = given.leave(environment).await
+        {
+            return Err(command::unfit(place, &error).await);
+        }
         disk.map_err(|error| checkpoint::disk_full(&error))?;
         Ok((driven, died.map_err(|error| broken(&workshop, &error))?))
     }

@@ -73,7 +73,7 @@ pub(super) async fn run(
 }
 
 /// An environment that secrets may be left in: nothing else is executed there.
-async fn unfit(place: &mut Place, error: &Broken) -> Attempted {
+pub(super) async fn unfit(place: &mut Place, error: &Broken) -> Attempted {
     if let Some(environment) = place.environment.take() {
         environment.destroy().await;
     }

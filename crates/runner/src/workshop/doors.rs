@@ -89,7 +89,7 @@ impl Doors {
     }
 
     /// Lets the present step have its credentials, and no other's.
-    pub(super) fn offer(&mut self, given: &[wire::Secret]) -> Result<(), String> {
+    pub(crate) fn offer(&mut self, given: &[wire::Secret]) -> Result<(), String> {
         let mut credentials = Vec::new();
         self.offered.clear();
         for secret in given {

@@ -305,7 +305,7 @@ impl Environment {
         Entry {
             access: self.access(),
             inside: self.inside.clone(),
-            variables: self.variables.clone(),
+            variables: self.variables.iter().chain(self.doors.offered()).cloned().collect(),
             windlass: self.windlass.clone(),
         }
     }

@@ -12,6 +12,8 @@ pub(crate) struct Facts {
     pub(crate) verified: Vec<Command>,
     pub(crate) agent: Option<Agent>,
     pub(crate) notes: Vec<String>,
+    /// The names of secrets that its agents could read.
+    pub(crate) sensitive: Vec<String>,
     /// What of the environment is otherwise than the repository says.
     pub(crate) environment: Vec<String>,
     /// The report of a `readiness` step, as markdown.
@@ -59,6 +61,7 @@ impl Facts {
             verified: Vec::new(),
             agent: None,
             notes: Vec::new(),
+            sensitive: Vec::new(),
             environment: Vec::new(),
             readiness: None,
         }
@@ -96,6 +99,13 @@ impl Facts {
         ));
         for finding in self.environment.iter().take(FINDINGS) {
             body.push_str(&format!("- Environment: {}\n", code(finding)));
+        }
+        if !self.sensitive.is_empty() {
+            let names: Vec<String> = self.sensitive.iter().map(|name| code(name)).collect();
+            body.push_str(&format!(
+                "- Sensitive: the agent could read {}. Look for what it may have written of it.\n",
+                names.join(", ")
+            ));
         }
         for note in &self.notes {
             body.push_str(&format!("- {}\n", note.replace('\n', " ")));

@@ -70,7 +70,8 @@ impl Place {
         let secrets = Secrets::default();
         let redactor = workshop.redactor(&job, &secrets);
         let meter = Arc::new(JobMeter::new(job.clone()));
-        let facts = Facts::new(job.now());
+        let mut facts = Facts::new(job.now());
+        facts.sensitive = job.look(|state| state.spec.sensitive.clone());
         Ok(Self { workshop, job, work, environment: None, redactor, secrets, meter, facts, opened })
     }
 
@@ -87,7 +88,12 @@ impl Place {
             self.facts.environment = findings.iter().map(ToString::to_string).collect();
             let (workshop, redactor) = (&self.workshop, &self.redactor);
             let began = Instant::now();
-            let ready = setup::get_ready(workshop, environment, redactor, attempt).await;
+            let given = self.secrets.of_setup();
+            environment
+                .doors
+                .offer(given.all())
+                .map_err(|why| Attempted::JobEnded(failed("secrets", format!("{why}."))))?;
+            let ready = setup::get_ready(workshop, environment, redactor, attempt, &given).await;
             let start = environment.start.take();
             if ready.is_ok()
                 && let Some(mut start) = start

@@ -1,16 +1,17 @@
-//! The secrets and variables of `run` steps: asked for before each step, given to its processes, and
-//! gone when they are. Values live in this process's memory and in that step's, nowhere else: not in
-//! arguments, not on a disk, not in what an agent or a `verify:` command is started with.
+//! The secrets and variables of `run` steps, of the set-up and of what people execute: asked for before
+//! each, given to its processes, and gone when they are. Values live in this process's memory and in
+//! theirs, nowhere else: not in arguments, not on a disk, not in what a `verify:` command is started
+//! with, nor an agent unless the job was announced as sensitive.
 
 use std::{collections::BTreeSet, ffi::OsString, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 use windlass_run::{StepId, spec::Action};
-use windlass_sandbox::{Exec, State, plan::SYSTEM_PATH};
+use windlass_sandbox::{Exec, OperationId, State, plan::SYSTEM_PATH};
 use windlass_wire::runner as wire;
 
 use super::{
-    environment::{Broken, Environment, Ran},
+    environment::{Access, Broken, Environment, Ran},
     place::Place,
 };
 use crate::{client, executor::Attempted, job::failed};
@@ -18,12 +19,17 @@ use crate::{client, executor::Attempted, job::failed};
 /// How long writing or removing the files may take.
 const FILES: Duration = Duration::from_secs(30);
 
-/// Makes one file of the value in `SECRET`. The first begins with a folder of its own, whatever an
-/// earlier program left in its place: a link there must not lead a secret elsewhere.
+/// Makes one file of the value in `SECRET`. The first of a step begins with a folder of its own, whatever
+/// an earlier program left in its place: a link there must not lead a secret elsewhere. Where several
+/// programs of people run at once, each finds whole files.
 const WRITE: &str = r#"umask 077
-if [ "$1" = first ]; then rm -rf /run/secrets; mkdir -m 0700 /run/secrets; fi
-printf %s "$SECRET" > "$2"
-chmod "$3" "$2""#;
+if [ "$1" = first ] || [ -L /run/secrets ] || [ ! -d /run/secrets ]; then
+  rm -rf /run/secrets
+  mkdir -m 0700 /run/secrets
+fi
+printf %s "$SECRET" > "$2.$$"
+chmod "$3" "$2.$$"
+mv -f "$2.$$" "$2""#;
 
 /// Overwrites the files and removes them with their folder.
 const REMOVE: &str = r#"if [ -d /run/secrets ] && [ ! -L /run/secrets ]; then
@@ -50,6 +56,11 @@ impl Secrets {
     pub(crate) fn of(&self, step_id: &StepId) -> Given {
         let of_step = |secret: &&wire::Secret| secret.steps.contains(step_id);
         Given(self.now.iter().filter(of_step).cloned().collect())
+    }
+
+    /// What the commands are given that make the environment ready.
+    pub(crate) fn of_setup(&self) -> Given {
+        Given::of_setup(&self.now)
     }
 
     /// What must not be shown.
@@ -91,10 +102,32 @@ pub(crate) async fn refresh(place: &mut Place, stop: &CancellationToken) -> Resu
     Ok(())
 }
 
-/// What one step is given.
+/// What one step is given, or the set-up, or a program.
+#[derive(Default)]
 pub(crate) struct Given(Vec<wire::Secret>);
 
 impl Given {
+    /// All of these.
+    pub(crate) fn all_of(secrets: &[wire::Secret]) -> Self {
+        Self(secrets.to_vec())
+    }
+
+    /// Those that are for the commands that make an environment ready.
+    pub(crate) fn of_setup(secrets: &[wire::Secret]) -> Self {
+        Self(secrets.iter().filter(|secret| secret.in_setup).cloned().collect())
+    }
+
+    /// Whether there is nothing that would come inside.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.iter().all(|secret| secret.door.is_some())
+    }
+
+    /// The names of what comes inside.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        let inside = self.0.iter().filter(|secret| secret.door.is_none());
+        inside.map(|secret| secret.name.as_str()).collect()
+    }
+
     /// Whether the step's own processes see any secret.
     pub(crate) fn has_secrets(&self) -> bool {
         self.0.iter().any(|given| given.is_secret && given.door.is_none())
@@ -108,33 +141,54 @@ impl Given {
     /// Adds the variables to what shall be executed, and makes the files.
     pub(crate) async fn enter(
         &self,
-        environment: &mut Environment,
+        environment: &Environment,
         exec: &mut Exec,
     ) -> Result<(), Broken> {
+        self.set(exec);
+        self.make_files(environment).await
+    }
+
+    /// Adds the variables to what shall be executed.
+    pub(crate) fn set(&self, exec: &mut Exec) {
         for secret in self.0.iter().filter(|secret| secret.file.is_none() && secret.door.is_none())
         {
             exec.env.retain(|(name, _)| *name != *secret.name);
             exec.env.push((secret.name.clone().into(), secret.value.clone().into()));
         }
+    }
+
+    /// Makes the files.
+    pub(crate) async fn make_files(&self, environment: &Environment) -> Result<(), Broken> {
         for (n, (secret, file)) in self.files().enumerate() {
+            let exec = environment.exec("secrets", Vec::new())?;
             let place = if n == 0 { "first" } else { "next" };
-            let mode = format!("{:04o}", file.mode);
-            let mut exec = script(environment, WRITE, &[place, &file.path, &mode])?;
-            exec.env.push(("SECRET".into(), secret.value.clone().into()));
-            finish(environment, exec, || format!("the file of {} can't be made", secret.name))
-                .await?;
+            write(&environment.access(), exec, place, secret, file).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the files for a program beside which others may run that need theirs. They stay.
+    pub(crate) async fn make_shared_files(
+        &self,
+        access: &Access,
+        operation: &OperationId,
+    ) -> Result<(), Broken> {
+        for (n, (secret, file)) in self.files().enumerate() {
+            let own = OperationId::parse(&format!("secret-{n}-{operation}"))?;
+            write(access, Exec::capture(own, Vec::<OsString>::new()), "next", secret, file).await?;
         }
         Ok(())
     }
 
     /// Removes the files. To be called whatever came of the step, and before anything else is
     /// executed; where it fails, the environment is not fit for anything else.
-    pub(crate) async fn leave(&self, environment: &mut Environment) -> Result<(), Broken> {
+    pub(crate) async fn leave(&self, environment: &Environment) -> Result<(), Broken> {
         if self.files().next().is_none() {
             return Ok(());
         }
-        let exec = script(environment, REMOVE, &[])?;
-        finish(environment, exec, || "the files of secrets can't be removed".to_owned()).await
+        let exec = script(environment.exec("secrets", Vec::new())?, REMOVE, &[]);
+        let failed = || "the files of secrets can't be removed".to_owned();
+        finish(&environment.access(), exec, failed).await
     }
 
     fn files(&self) -> impl Iterator<Item = (&wire::Secret, &wire::SecretFile)> {
@@ -142,24 +196,36 @@ impl Given {
     }
 }
 
+async fn write(
+    access: &Access,
+    exec: Exec,
+    place: &str,
+    secret: &wire::Secret,
+    file: &wire::SecretFile,
+) -> Result<(), Broken> {
+    let mode = format!("{:04o}", file.mode);
+    let mut exec = script(exec, WRITE, &[place, &file.path, &mode]);
+    exec.env.push(("SECRET".into(), secret.value.clone().into()));
+    finish(access, exec, || format!("the file of {} can't be made", secret.name)).await
+}
+
 /// A script of ours, with nothing of the environment's own variables: only the host's programs, which
 /// nobody inside can change.
-fn script(environment: &mut Environment, text: &str, words: &[&str]) -> Result<Exec, Broken> {
+fn script(mut exec: Exec, text: &str, words: &[&str]) -> Exec {
     let shell = ["/bin/sh", "-eu", "-c", text, "sh"];
-    let argv = shell.iter().chain(words).map(OsString::from).collect();
-    let mut exec = environment.exec("secrets", argv)?;
+    exec.argv = shell.iter().chain(words).map(OsString::from).collect();
     exec.env = vec![("PATH".into(), SYSTEM_PATH.into())];
     exec.cwd = "/".into();
-    Ok(exec)
+    exec
 }
 
 async fn finish(
-    environment: &Environment,
+    access: &Access,
     exec: Exec,
     failed: impl FnOnce() -> String,
 ) -> Result<(), Broken> {
     // Not the step's own token: what was begun is cleaned up also when the step is stopped.
-    let ran = environment.run(exec, FILES, &CancellationToken::new(), |_| Ok(())).await?;
+    let ran = access.run(exec, FILES, &CancellationToken::new(), |_| Ok(())).await?;
     if ran == Ran::Ended(State::Exited { code: 0 }) {
         return Ok(());
     }

@@ -28,6 +28,7 @@ use super::{
     Workshop, checkpoint, command,
     environment::{Broken, Environment, Ran, broken},
     place::Attempt,
+    secrets::Given,
     services::{self, Unready},
     stocked::{self, Prebuild},
 };
@@ -46,6 +47,7 @@ pub(crate) async fn get_ready(
     environment: &mut Environment,
     redactor: &Redactor,
     attempt: &Attempt,
+    given: &Given,
 ) -> Result<(), Attempted> {
     environment.services.attach(&attempt.log);
     let definition = environment.definition.clone();
@@ -54,10 +56,12 @@ pub(crate) async fn get_ready(
         say(&attempt.log, &format!("environment: {finding}"))?;
     }
     let limit = LIMIT.min(attempt.left());
+    let nothing = Given::default();
     let setup = Setup {
         workshop,
         environment: &*environment,
         redactor,
+        given: &nothing,
         log: &attempt.log,
         stop: &attempt.stop,
         until: Instant::now() + limit,
@@ -86,7 +90,7 @@ pub(crate) async fn get_ready(
     } else if let Some(kept) = stocked::keep(workshop, environment).await {
         say(&attempt.log, &format!("environment: {kept}"))?;
     }
-    setup.stages(&before).await?;
+    setup.with_secrets(given, &before).await?;
     for level in definition.automation.start() {
         setup.level(&level).await?;
     }
@@ -103,6 +107,8 @@ struct Setup<'a> {
     workshop: &'a Workshop,
     environment: &'a Environment,
     redactor: &'a Redactor,
+    /// What its programs are given: nothing while a snapshot can still be made, and beside services.
+    given: &'a Given,
     log: &'a Writer,
     stop: &'a CancellationToken,
     until: Instant,
@@ -127,6 +133,33 @@ enum Trouble {
 }
 
 impl Setup<'_> {
+    /// Stages whose programs may be given secrets. Services would run beside them as the same user, and
+    /// could keep a secret until an agent asks for it.
+    async fn with_secrets(&self, given: &Given, stages: &[Stage]) -> Result<(), Attempted> {
+        if given.is_empty() || stages.iter().all(|stage| stage.groups.is_empty()) {
+            return self.stages(stages).await;
+        }
+        let names = given.names().join(", ");
+        if self.environment.services.is_any() {
+            let why = format!("environment: {names} not given: a service of the prebuild runs");
+            say(self.log, &why)?;
+            return self.stages(stages).await;
+        }
+        say(self.log, &format!("environment: given {names}"))?;
+        let fell = |error| {
+            let halt = CancellationToken::new();
+            match self.broke(error, &halt) {
+                Trouble::End(end) => end,
+                Trouble::Stopped => Attempted::GiveBack("it was stopped".to_owned()),
+            }
+        };
+        given.make_files(self.environment).await.map_err(fell)?;
+        let setup = Setup { given, ..*self };
+        let ready = setup.stages(stages).await;
+        given.leave(self.environment).await.map_err(fell)?;
+        ready
+    }
+
     async fn stages(&self, stages: &[Stage]) -> Result<(), Attempted> {
         for stage in stages {
             for group in &stage.groups {
@@ -154,8 +187,9 @@ impl Setup<'_> {
                     (words.iter().map(Into::into).collect(), command::one_line(&words.join(" ")))
                 }
             };
-            let exec =
+            let mut exec =
                 self.environment.exec("setup", argv).map_err(|e| broken(self.workshop, &e))?;
+            self.given.set(&mut exec);
             let name = step.name.as_deref().map(|name| format!(" `{name}`")).unwrap_or_default();
             let what = format!("The command{name} of `{property}` ({place}), `{shown}`,");
             let label = step.name.clone().filter(|_| !alone);

@@ -147,6 +147,7 @@ fn spec(
         runs_on: earlier.spec.runs_on.clone(),
         continues: Some(last),
         plain_environment: earlier.spec.plain_environment,
+        sensitive: Vec::new(),
     }
 }
 

@@ -43,6 +43,7 @@ pub async fn start(
         runs_on: labels(&new.runs_on)?,
         continues: None,
         plain_environment: new.plain_environment,
+        sensitive: Vec::new(),
         steps: steps(new, &title)?,
     };
     spec.check().map_err(|error| Problem::new(Code::InvalidSpec, error.why).at(error.place))?;
@@ -84,10 +85,11 @@ pub(crate) async fn submit(
     app: &AppState,
     principal: &Principal,
     title: String,
-    spec: Spec,
+    mut spec: Spec,
     idempotency_key: Option<String>,
 ) -> Result<stored::Started, Problem> {
     let now = app.now();
+    spec.sensitive = views::secrets::beside_agents(app, &principal.by(), &spec).await?;
     let job = NewJob { id: JobId::new(now, app.random()), title: title.clone(), spec };
     let run = stored::NewRun {
         id: RunId::new(now, app.random()),

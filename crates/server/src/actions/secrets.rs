@@ -248,6 +248,7 @@ async fn grants(
         projects: given.projects.clone(),
         branches: given.branches.clone(),
         steps: given.steps.clone(),
+        beside_agents: given.beside_agents,
     };
     grants.check().map_err(refused)?;
     for project in &mut grants.projects {

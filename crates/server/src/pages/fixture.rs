@@ -397,6 +397,7 @@ fn head(state: State) -> Head {
         .to_vec(),
         runner: Some("kettle-1".into()),
         runs_on: vec!["linux".into(), "gpu=a100".into()],
+        sensitive: vec!["NPM_TOKEN".into()],
         waits: Some("no runner that is there has the labels gpu=a100".into()),
         starts: vec![Start {
             summary: "412.7 ms from a prepared work tree".into(),

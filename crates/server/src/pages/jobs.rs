@@ -334,6 +334,12 @@ pub(super) fn head(app: &AppState, frame: &Frame, known: &Known, is_scripted: bo
         guard: Vec::new(),
         runner: known.runner.as_deref().map(Text::from),
         runs_on: known.spec.iter().flat_map(|spec| spec.runs_on.iter()).map(Text::from).collect(),
+        sensitive: known
+            .spec
+            .iter()
+            .flat_map(|spec| &spec.sensitive)
+            .map(|name| Text::from(name.as_str()))
+            .collect(),
         waits: known.waits.as_deref().map(Text::from),
         requeues: job.requeues,
         starts: job.starts.iter().map(start).collect(),

@@ -108,7 +108,10 @@ fn secret_row(frame: &Frame, secret: &Secret, may_remove: bool) -> SecretRow {
                 format!("door to {} ({})", door.url, door.methods.join(", "))
             }
         }),
-        limits: limits.map(|(of, list)| Text::from(format!("{of} {}", list.join(", ")))).collect(),
+        limits: limits
+            .map(|(of, list)| Text::from(format!("{of} {}", list.join(", "))))
+            .chain(grants.beside_agents.then(|| Text::from("agents may read it")))
+            .collect(),
         value: secret.value.as_deref().map(Text::from),
         version: secret.version,
         updated: frame.moment(secret.updated_at),
@@ -166,7 +169,11 @@ impl NewOne {
             scope: self.scope,
             project: filled(&self.project),
             form,
-            grants: has_limits.then_some(SecretGrants { projects: Vec::new(), branches, steps }),
+            grants: has_limits.then_some(SecretGrants {
+                branches,
+                steps,
+                ..SecretGrants::default()
+            }),
             value,
         })
     }

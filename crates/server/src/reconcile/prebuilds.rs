@@ -153,6 +153,7 @@ async fn start(
         runs_on: Default::default(),
         continues: None,
         plain_environment: false,
+        sensitive: Vec::new(),
         steps: vec![step],
     };
     let now = app.now();

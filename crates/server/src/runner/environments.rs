@@ -31,7 +31,7 @@ use crate::{
     problem::{Code, Problem},
     remote,
     state::AppState,
-    upgrade,
+    upgrade, views,
 };
 
 /// The longest wait of one call.
@@ -134,7 +134,7 @@ async fn describe(
     origin: &str,
     row: EnvironmentRow,
 ) -> Result<WantedEnvironment, Problem> {
-    let (repository, repository_refused) = match needs_repository(&row) {
+    let (mut repository, mut repository_refused) = match needs_repository(&row) {
         true => match repository(app, origin, &row).await {
             Ok(repository) => (Some(repository), None),
             // Nobody can help it by waiting: the project was removed, for example.
@@ -143,6 +143,17 @@ async fn describe(
         },
         false => (None, None),
     };
+    let mut secrets = Vec::new();
+    if repository.is_some() {
+        match views::secrets::of_environment(app, &row).await {
+            Ok(given) => secrets = given,
+            // Only this environment can't be started, not those beside it.
+            Err(problem) if problem.code == Code::SecretUnreadable => {
+                (repository, repository_refused) = (None, Some(problem.detail));
+            }
+            Err(problem) => return Err(problem),
+        }
+    }
     Ok(WantedEnvironment {
         id: row.id,
         generation: row.state.generation,
@@ -151,6 +162,7 @@ async fn describe(
         created_at: row.state.created_at,
         repository,
         repository_refused,
+        secrets,
     })
 }
 

@@ -34,7 +34,7 @@ pub(super) async fn session(
         return;
     };
     let has_terminal = open.terminal.is_some();
-    let end = match dial(app, visitor).await {
+    let end = match dial_to_execute(app, visitor).await {
         Ok(stream) => program(stream, &open, &mut channel).await,
         Err(problem) => Ok(Some(End::NotStarted { why: problem.detail })),
     };
@@ -43,6 +43,12 @@ pub(super) async fn session(
     }
     let _ = connection.eof(id).await;
     let _ = connection.close(id).await;
+}
+
+async fn dial_to_execute(app: &AppState, visitor: &Visitor) -> Result<Stream, Problem> {
+    let id = visitor.environment_id.as_str();
+    let row = views::environments::find_to_use(app, &visitor.principal, id).await?;
+    ways::dial_to_execute(app, &visitor.principal, &row).await
 }
 
 async fn dial(app: &AppState, visitor: &Visitor) -> Result<Stream, Problem> {

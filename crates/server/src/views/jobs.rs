@@ -130,6 +130,7 @@ async fn whole(app: &AppState, detail: &JobDetail) -> Job {
         base: state.spec.target.base.clone(),
         base_commit: state.base_commit.clone(),
         continues: state.spec.continues.clone(),
+        sensitive: state.spec.sensitive.clone(),
         runner_id,
         epoch: state.epoch,
         requeues: state.requeues,

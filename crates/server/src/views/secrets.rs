@@ -1,14 +1,19 @@
 //! Secrets and variables: what may be seen of them, and what the runner of a job is given. A sealed
 //! value is opened here for that runner alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use windlass_policy::{
     permission::Action,
-    secrets::{Asking, Form, Grants, Injection, Scope as Rank, Work, most_special},
+    secrets::{Asking, EXEC, Form, Grants, Injection, SETUP, Scope as Rank, Work, most_special},
 };
-use windlass_run::{ProjectId, SecretId, StepId, UserId, actor::Actor, spec};
+use windlass_run::{
+    OrganisationId, ProjectId, SecretId, StepId, UserId,
+    actor::{Actor, By},
+    job, spec,
+};
 use windlass_store::{
+    environments::EnvironmentRow,
     runs::JobDetail,
     secrets::{Kind, Scope, Secret as Row, Stored, Wanted},
 };
@@ -152,7 +157,12 @@ pub(crate) async fn shown(
             Form::File { path, mode } => SecretForm::File { path, mode: format!("{mode:04o}") },
             Form::Door(injection) => SecretForm::Door(door(injection)),
         },
-        grants: SecretGrants { projects, branches: grants.branches, steps: grants.steps },
+        grants: SecretGrants {
+            projects,
+            branches: grants.branches,
+            steps: grants.steps,
+            beside_agents: grants.beside_agents,
+        },
         version: row.version,
         value: clear,
         created_at: row.created_at.as_micros(),
@@ -184,71 +194,202 @@ pub(crate) fn place(row: &Row) -> String {
 /// A secret that does not open; the store's failures.
 pub(crate) async fn of_job(app: &AppState, job: &JobDetail) -> Result<runner::Secrets, Problem> {
     let state = &job.state;
-    let is_run = |step: &spec::Step| matches!(step.action, spec::Action::Run { .. });
-    let is_agent = |step: &spec::Step| matches!(step.action, spec::Action::Agent(_));
     if !state.spec.steps.iter().any(|step| is_run(step) || is_agent(step)) {
         return Ok(runner::Secrets::default());
     }
-    let started_by = state.by.on_behalf_of.as_ref().unwrap_or(&state.by.actor);
-    let user_id = user_of(app, started_by).await?;
-    let project_id = &state.spec.target.project_id;
-    let offered =
-        app.store().secrets_for(&job.row.organisation_id, project_id, user_id.as_ref()).await?;
-    let mut read = Vec::with_capacity(offered.len());
-    for (row, stored) in &offered {
-        let (form, grants) = rules(row)?;
-        read.push((row, stored, form, grants));
-    }
+    let user_id = user_behind(app, &state.by).await?;
+    let target = &state.spec.target;
+    let offer =
+        Offer::load(app, &job.row.organisation_id, &target.project_id, user_id.as_ref()).await?;
     let mut given: BTreeMap<usize, Vec<StepId>> = BTreeMap::new();
-    // A job that continues another begins with what that one's agent left.
-    let mut commands = match state.spec.continues {
-        Some(_) => Work::CommandsAfterAgent,
-        None => Work::Commands,
-    };
-    for step in &state.spec.steps {
-        let work = match step.action {
-            spec::Action::Agent(_) => {
-                commands = Work::CommandsAfterAgent;
-                Work::Agent
+    for (step, work) in works(&state.spec) {
+        let asking = asking(target, step.id.as_str(), work);
+        for n in offer.granted(asking) {
+            let (row, _, form, _) = &offer.0[n];
+            let comes_inside = !matches!(form, Form::Door(_));
+            // What was not known when the job began would make it sensitive behind everybody's back.
+            if work == Work::Agent && comes_inside && !state.spec.sensitive.contains(&row.name) {
+                continue;
             }
-            _ if is_run(step) => commands,
-            _ => continue,
-        };
-        let asking = Asking {
-            project: project_id.as_str(),
-            branch: &state.spec.target.base,
-            step: step.id.as_str(),
-            work,
-        };
-        let granted =
-            read.iter().enumerate().filter(|(_, (.., form, grants))| grants.allow(form, asking));
-        let ranked = granted
-            .map(|(n, (row, _, form, _))| (rank(row.scope), row.name.clone(), form.clone(), n));
-        for n in most_special(ranked.collect()) {
             given.entry(n).or_default().push(step.id.clone());
         }
     }
-    let mut secrets = Vec::with_capacity(given.len());
-    for (n, steps) in given {
-        let (row, stored, form, _) = &read[n];
-        secrets.push(runner::Secret {
+    let has_begun = |n: usize| {
+        let is_pending = |step: &job::StepState| step.phase == job::StepPhase::Pending;
+        state.steps.get(n).is_some_and(|step| !is_pending(step) || step.attempts > 0)
+    };
+    let agent_was_there = state.spec.continues.is_some()
+        || state.spec.steps.iter().enumerate().any(|(n, step)| is_agent(step) && has_begun(n));
+    let work = if agent_was_there { Work::SetupAfterAgent } else { Work::Setup };
+    let in_setup = match state.spec.plain_environment {
+        true => Vec::new(),
+        false => offer.granted(asking(target, SETUP, work)),
+    };
+    for n in &in_setup {
+        given.entry(*n).or_default();
+    }
+    let secrets = given.into_iter().map(|(n, steps)| {
+        let secret = offer.give(app, n)?;
+        Ok(runner::Secret { steps, in_setup: in_setup.contains(&n), ..secret })
+    });
+    Ok(runner::Secrets { secrets: secrets.collect::<Result<_, Problem>>()? })
+}
+
+/// The names of the secrets that a job's agents themselves could read, as it is now.
+///
+/// # Errors
+/// The store's failures.
+pub(crate) async fn beside_agents(
+    app: &AppState,
+    by: &By,
+    spec: &spec::Spec,
+) -> Result<Vec<String>, Problem> {
+    let user_id = user_behind(app, by).await?;
+    let (organisation_id, target) = (app.organisation_id(), &spec.target);
+    let offer = Offer::load(app, organisation_id, &target.project_id, user_id.as_ref()).await?;
+    let mut names = BTreeSet::new();
+    for (step, work) in works(spec).filter(|(_, work)| *work == Work::Agent) {
+        for n in offer.granted(asking(target, step.id.as_str(), work)) {
+            let (row, _, form, _) = &offer.0[n];
+            if row.kind == Kind::Secret && !matches!(form, Form::Door(_)) {
+                names.insert(row.name.clone());
+            }
+        }
+    }
+    Ok(names.into_iter().collect())
+}
+
+/// What the set-up of an environment that lives by itself is given, and what its doors send.
+///
+/// # Errors
+/// A secret that does not open; the store's failures.
+pub(crate) async fn of_environment(
+    app: &AppState,
+    row: &EnvironmentRow,
+) -> Result<Vec<runner::Secret>, Problem> {
+    let user_id = user_behind(app, &row.state.by).await?;
+    let spec = &row.state.spec;
+    let offer = Offer::load(app, &row.organisation_id, &spec.project_id, user_id.as_ref()).await?;
+    let target = kept(row);
+    let in_setup = offer.granted(asking(&target, SETUP, Work::Setup));
+    let doors = offer.granted(asking(&target, EXEC, Work::Commands));
+    let is_door = |n: &usize| matches!(offer.0[*n].2, Form::Door(_));
+    let all: BTreeSet<usize> =
+        in_setup.iter().copied().chain(doors.into_iter().filter(is_door)).collect();
+    let give = |n| {
+        let in_setup = in_setup.contains(&n);
+        Ok(runner::Secret { in_setup, ..offer.give(app, n)? })
+    };
+    all.into_iter().map(give).collect()
+}
+
+/// What a program that somebody executes in an environment is given, but for doors, which are the
+/// environment's own. A user's secrets are only for programs of that user, in their own environment.
+///
+/// # Errors
+/// A secret that does not open; the store's failures.
+pub(crate) async fn of_program(
+    app: &AppState,
+    principal: &Principal,
+    row: &EnvironmentRow,
+) -> Result<Vec<runner::Secret>, Problem> {
+    let owner = user_behind(app, &row.state.by).await?;
+    let who = user_of(app, &principal.actor).await?;
+    let user_id = who.filter(|who| owner.as_ref() == Some(who));
+    let spec = &row.state.spec;
+    let offer = Offer::load(app, &row.organisation_id, &spec.project_id, user_id.as_ref()).await?;
+    let granted = offer.granted(asking(&kept(row), EXEC, Work::Commands));
+    let comes_inside = |n: &usize| !matches!(offer.0[*n].2, Form::Door(_));
+    granted.into_iter().filter(comes_inside).map(|n| offer.give(app, n)).collect()
+}
+
+/// Everything that could be given, with its rules.
+struct Offer(Vec<(Row, Stored, Form, Grants)>);
+
+impl Offer {
+    async fn load(
+        app: &AppState,
+        organisation_id: &OrganisationId,
+        project_id: &ProjectId,
+        user_id: Option<&UserId>,
+    ) -> Result<Self, Problem> {
+        let offered = app.store().secrets_for(organisation_id, project_id, user_id).await?;
+        let read = |(row, stored): (Row, Stored)| {
+            let (form, grants) = rules(&row)?;
+            Ok((row, stored, form, grants))
+        };
+        Ok(Self(offered.into_iter().map(read).collect::<Result<_, Problem>>()?))
+    }
+
+    /// Which of it is granted: of one name only the most special.
+    fn granted(&self, asking: Asking<'_>) -> Vec<usize> {
+        let all = self.0.iter().enumerate();
+        let granted = all.filter(|(_, (.., form, grants))| grants.allow(form, asking));
+        let ranked = granted
+            .map(|(n, (row, _, form, _))| (rank(row.scope), row.name.clone(), form.clone(), n));
+        most_special(ranked.collect())
+    }
+
+    /// One of it in clear, for nothing yet.
+    fn give(&self, app: &AppState, n: usize) -> Result<runner::Secret, Problem> {
+        let (row, stored, form, _) = &self.0[n];
+        let (file, sent) = match form {
+            Form::Environment => (None, None),
+            Form::File { path, mode } => {
+                (Some(runner::SecretFile { path: path.clone(), mode: *mode }), None)
+            }
+            Form::Door(injection) => (None, Some(door(injection.clone()))),
+        };
+        Ok(runner::Secret {
             name: row.name.clone(),
             is_secret: row.kind == Kind::Secret,
-            file: match form {
-                Form::Environment | Form::Door(_) => None,
-                Form::File { path, mode } => {
-                    Some(runner::SecretFile { path: path.clone(), mode: *mode })
-                }
-            },
-            door: match form {
-                Form::Door(injection) => Some(door(injection.clone())),
-                Form::Environment | Form::File { .. } => None,
-            },
+            file,
+            door: sent,
             value: open(app, row, stored)?,
-            steps,
-        });
+            steps: Vec::new(),
+            in_setup: false,
+        })
     }
-    Ok(runner::Secrets { secrets })
+}
+
+fn is_run(step: &spec::Step) -> bool {
+    matches!(step.action, spec::Action::Run { .. })
+}
+
+fn is_agent(step: &spec::Step) -> bool {
+    matches!(step.action, spec::Action::Agent(_))
+}
+
+/// The steps that may be given something, and what each is.
+fn works(spec: &spec::Spec) -> impl Iterator<Item = (&spec::Step, Work)> {
+    // A job that continues another begins with what that one's agent left.
+    let mut commands = match spec.continues {
+        Some(_) => Work::CommandsAfterAgent,
+        None => Work::Commands,
+    };
+    spec.steps.iter().filter_map(move |step| match step {
+        step if is_agent(step) => {
+            commands = Work::CommandsAfterAgent;
+            Some((step, Work::Agent))
+        }
+        step if is_run(step) => Some((step, commands)),
+        _ => None,
+    })
+}
+
+fn asking<'a>(target: &'a spec::Target, step: &'a str, work: Work) -> Asking<'a> {
+    Asking { project: target.project_id.as_str(), branch: &target.base, step, work }
+}
+
+/// What an environment that lives by itself works on.
+fn kept(row: &EnvironmentRow) -> spec::Target {
+    let spec = &row.state.spec;
+    spec::Target { project_id: spec.project_id.clone(), base: spec.base.clone(), commit: None }
+}
+
+/// The user who started something, or for whom it was started.
+async fn user_behind(app: &AppState, by: &By) -> Result<Option<UserId>, Problem> {
+    user_of(app, by.on_behalf_of.as_ref().unwrap_or(&by.actor)).await
 }
 
 fn door(injection: Injection) -> SecretDoor {

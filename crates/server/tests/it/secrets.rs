@@ -2,7 +2,7 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use windlass_run::{RunnerId, Time};
+use windlass_run::{RunnerId, StepId, Time, job::Report};
 use windlass_wire::{
     api::account::Role,
     runner::{Secret, SecretFile, Secrets},
@@ -99,6 +99,7 @@ async fn a_secret_goes_in_and_comes_out_only_to_the_runner_of_a_job() {
         door: None,
         value: value.to_owned(),
         steps: steps.clone(),
+        in_setup: false,
     };
     let key = SecretFile { path: "/run/secrets/key".to_owned(), mode: 0o400 };
     assert_eq!(
@@ -351,4 +352,49 @@ async fn a_secret_under_another_key_is_said_and_nothing_is_given() {
     let detail = problem["detail"].as_str().expect("text");
     assert!(detail.starts_with("the secret TOKEN (organisation, version 1)"), "{detail}");
     assert!(detail.contains("set it again"), "{detail}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_set_up_is_given_what_names_it_until_an_agent_has_begun() {
+    let house = House::new().await;
+    house.project("shop").await;
+    let only = |grants: Value| json!({ "grants": grants });
+    for (name, more) in [
+        ("EVERYWHERE", json!({})),
+        ("STARRED", only(json!({ "steps": ["*"] }))),
+        ("NAMED", only(json!({ "steps": ["setup"] }))),
+        ("ELSEWHERE", only(json!({ "steps": ["setup"], "branches": ["release/*"] }))),
+    ] {
+        let body = with(secret(name, FIRST), more);
+        expect(StatusCode::CREATED, set(&house, &house.admin, &body)).await;
+    }
+    let in_setup = |given: &[Secret]| -> Vec<String> {
+        let named = given.iter().filter(|secret| secret.in_setup);
+        named.map(|secret| secret.name.clone()).collect()
+    };
+    let (runner, mut held) = leased(&house, run(&["agent", "build"])).await;
+    assert_eq!(in_setup(&given(&runner, &held).await), ["NAMED"]);
+    let step_id = StepId::parse("agent").expect("a name");
+    runner.report(&mut held, vec![Report::StepStarted { step_id }]).await;
+    assert_eq!(in_setup(&given(&runner, &held).await), [String::new(); 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_is_sensitive_if_its_agent_may_read_a_secret_and_stays_what_it_was() {
+    let house = House::new().await;
+    house.project("shop").await;
+    let beside = json!({ "grants": { "beside_agents": true } });
+    let body = with(secret("TOKEN", FIRST), beside.clone());
+    expect(StatusCode::CREATED, set(&house, &house.admin, &body)).await;
+    let (runner, held) = leased(&house, run(&["build", "agent"])).await;
+    assert_eq!(held.lease.state.spec.sensitive, ["TOKEN"]);
+    assert_eq!(brief(&given(&runner, &held).await), [format!("TOKEN={FIRST}@build+agent")]);
+    // One that comes later is not slipped under a job that began without it.
+    let body = with(secret("LATER", SECOND), beside);
+    expect(StatusCode::CREATED, set(&house, &house.admin, &body)).await;
+    let mut got = brief(&given(&runner, &held).await);
+    got.sort();
+    assert_eq!(got, [format!("LATER={SECOND}@build"), format!("TOKEN={FIRST}@build+agent")]);
+    let shown = house.get("/api/v1/secrets?name=TOKEN").await;
+    assert_eq!(shown["items"][0]["grants"], json!({ "beside_agents": true }));
 }

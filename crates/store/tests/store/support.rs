@@ -204,6 +204,7 @@ impl World {
             runs_on: Default::default(),
             continues: None,
             plain_environment: false,
+            sensitive: Vec::new(),
         }
     }
 

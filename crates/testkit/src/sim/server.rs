@@ -523,5 +523,6 @@ fn spec(project_id: &ProjectId, task: &Task) -> Spec {
         runs_on: Default::default(),
         continues: None,
         plain_environment: false,
+        sensitive: Vec::new(),
     }
 }

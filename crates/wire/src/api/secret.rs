@@ -105,9 +105,14 @@ pub struct SecretGrants {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub branches: Vec<String>,
     /// Only in steps of such names. A `run` step after an agent must be named in full, and so must any
-    /// step that shall write through a door.
+    /// step that shall write through a door. `setup` names the commands that make an environment ready,
+    /// which must be named too, and `exec` the programs that people execute in environments that live by
+    /// themselves.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<String>,
+    /// Whether agents' own processes may read it. Jobs of such agents are shown as sensitive.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub beside_agents: bool,
 }
 
 /// A secret or variable.

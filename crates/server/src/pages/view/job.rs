@@ -62,6 +62,8 @@ pub(crate) struct Head {
     pub(crate) runner: Option<Text>,
     /// Labels that a runner must have.
     pub(crate) runs_on: Vec<Text>,
+    /// Names of secrets that its agents may read.
+    pub(crate) sensitive: Vec<Text>,
     /// Why nobody takes it, where nobody can.
     pub(crate) waits: Option<Text>,
     /// How often it was given to a runner again.

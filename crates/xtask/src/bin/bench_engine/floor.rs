@@ -170,6 +170,7 @@ impl Place {
             runs_on: Default::default(),
             continues: None,
             plain_environment: false,
+            sensitive: Vec::new(),
         };
         let id = JobId::new(now(), rand::random());
         NewRun {
