@@ -60,14 +60,16 @@ fn parse(text: &[u8]) -> Result<BTreeMap<String, Option<Login>>> {
 
 fn login(host: &str, auth: Auth) -> Result<Option<Login>> {
     if let (Some(user), Some(password)) = (auth.username, auth.password) {
-        return Ok(Some(Login { user, password }));
+        return Ok(Some(Login { user, password, realm: String::new() }));
     }
     let Some(auth) = auth.auth.filter(|auth| !auth.is_empty()) else { return Ok(None) };
     let decoded = STANDARD.decode(auth.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     match decoded.as_deref().and_then(|text| text.split_once(':')) {
-        Some((user, password)) => {
-            Ok(Some(Login { user: user.to_owned(), password: password.to_owned() }))
-        }
+        Some((user, password)) => Ok(Some(Login {
+            user: user.to_owned(),
+            password: password.to_owned(),
+            realm: String::new(),
+        })),
         None => bail!("the `auth` of `{host}` isn't `user:password` in base 64"),
     }
 }
@@ -93,7 +95,11 @@ mod tests {
             "127.0.0.1:5000": {}
         } }"#;
         let login = |user: &str, password: &str| {
-            Some(Login { user: user.to_owned(), password: password.to_owned() })
+            Some(Login {
+                user: user.to_owned(),
+                password: password.to_owned(),
+                realm: String::new(),
+            })
         };
         let expected = [
             ("127.0.0.1:5000", None),

@@ -94,7 +94,8 @@ impl Artifacts {
         wanted: Option<&str>,
         login: Option<&Login>,
     ) -> Result<Artifact> {
-        if let Some(found) = self.find(name, wanted)? {
+        let kept_as = crate::store::own_name(name.to_owned(), login);
+        if let Some(found) = self.find(&kept_as, wanted)? {
             return Ok(found);
         }
         let step = || format!("get the Feature `{name}`");
@@ -113,7 +114,7 @@ impl Artifacts {
         let (manifest, bytes) = pull.artifact().await.map_err(of_feature)?;
         let (digest, layer) = (Digest::of(&bytes), one_layer(&manifest).map_err(of_feature)?);
         pull.blob(layer).await.map_err(of_feature)?;
-        let (this, name, layer) = (self.clone(), name.to_owned(), layer.digest.clone());
+        let (this, name, layer) = (self.clone(), kept_as, layer.digest.clone());
         blocking(move || {
             let path = this.layout.blob(&layer);
             let file = fs::File::open(&path).map_err(|error| failed("read", &path, &error))?;

@@ -227,8 +227,8 @@ impl<'a> Pull<'a> {
         };
         let closed = || {
             self.failed(&format!(
-                "`{host}` doesn't let this runner in {who}: mend the name and the login in the file of \
-                 `--registry-auth`"
+                "`{host}` doesn't let this runner in {who}: mend the name, and the login in the file of \
+                 `--registry-auth` or the secret that is this registry's login"
             ))
         };
         let unknown =

@@ -64,6 +64,15 @@ pub struct Stored {
     pub settings: ImageSettings,
 }
 
+/// The name by which an image is found again. No reference has a blank in it, so nobody else can ask for
+/// what somebody's own login has brought.
+pub(crate) fn own_name(whole: String, login: Option<&Login>) -> String {
+    match login {
+        Some(Login { realm, .. }) if !realm.is_empty() => format!("{whole} for {realm}"),
+        _ => whole,
+    }
+}
+
 impl Store {
     /// Opens the folder, and removes what was left half-made. Blocks while another process changes it.
     ///
@@ -89,7 +98,7 @@ impl Store {
         tell: Tell<'_>,
     ) -> Result<Stored> {
         let reference = registry::parse(name)?;
-        let whole = reference.whole();
+        let whole = own_name(reference.whole(), login);
         if let Some(stored) = self.find(&whole)? {
             return Ok(stored);
         }

@@ -25,6 +25,11 @@ use crate::{
 /// Has an image, or gets it.
 pub(crate) async fn prepare(docker: &Docker, image: &Image, tell: Tell<'_>) -> Result<Prepared> {
     let name = match image {
+        Image::Named { reference, pull: Pull::Missing, login: Some(login) }
+            if !login.realm.is_empty() =>
+        {
+            fetch_for(docker, reference, login, tell).await?
+        }
         Image::Named { reference, pull, login } => match (find(docker, reference).await?, pull) {
             (Some(id), _) => id,
             (None, Pull::Never) => {
@@ -95,6 +100,44 @@ async fn find(docker: &Docker, reference: &str) -> Result<Option<String>> {
     }
 }
 
+/// Gets an image for those only who have the login. The engine keeps images for everybody, so its
+/// registry is asked each time whether these may have it, and it is pulled by its digest, which leaves no
+/// name by which others would find it.
+async fn fetch_for(
+    docker: &Docker,
+    reference: &str,
+    login: &Login,
+    tell: Tell<'_>,
+) -> Result<String> {
+    let step = format!("pull the image `{reference}`");
+    let whole = complete(reference);
+    let found = docker.inspect_registry_image(&whole, Some(credentials(reference, login))).await;
+    let digest = found.map_err(|error| failed(&step, &error))?.descriptor.digest;
+    let digest = digest.ok_or_else(|| Error::Build {
+        step: step.clone(),
+        why: "its registry names no digest of it".to_owned(),
+    })?;
+    let repository = whole.split_once('@').map_or(&*whole, |(before, _)| before);
+    let repository = match repository.rsplit_once(':') {
+        Some((before, tag)) if !tag.contains('/') => before,
+        _ => repository,
+    };
+    let exact = format!("{repository}@{digest}");
+    match find(docker, &exact).await? {
+        Some(id) => Ok(id),
+        None => fetch(docker, &exact, Some(login), tell).await,
+    }
+}
+
+fn credentials(reference: &str, login: &Login) -> DockerCredentials {
+    DockerCredentials {
+        username: Some(login.user.clone()),
+        password: Some(login.password.clone()),
+        serveraddress: Some(registry(reference).to_owned()),
+        ..DockerCredentials::default()
+    }
+}
+
 async fn fetch(
     docker: &Docker,
     reference: &str,
@@ -102,12 +145,7 @@ async fn fetch(
     tell: Tell<'_>,
 ) -> Result<String> {
     let step = format!("pull the image `{reference}`");
-    let credentials = login.map(|login| DockerCredentials {
-        username: Some(login.user.clone()),
-        password: Some(login.password.clone()),
-        serveraddress: Some(registry(reference).to_owned()),
-        ..DockerCredentials::default()
-    });
+    let credentials = login.map(|login| credentials(reference, login));
     let options = CreateImageOptionsBuilder::default().from_image(&complete(reference)).build();
     let mut answers = docker.create_image(Some(options), None, credentials);
     while let Some(answer) = answers.next().await {

@@ -106,6 +106,18 @@ pub enum Form {
     /// Not at all: the web door adds it to requests for one place, and the step knows the door's
     /// address only.
     Door(Injection),
+    /// Not at all: the runner pulls images and Features of one registry with it.
+    Registry(Registry),
+}
+
+/// Whose password it is, and for which registry.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Registry {
+    /// The registry's host, with a port if images' names have one: `registry.example`, `docker.io`.
+    pub host: String,
+    /// The user whose password or token it is.
+    pub user: String,
 }
 
 /// How the web door sends a secret that nothing inside ever has.
@@ -245,6 +257,7 @@ pub fn check_form(form: &Form) -> Result<(), Invalid> {
     let (path, mode) = match form {
         Form::Environment => return Ok(()),
         Form::Door(injection) => return check_injection(injection),
+        Form::Registry(registry) => return check_registry(registry),
         Form::File { path, mode } => (path, mode),
     };
     let name = path.strip_prefix(FOLDER).and_then(|rest| rest.strip_prefix('/'));
@@ -263,6 +276,25 @@ pub fn check_form(form: &Form) -> Result<(), Invalid> {
     if mode & !0o700 != 0 || mode & 0o400 == 0 {
         let why = "a mode lets the owner read and gives others nothing: 0400, 0600, 0500 or 0700";
         return Err(Invalid { place: "form.mode", why: why.to_owned() });
+    }
+    Ok(())
+}
+
+fn check_registry(registry: &Registry) -> Result<(), Invalid> {
+    let refuse = |place: &'static str, why: &str| Err(Invalid { place, why: why.to_owned() });
+    let Registry { host, user } = registry;
+    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.:[]".contains(&b);
+    if !host.contains(|c: char| c.is_ascii_alphanumeric())
+        || host.len() > 255
+        || !host.bytes().all(good)
+    {
+        let why = "a registry is the host that stands first in an image's name, as \
+                   `registry.example` or `registry.example:5000`, and `docker.io` where none does";
+        return refuse("form.host", why);
+    }
+    let is_sent = user.bytes().all(|b| (b' '..=b'~').contains(&b));
+    if user.is_empty() || user.len() > 256 || user.contains(':') || !is_sent {
+        return refuse("form.user", "a user is ASCII text without `:`");
     }
     Ok(())
 }
@@ -338,14 +370,14 @@ pub fn check_value(value: &str, is_secret: bool) -> Result<(), Invalid> {
 /// # Errors
 /// [`Invalid`] with the rule that it breaks; never with the value.
 pub fn check_in_form(form: &Form, value: &str, is_secret: bool) -> Result<(), Invalid> {
-    let Form::Door(_) = form else { return Ok(()) };
+    let (Form::Door(_) | Form::Registry(_)) = form else { return Ok(()) };
     if !is_secret {
-        let why =
-            "a door is for secrets: a variable has nothing to hide, give it to steps as it is";
+        let why = "a door and a registry are for secrets: a variable has nothing to hide, give it to \
+                   steps as it is";
         return Err(Invalid { place: "form", why: why.to_owned() });
     }
     if !value.bytes().all(|b| (b' '..=b'~').contains(&b)) {
-        let why = "what a door sends is one line of ASCII text: no header carries anything else";
+        let why = "what is sent in a header is one line of ASCII text: none carries anything else";
         return Err(Invalid { place: "value", why: why.to_owned() });
     }
     Ok(())
@@ -378,6 +410,25 @@ impl Grants {
         Ok(())
     }
 
+    /// Refuses limits that have no meaning for what is given to no step.
+    ///
+    /// # Errors
+    /// [`Invalid`] with the list at fault.
+    pub fn check_for(&self, form: &Form) -> Result<(), Invalid> {
+        let is_odd = !self.steps.is_empty() || self.beside_agents;
+        if matches!(form, Form::Registry(_)) && is_odd {
+            let why = "a registry's password is given to no step and no agent: limit it by project and branch";
+            return Err(Invalid { place: "grants.steps", why: why.to_owned() });
+        }
+        Ok(())
+    }
+
+    /// Whether images are pulled with it for that project and branch.
+    pub fn allow_images(&self, project: &str, branch: &str) -> bool {
+        (self.projects.is_empty() || self.projects.iter().any(|id| id == project))
+            && (self.branches.is_empty() || self.branches.iter().any(|one| matches(one, branch)))
+    }
+
     /// Whether the step is given it in that form. What stays outside and only reads is given to agents
     /// as well; what stays outside and writes, if the step is named in full.
     pub fn allow(&self, form: &Form, asking: Asking<'_>) -> bool {
@@ -389,6 +440,7 @@ impl Grants {
             && any(&self.branches, asking.branch)
             && any(&self.steps, asking.step)
             && match (form, asking.work) {
+                (Form::Registry(_), _) => false,
                 (_, Work::Commands) => true,
                 (_, Work::Setup) | (Form::Door(_), Work::SetupAfterAgent) => is_named,
                 (_, Work::SetupAfterAgent) => false,
@@ -412,7 +464,7 @@ pub fn most_special<T>(granted: Vec<(Scope, String, Form, T)>) -> Vec<T> {
     left.sort_by_key(|(scope, ..)| std::cmp::Reverse(*scope));
     let mut paths: Vec<String> = Vec::new();
     left.retain(|(_, form, _)| match form {
-        Form::Environment | Form::Door(_) => true,
+        Form::Environment | Form::Door(_) | Form::Registry(_) => true,
         Form::File { path, .. } if paths.contains(path) => false,
         Form::File { path, .. } => {
             paths.push(path.clone());
@@ -625,6 +677,36 @@ mod tests {
         ]);
         given.sort_unstable();
         assert_eq!(given, ["a of the user", "b of all", "file of the project"]);
+    }
+
+    #[test]
+    fn a_registrys_password_is_for_images_of_its_project_and_branch_and_for_no_step() {
+        let registry = |host: &str, user: &str| {
+            Form::Registry(Registry { host: host.to_owned(), user: user.to_owned() })
+        };
+        for host in ["docker.io", "registry.example:5000", "127.0.0.1:5000", "[::1]:5000"] {
+            assert_eq!(check_form(&registry(host, "ada")), Ok(()), "{host}");
+        }
+        for host in ["", ":", "https://registry.example", "registry.example/team", "A.example"] {
+            let refused = check_form(&registry(host, "ada")).expect_err(host);
+            assert_eq!(refused.place, "form.host");
+        }
+        for user in ["", "a:b", "a\nb"] {
+            let refused = check_form(&registry("a.example", user)).expect_err(user);
+            assert_eq!(refused.place, "form.user");
+        }
+        let form = registry("a.example", "ada");
+        let open = Grants::default();
+        assert!(open.allow_images("prj_1", "main") && open.check_for(&form).is_ok());
+        for work in [Work::Commands, Work::Agent, Work::Setup] {
+            assert!(!open.allow(&form, Asking { work, ..asking("main", "setup") }), "{work:?}");
+        }
+        let grants = Grants { projects: list(&["prj_1"]), branches: list(&["main"]), ..open };
+        assert!(grants.allow_images("prj_1", "main"));
+        assert!(!grants.allow_images("prj_2", "main") && !grants.allow_images("prj_1", "x"));
+        let named = Grants { steps: list(&["setup"]), ..Grants::default() };
+        assert_eq!(named.check_for(&form).expect_err("refused").place, "grants.steps");
+        assert_eq!(named.check_for(&Form::Environment), Ok(()));
     }
 
     fn injection() -> Injection {

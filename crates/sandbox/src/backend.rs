@@ -237,6 +237,9 @@ pub struct Login {
     pub user: String,
     /// The password or token.
     pub password: String,
+    /// Whose login it is. What was brought with one that has a name is there only for those who come
+    /// with the same; with an empty one, the operator's, it is there for everybody.
+    pub realm: String,
 }
 
 /// The registry that an image's reference names: the first part, if it looks like a host.
@@ -249,7 +252,11 @@ pub fn registry(reference: &str) -> &str {
 
 impl fmt::Debug for Login {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Login").field("user", &self.user).finish_non_exhaustive()
+        formatter
+            .debug_struct("Login")
+            .field("user", &self.user)
+            .field("realm", &self.realm)
+            .finish_non_exhaustive()
     }
 }
 

@@ -246,6 +246,9 @@ pub struct Secret {
     /// Set if it stays outside, and how the web door sends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub door: Option<SecretDoor>,
+    /// Set if it stays outside, and images are pulled with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<RegistryLogin>,
     /// The value.
     pub value: String,
     /// The steps that are given it.
@@ -254,6 +257,17 @@ pub struct Secret {
     /// Whether the commands that make the environment ready are given it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub in_setup: bool,
+}
+
+/// For which registry a password is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistryLogin {
+    /// The host as it stands in images' names.
+    pub host: String,
+    /// The user whose password it is.
+    pub user: String,
+    /// Names the secret: an image that was brought with it is only there for those who have it too.
+    pub realm: String,
 }
 
 /// A file in an environment's memory.
@@ -271,6 +285,7 @@ impl std::fmt::Debug for Secret {
             .field("name", &self.name)
             .field("file", &self.file)
             .field("door", &self.door)
+            .field("registry", &self.registry)
             .field("steps", &self.steps)
             .finish_non_exhaustive()
     }

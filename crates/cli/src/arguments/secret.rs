@@ -69,6 +69,13 @@ pub(crate) struct SetSecret {
     /// must be named with --step.
     #[arg(long, value_name = "METHOD", requires = "door")]
     pub(crate) method: Vec<String>,
+    /// Never given to a step: runners pull images and Features of this registry with it, `HOST[:PORT]` as
+    /// in images' names, `docker.io` where they have none.
+    #[arg(long, value_name = "HOST", conflicts_with_all = ["env", "file", "door"], requires = "login")]
+    pub(crate) registry: Option<String>,
+    /// The user of the registry whose password or token it is.
+    #[arg(long, value_name = "USER", requires = "registry")]
+    pub(crate) login: Option<String>,
     /// Only in jobs of this project; repeatable. With --project there is nothing to add.
     #[arg(long = "grant-project", value_name = "PROJECT", conflicts_with = "project")]
     pub(crate) grant_project: Vec<String>,

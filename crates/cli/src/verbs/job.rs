@@ -66,6 +66,10 @@ pub(crate) fn print(job: &Job) {
     let summary = &job.summary;
     println!("{}", style.bold(&terminal::one_line(&summary.title, 90)));
     println!("{}  {}  {} → {}", summary.id, style.state(&summary.state), summary.project, job.base);
+    if !job.sensitive.is_empty() {
+        let names = terminal::one_line(&job.sensitive.join(", "), 90);
+        println!("{}: its agent may read {names}", style.bold("sensitive"));
+    }
     let rows = job.steps.iter().map(|step| {
         let took = step.started_at.zip(step.ended_at).map(|(from, to)| terminal::span(to - from));
         vec![

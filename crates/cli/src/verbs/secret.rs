@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result};
 use windlass_wire::api::{
     Page,
     secret::{
-        Secret, SecretDoor, SecretForm, SecretGrants, SecretKind, SecretScope, SecretValue,
-        SetSecret,
+        Secret, SecretDoor, SecretForm, SecretGrants, SecretKind, SecretRegistry, SecretScope,
+        SecretValue, SetSecret,
     },
 };
 
@@ -35,6 +35,10 @@ async fn set(settings: &Settings, kind: SecretKind, set: arguments::SetSecret) -
     // Before a value is typed in: is there anybody to take it?
     let client = Client::find(settings).await?;
     let form = match (set.file, set.door, set.env) {
+        _ if set.registry.is_some() => {
+            let (host, user) = (set.registry.unwrap_or_default(), set.login.unwrap_or_default());
+            Some(SecretForm::Registry(SecretRegistry { host, user }))
+        }
         (Some(path), ..) => Some(SecretForm::File { path, mode: set.mode }),
         (None, Some(url), _) => Some(SecretForm::Door(SecretDoor {
             url,
@@ -215,6 +219,11 @@ fn seen_as(secret: &Secret) -> String {
     match &secret.form {
         SecretForm::Environment => format!("${}", terminal::one_line(&secret.name, 64)),
         SecretForm::File { path, mode } => format!("{} {mode}", terminal::one_line(path, 96)),
+        SecretForm::Registry(login) => format!(
+            "login of {} as {}",
+            terminal::one_line(&login.host, 96),
+            terminal::one_line(&login.user, 60)
+        ),
         SecretForm::Door(door) => format!(
             "door to {} ({})",
             terminal::one_line(&door.url, 96),

@@ -234,7 +234,11 @@ async fn a_feature_of_a_registry_is_pulled_once_and_only_if_it_is_the_one_that_i
     let archive = layer(&[("devcontainer-feature.json", MANIFEST), ("install.sh", "true\n")]);
     let (name, digest) = registry.hold_feature("acme/tool", "1", &archive);
     let login = |password: &str| {
-        Some(windlass_sandbox::backend::Login { user: "ada".into(), password: password.into() })
+        Some(windlass_sandbox::backend::Login {
+            user: "ada".into(),
+            password: password.into(),
+            realm: String::new(),
+        })
     };
     let artifacts = Artifacts::open(options(base.path(), Some(registry.host()))).unwrap();
     let pull = async |name: &str, wanted: Option<&str>, password: &str| {

@@ -15,7 +15,7 @@ async fn get(store: &Store, name: &str, login: Option<&Login>) -> Result<Stored,
 }
 
 fn login(password: &str) -> Login {
-    Login { user: "ada".to_owned(), password: password.to_owned() }
+    Login { user: "ada".to_owned(), password: password.to_owned(), realm: String::new() }
 }
 
 #[tokio::test]
@@ -42,6 +42,28 @@ async fn an_image_is_pulled_once_verified_and_lies_there_as_its_layers_say() {
     assert_eq!(get(&store, &name, None).await.unwrap(), stored);
     assert_eq!((registry.n_asked(), store.names().unwrap()), (asked, vec![name]));
     assert_eq!(listed(folder.path(), "incoming"), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_somebodys_own_login_has_brought_is_there_for_them_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::start(Some(("ada", "lovelace-1815"))).await.unwrap();
+    let name = registry.hold("base", "1", &[layer(&[("a", "1")])], &json!({}));
+    let store = store(folder.path(), Some(registry.host()));
+    let of = |realm: &str, password: &str| Login { realm: realm.to_owned(), ..login(password) };
+    let stored = get(&store, &name, Some(&of("one", "lovelace-1815"))).await.unwrap();
+    let asked = registry.n_asked();
+    assert_eq!(get(&store, &name, Some(&of("one", "forgotten"))).await.unwrap(), stored);
+    assert_eq!(registry.n_asked(), asked);
+    for other in [None, Some(login("wrong-wrong")), Some(of("two", "wrong-wrong"))] {
+        let said = get(&store, &name, other.as_ref()).await.unwrap_err();
+        assert!(said.contains("doesn't let this runner in"), "{said}");
+    }
+    let said = get(&store, &format!("{name} for one"), None).await.unwrap_err();
+    assert!(said.contains("names no image"), "{said}");
+    // Whoever may have it as well asks for it once more, and what is there already is used.
+    let again = get(&store, &name, Some(&of("two", "lovelace-1815"))).await.unwrap();
+    assert_eq!(again.digest, stored.digest);
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ pub fn all(stage: &OciStage<'_>) {
     an_image_that_may_not_be_pulled_is_an_error(stage);
     a_registry_that_does_not_answer_is_an_error_without_the_password(stage);
     an_image_of_a_registry_is_pulled_by_whoever_may(stage);
+    an_image_of_somebodys_own_login_is_there_for_them_only(stage);
     the_registry_of_tests_is_one_for_the_engines_own_client(stage);
     an_environment_without_an_image_is_refused(stage);
     an_engine_that_does_not_answer_is_named(stage);
@@ -115,7 +116,11 @@ fn an_image_that_may_not_be_pulled_is_an_error(stage: &OciStage<'_>) {
 fn a_registry_that_does_not_answer_is_an_error_without_the_password(stage: &OciStage<'_>) {
     // Nothing listens there, and the engine's network holds nothing else.
     let reference = "127.0.0.1:9/absent".to_owned();
-    let login = Login { user: "user".to_owned(), password: "the-password".to_owned() };
+    let login = Login {
+        user: "user".to_owned(),
+        password: "the-password".to_owned(),
+        realm: String::new(),
+    };
     let image = Image::Named { reference, pull: Pull::Missing, login: Some(login) };
     let printed = format!("{image:?}");
     let (failed, _) = prepare(stage, image);
@@ -130,7 +135,8 @@ fn an_image_of_a_registry_is_pulled_by_whoever_may(stage: &OciStage<'_>) {
     let layer = windlass_testkit::docker::root_file_system().unwrap();
     let reference = registry.hold("pulled", "1", &[layer], &serde_json::json!({ "User": "7" }));
     let pulled = |password: &str| {
-        let login = Login { user: "ada".to_owned(), password: password.to_owned() };
+        let login =
+            Login { user: "ada".to_owned(), password: password.to_owned(), realm: String::new() };
         let reference = reference.clone();
         prepare(stage, Image::Named { reference, pull: Pull::Missing, login: Some(login) }).0
     };
@@ -139,6 +145,30 @@ fn an_image_of_a_registry_is_pulled_by_whoever_may(stage: &OciStage<'_>) {
     let prepared = pulled("lovelace-1815").unwrap();
     assert_eq!(prepared.settings.user, "7");
     assert!(prepared.accounts.iter().any(|user| user.name == "root"), "{:?}", prepared.accounts);
+}
+
+fn an_image_of_somebodys_own_login_is_there_for_them_only(stage: &OciStage<'_>) {
+    let listener = stage.engine.listen();
+    let registry = Registry::serve(listener, Some(("ada", "lovelace-1815"))).unwrap();
+    let layer = windlass_testkit::docker::root_file_system().unwrap();
+    let reference = registry.hold("private", "1", &[layer], &serde_json::json!({ "User": "8" }));
+    let had = |realm: &str, password: Option<&str>| {
+        let login = password.map(|password| Login {
+            user: "ada".to_owned(),
+            password: password.to_owned(),
+            realm: realm.to_owned(),
+        });
+        let reference = reference.clone();
+        prepare(stage, Image::Named { reference, pull: Pull::Missing, login }).0
+    };
+    let mine = had("one", Some("lovelace-1815")).unwrap();
+    assert_eq!(mine.settings.user, "8");
+    assert_eq!(had("one", Some("lovelace-1815")).unwrap().name, mine.name);
+    let refused = [had("", None), had("", Some("wrong-wrong")), had("two", Some("wrong-wrong"))];
+    for refused in refused {
+        let why = refused.unwrap_err().to_string();
+        assert!(why.contains("pull the image") && !why.contains("wrong-wrong"), "{why}");
+    }
 }
 
 fn the_registry_of_tests_is_one_for_the_engines_own_client(stage: &OciStage<'_>) {

@@ -416,6 +416,10 @@ impl Keeper {
                 ("WINDLASS_ENVIRONMENT".to_owned(), wanted.spec.name.clone()),
             ],
             plain,
+            registries: {
+                let all = wanted.secrets.iter();
+                all.filter(|secret| secret.registry.is_some()).cloned().collect()
+            },
         };
         let home = Home {
             folder: self.folder.clone(),

@@ -49,6 +49,7 @@ async fn services_that_were_beside_a_step_with_secrets_are_gone_before_the_next(
         is_secret: true,
         file: None,
         door: None,
+        registry: None,
         steps: vec![StepId::parse("given").expect("a name")],
         in_setup: false,
     };

@@ -71,7 +71,11 @@ fn accounts() -> Vec<u8> {
 }
 
 fn knows(registry: &Registry) -> impl Fn(Options) -> Options + use<> {
-    let login = Login { user: "ada".to_owned(), password: "lovelace-1815".to_owned() };
+    let login = Login {
+        user: "ada".to_owned(),
+        password: "lovelace-1815".to_owned(),
+        realm: String::new(),
+    };
     let registries: std::collections::BTreeMap<_, _> =
         [(registry.host().to_owned(), Some(login))].into();
     move |options| Options { registries: registries.clone(), ..options }

@@ -8,6 +8,7 @@ use windlass_run::{
 };
 use windlass_sandbox::backend::Login;
 use windlass_testkit::{docker, registry::Registry};
+use windlass_wire::runner as wire;
 
 use super::{
     whole::Stage,
@@ -139,7 +140,8 @@ async fn a_job_in_the_image_that_its_repository_names_needs_no_engine() {
     let stage = Stage::with(&[(".devcontainer.json", &definition)]).await;
     let host = registry.host().to_owned();
     let with_login = move |password: &str| {
-        let login = Login { user: "ada".to_owned(), password: password.to_owned() };
+        let login =
+            Login { user: "ada".to_owned(), password: password.to_owned(), realm: String::new() };
         let registries = [(host.clone(), Some(login))].into();
         move |options| Options { registries, ..options }
     };
@@ -157,4 +159,47 @@ async fn a_job_in_the_image_that_its_repository_names_needs_no_engine() {
     let log = stage.world().log(&job_id, "look", 1);
     assert_eq!(end.outcome, Outcome::Succeeded, "{}\n{log}", end.reason);
     assert_eq!(registry.n_asked(), asked);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_project_has_an_image_by_its_own_login_and_no_other_has_it_then() {
+    let archive = match docker::root_file_system() {
+        Ok(archive) => archive,
+        Err(why) => {
+            let test = "a_project_has_an_image_by_its_own_login_and_no_other_has_it_then";
+            return skip(test, &why);
+        }
+    };
+    let registry = Registry::start(Some(("ada", "lovelace-1815"))).await.expect("a port");
+    let name = registry.hold("base", "1", &[archive], &serde_json::json!({}));
+    let definition = serde_json::json!({ "image": name }).to_string();
+    let stage = Stage::with(&[(".devcontainer.json", &definition)]).await;
+    let host = registry.host().to_owned();
+    let known = {
+        let host = host.clone();
+        move |options| Options { registries: [(host.clone(), None)].into(), ..options }
+    };
+    let login = wire::Secret {
+        name: "REGISTRY".to_owned(),
+        is_secret: true,
+        file: None,
+        door: None,
+        registry: Some(wire::RegistryLogin {
+            host,
+            user: "ada".to_owned(),
+            realm: "sec_1".to_owned(),
+        }),
+        value: "lovelace-1815".to_owned(),
+        steps: Vec::new(),
+        in_setup: false,
+    };
+    stage.world().give(vec![vec![login]]);
+    let look = "test -e /bin/busybox; test -z \"$(cat /proc/[0-9]*/environ | grep -a lovelace)\"";
+    let (job_id, end) = stage.end_with(&known, vec![run_step("look", look)]).await;
+    let log = stage.world().log(&job_id, "look", 1);
+    assert_eq!(end.outcome, Outcome::Succeeded, "{}\n{log}", end.reason);
+    stage.world().give(vec![Vec::new()]);
+    let (_, end) = stage.end_with(&known, vec![run_step("look", look)]).await;
+    assert_eq!(end.code, "environment", "{}", end.reason);
+    assert!(end.reason.contains("doesn't let this runner in without a login"), "{}", end.reason);
 }

@@ -15,6 +15,7 @@ fn secret(name: &str, value: &str, file: Option<SecretFile>, steps: &[&str]) -> 
         is_secret: true,
         file,
         door: None,
+        registry: None,
         value: value.to_owned(),
         steps: steps.iter().map(|id| StepId::parse(id).expect("a step")).collect(),
         in_setup: false,

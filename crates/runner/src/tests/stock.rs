@@ -141,6 +141,7 @@ async fn a_prebuild_is_done_once_and_kept_without_any_secret() {
         is_secret: true,
         file: None,
         door: None,
+        registry: None,
         steps: vec![StepId::parse("s0").expect("a name")],
         in_setup: false,
     };

@@ -35,14 +35,14 @@ pub(super) async fn prepare(
     definition: &Definition,
     known: &Known,
 ) -> Result<Prepared, Attempted> {
-    let Making { workshop, work, tree, .. } = *making;
+    let Making { workshop, tenant, work, tree, .. } = *making;
     let plan = definition.devcontainer.as_ref().and_then(|resolved| resolved.build.as_ref());
     let base = match &definition.basis {
         Basis::Default => match &workshop.options.default_image {
-            Some(image) => named(workshop, image),
+            Some(image) => named(workshop, tenant, image),
             None => Base::Host,
         },
-        Basis::Image(image) => named(workshop, image),
+        Basis::Image(image) => named(workshop, tenant, image),
         Basis::Dockerfile(dockerfile) => match plan {
             Some(plan) => return dockerfile::build(making, dockerfile, plan, known).await,
             None => Base::Image(built(dockerfile, work, tree).await?),
@@ -95,7 +95,7 @@ impl Known {
         let mut images = definition.stage_images();
         images.retain(|name| !self.images.contains_key(name));
         for name in &images {
-            let prepared = ready(making, &named(workshop, name)).await?;
+            let prepared = ready(making, &named(workshop, tenant, name)).await?;
             self.images.insert(name.clone(), prepared);
         }
         Ok(!features.is_empty() || !images.is_empty())
@@ -177,14 +177,25 @@ pub(super) struct Tree<'a> {
     pub(super) tree: &'a Path,
 }
 
-fn named(workshop: &Workshop, reference: &str) -> Base {
-    let login = login(workshop, reference);
+fn named(workshop: &Workshop, tenant: &Tenant, reference: &str) -> Base {
+    let login = login(workshop, tenant, reference);
     Base::Image(Image::Named { reference: reference.to_owned(), pull: Pull::Missing, login })
 }
 
-/// Who asks the registry of an image.
-pub(super) fn login(workshop: &Workshop, reference: &str) -> Option<Login> {
+/// Who asks the registry of an image: the project before the runner's operator.
+pub(super) fn login(workshop: &Workshop, tenant: &Tenant, reference: &str) -> Option<Login> {
     let registry = windlass_sandbox::backend::registry(reference);
+    let of_project = tenant.registries.iter().find_map(|secret| {
+        let login = secret.registry.as_ref().filter(|login| login.host == registry)?;
+        Some(Login {
+            user: login.user.clone(),
+            password: secret.value.clone(),
+            realm: login.realm.clone(),
+        })
+    });
+    if of_project.is_some() {
+        return of_project;
+    }
     workshop.options.registries.get(registry).cloned().flatten()
 }
 

@@ -71,11 +71,14 @@ pub(crate) struct Tenant {
     pub(crate) marks: Vec<(String, String)>,
     /// Whether what the repository says of its environment is left out.
     pub(crate) plain: bool,
+    /// What images are pulled with, before what the runner's operator has.
+    pub(crate) registries: Vec<wire::Secret>,
 }
 
 impl Tenant {
-    fn of_job(job: &Job) -> Self {
+    fn of_job(job: &Job, registries: Vec<wire::Secret>) -> Self {
         Self {
+            registries,
             id: format!("{}-{}", job.job_id, job.epoch),
             repository: job.repository.clone(),
             network: job.look(|state| state.spec.network.clone()),
@@ -184,10 +187,11 @@ impl Environment {
         job: &Arc<Job>,
         work: &JobRepository,
         attempt: &Attempt,
+        registries: Vec<wire::Secret>,
     ) -> Result<Self, Attempted> {
         let name = job.repository.as_ref().map_or("work", |repository| repository.name.as_str());
         let name = folder_name(name);
-        let tenant = Tenant::of_job(job);
+        let tenant = Tenant::of_job(job, registries);
         let backend = workshop.backend().await.map_err(|error| broken(workshop, &error))?;
         let asked = stocked::Asked { workshop, job, work, attempt, tenant: &tenant, name: &name };
         let Stocked { system, prebuild, made, started, start } = asked.get(&backend).await?;

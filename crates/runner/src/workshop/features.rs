@@ -195,7 +195,7 @@ async fn one(
         Reference::Local(_) => Err(refused(format!("The Feature `{written}` isn't there."))),
         Reference::Oci(reference) => {
             let name = reference.to_string();
-            let login = base::login(workshop, &name);
+            let login = base::login(workshop, tenant, &name);
             let pulled = artifacts.pull(&name, wanted, login.as_ref()).await;
             pulled.map_err(|error| broken(workshop, &error))
         }

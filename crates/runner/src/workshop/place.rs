@@ -81,7 +81,10 @@ impl Place {
         attempt: &Attempt,
     ) -> Result<&mut Environment, Attempted> {
         if self.environment.is_none() {
-            let made = Environment::make(&self.workshop, &self.job, &self.work, attempt).await?;
+            let registries = self.secrets.registries();
+            let made =
+                Environment::make(&self.workshop, &self.job, &self.work, attempt, registries)
+                    .await?;
             // Kept before it is set up, so that `close` removes it if nobody waits for the end of this.
             let environment = self.environment.insert(made);
             let findings = environment.definition.findings.all();

@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, ffi::OsString, time::Duration};
 
 use tokio_util::sync::CancellationToken;
-use windlass_run::{StepId, spec::Action};
+use windlass_run::StepId;
 use windlass_sandbox::{Exec, OperationId, State, plan::SYSTEM_PATH};
 use windlass_wire::runner as wire;
 
@@ -63,6 +63,11 @@ impl Secrets {
         Given::of_setup(&self.now)
     }
 
+    /// What images are pulled with.
+    pub(crate) fn registries(&self) -> Vec<wire::Secret> {
+        self.now.iter().filter(|secret| secret.registry.is_some()).cloned().collect()
+    }
+
     /// What must not be shown.
     pub(crate) fn seen(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.seen.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
@@ -71,10 +76,6 @@ impl Secrets {
 
 /// Asks for the job's secrets as they are now, and redacts them from everything that follows.
 pub(crate) async fn refresh(place: &mut Place, stop: &CancellationToken) -> Result<(), Attempted> {
-    let may_ask = |action: &Action| matches!(action, Action::Run { .. } | Action::Agent(_));
-    if !place.job.look(|state| state.spec.steps.iter().any(|step| may_ask(&step.action))) {
-        return Ok(());
-    }
     let asked = tokio::select! {
         asked = place.job.secrets() => asked,
         () = stop.cancelled() => return Err(Attempted::GiveBack("the step was stopped".to_owned())),

@@ -3,12 +3,12 @@
 
 use windlass_policy::{
     permission::Action,
-    secrets::{self as rules, Form, Grants, Injection},
+    secrets::{self as rules, Form, Grants, Injection, Registry},
 };
 use windlass_run::{SecretId, UserId, actor::Actor};
 use windlass_store::secrets::{Kind, Scope, Secret as Row, Stored, Wanted};
 use windlass_wire::api::secret::{
-    Secret, SecretDoor, SecretForm, SecretGrants, SecretScope, SetSecret,
+    Secret, SecretDoor, SecretForm, SecretGrants, SecretRegistry, SecretScope, SetSecret,
 };
 
 use crate::{
@@ -201,6 +201,8 @@ async fn set_once(
         updated_by: principal.by(),
     };
     let kept: Form = serde_json::from_value(row.form.clone()).map_err(json)?;
+    let limits: Grants = serde_json::from_value(row.grants.clone()).map_err(json)?;
+    limits.check_for(&kept).map_err(refused)?;
     rules::check_in_form(&kept, &new.value.0, row.kind == Kind::Secret).map_err(refused)?;
     let value = match row.kind {
         Kind::Secret => {
@@ -224,6 +226,9 @@ fn form(given: &SecretForm) -> Result<Form, Problem> {
                 Problem::new(Code::BadRequest, why).at("form.mode")
             })?;
             Form::File { path: path.clone(), mode }
+        }
+        SecretForm::Registry(SecretRegistry { host, user }) => {
+            Form::Registry(Registry { host: host.clone(), user: user.clone() })
         }
         SecretForm::Door(SecretDoor { url, header, template, user, methods }) => {
             Form::Door(Injection {

@@ -10,8 +10,8 @@ use serde::Deserialize;
 use windlass_policy::permission::Action;
 use windlass_run::SecretId;
 use windlass_wire::api::secret::{
-    Secret, SecretDoor, SecretForm, SecretGrants, SecretKind, SecretScope, SecretValue,
-    SecretsQuery, SetSecret,
+    Secret, SecretDoor, SecretForm, SecretGrants, SecretKind, SecretRegistry, SecretScope,
+    SecretValue, SecretsQuery, SetSecret,
 };
 
 use super::{
@@ -107,6 +107,7 @@ fn secret_row(frame: &Frame, secret: &Secret, may_remove: bool) -> SecretRow {
             SecretForm::Door(door) => {
                 format!("door to {} ({})", door.url, door.methods.join(", "))
             }
+            SecretForm::Registry(login) => format!("login of {} as {}", login.host, login.user),
         }),
         limits: limits
             .map(|(of, list)| Text::from(format!("{of} {}", list.join(", "))))
@@ -155,8 +156,18 @@ impl NewOne {
             "environment" => Some(SecretForm::Environment),
             "file" => Some(SecretForm::File { path: place, mode: "0600".to_owned() }),
             "door" => Some(SecretForm::Door(SecretDoor::to(place))),
+            "registry" => match place.rsplit_once('@') {
+                Some((user, host)) => {
+                    let (host, user) = (host.to_owned(), user.to_owned());
+                    Some(SecretForm::Registry(SecretRegistry { host, user }))
+                }
+                None => {
+                    let why = "the place of a registry's password is `USER@HOST`";
+                    return Err(Problem::new(Code::BadRequest, why).at("form.host"));
+                }
+            },
             _ => {
-                let why = "a place is for a file or a door: choose one of them";
+                let why = "a place is for a file, a door or a registry: choose one of them";
                 return Err(Problem::new(Code::BadRequest, why).at("form"));
             }
         };
@@ -190,7 +201,7 @@ impl NewOne {
             },
             scopes: Vec::new(),
             project: Text::from(self.project),
-            form: ["environment", "file", "door"]
+            form: ["environment", "file", "door", "registry"]
                 .into_iter()
                 .find(|form| *form == self.form)
                 .unwrap_or_default(),

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use windlass_policy::{
     permission::Action,
-    secrets::{Asking, EXEC, Form, Grants, Injection, SETUP, Scope as Rank, Work, most_special},
+    secrets::{
+        Asking, EXEC, Form, Grants, Injection, Registry, SETUP, Scope as Rank, Work, most_special,
+    },
 };
 use windlass_run::{
     OrganisationId, ProjectId, SecretId, StepId, UserId,
@@ -21,7 +23,8 @@ use windlass_wire::{
     api::{
         Page,
         secret::{
-            Secret, SecretDoor, SecretForm, SecretGrants, SecretKind, SecretScope, SecretsQuery,
+            Secret, SecretDoor, SecretForm, SecretGrants, SecretKind, SecretRegistry, SecretScope,
+            SecretsQuery,
         },
     },
     runner,
@@ -156,6 +159,9 @@ pub(crate) async fn shown(
             Form::Environment => SecretForm::Environment,
             Form::File { path, mode } => SecretForm::File { path, mode: format!("{mode:04o}") },
             Form::Door(injection) => SecretForm::Door(door(injection)),
+            Form::Registry(Registry { host, user }) => {
+                SecretForm::Registry(SecretRegistry { host, user })
+            }
         },
         grants: SecretGrants {
             projects,
@@ -194,9 +200,6 @@ pub(crate) fn place(row: &Row) -> String {
 /// A secret that does not open; the store's failures.
 pub(crate) async fn of_job(app: &AppState, job: &JobDetail) -> Result<runner::Secrets, Problem> {
     let state = &job.state;
-    if !state.spec.steps.iter().any(|step| is_run(step) || is_agent(step)) {
-        return Ok(runner::Secrets::default());
-    }
     let user_id = user_behind(app, &state.by).await?;
     let target = &state.spec.target;
     let offer =
@@ -206,7 +209,7 @@ pub(crate) async fn of_job(app: &AppState, job: &JobDetail) -> Result<runner::Se
         let asking = asking(target, step.id.as_str(), work);
         for n in offer.granted(asking) {
             let (row, _, form, _) = &offer.0[n];
-            let comes_inside = !matches!(form, Form::Door(_));
+            let comes_inside = !matches!(form, Form::Door(_) | Form::Registry(_));
             // What was not known when the job began would make it sensitive behind everybody's back.
             if work == Work::Agent && comes_inside && !state.spec.sensitive.contains(&row.name) {
                 continue;
@@ -221,11 +224,12 @@ pub(crate) async fn of_job(app: &AppState, job: &JobDetail) -> Result<runner::Se
     let agent_was_there = state.spec.continues.is_some()
         || state.spec.steps.iter().enumerate().any(|(n, step)| is_agent(step) && has_begun(n));
     let work = if agent_was_there { Work::SetupAfterAgent } else { Work::Setup };
-    let in_setup = match state.spec.plain_environment {
-        true => Vec::new(),
-        false => offer.granted(asking(target, SETUP, work)),
-    };
-    for n in &in_setup {
+    let (mut in_setup, mut registries) = (Vec::new(), Vec::new());
+    if !state.spec.plain_environment {
+        in_setup = offer.granted(asking(target, SETUP, work));
+        registries = offer.registries(target);
+    }
+    for n in in_setup.iter().chain(&registries) {
         given.entry(*n).or_default();
     }
     let secrets = given.into_iter().map(|(n, steps)| {
@@ -274,8 +278,9 @@ pub(crate) async fn of_environment(
     let in_setup = offer.granted(asking(&target, SETUP, Work::Setup));
     let doors = offer.granted(asking(&target, EXEC, Work::Commands));
     let is_door = |n: &usize| matches!(offer.0[*n].2, Form::Door(_));
-    let all: BTreeSet<usize> =
-        in_setup.iter().copied().chain(doors.into_iter().filter(is_door)).collect();
+    let mut all: BTreeSet<usize> = in_setup.iter().copied().collect();
+    all.extend(doors.into_iter().filter(is_door));
+    all.extend(offer.registries(&target));
     let give = |n| {
         let in_setup = in_setup.contains(&n);
         Ok(runner::Secret { in_setup, ..offer.give(app, n)? })
@@ -330,25 +335,47 @@ impl Offer {
         most_special(ranked.collect())
     }
 
+    /// With which of it images are pulled: of several for one registry the most special.
+    fn registries(&self, target: &spec::Target) -> Vec<usize> {
+        let mut by_host = BTreeMap::new();
+        let mut all: Vec<usize> = (0..self.0.len()).collect();
+        all.sort_by_key(|n| rank(self.0[*n].0.scope));
+        for n in all {
+            let (_, _, form, grants) = &self.0[n];
+            if let Form::Registry(registry) = form
+                && grants.allow_images(target.project_id.as_str(), &target.base)
+            {
+                by_host.insert(registry.host.as_str(), n);
+            }
+        }
+        by_host.into_values().collect()
+    }
+
     /// One of it in clear, for nothing yet.
     fn give(&self, app: &AppState, n: usize) -> Result<runner::Secret, Problem> {
         let (row, stored, form, _) = &self.0[n];
-        let (file, sent) = match form {
-            Form::Environment => (None, None),
-            Form::File { path, mode } => {
-                (Some(runner::SecretFile { path: path.clone(), mode: *mode }), None)
-            }
-            Form::Door(injection) => (None, Some(door(injection.clone()))),
-        };
-        Ok(runner::Secret {
+        let mut secret = runner::Secret {
             name: row.name.clone(),
             is_secret: row.kind == Kind::Secret,
-            file,
-            door: sent,
+            file: None,
+            door: None,
+            registry: None,
             value: open(app, row, stored)?,
             steps: Vec::new(),
             in_setup: false,
-        })
+        };
+        match form {
+            Form::Environment => {}
+            Form::File { path, mode } => {
+                secret.file = Some(runner::SecretFile { path: path.clone(), mode: *mode });
+            }
+            Form::Door(injection) => secret.door = Some(door(injection.clone())),
+            Form::Registry(Registry { host, user }) => {
+                let (host, user, realm) = (host.clone(), user.clone(), row.id.to_string());
+                secret.registry = Some(runner::RegistryLogin { host, user, realm });
+            }
+        }
+        Ok(secret)
     }
 }
 

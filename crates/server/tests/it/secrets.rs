@@ -97,6 +97,7 @@ async fn a_secret_goes_in_and_comes_out_only_to_the_runner_of_a_job() {
         is_secret,
         file,
         door: None,
+        registry: None,
         value: value.to_owned(),
         steps: steps.clone(),
         in_setup: false,
@@ -377,6 +378,39 @@ async fn the_set_up_is_given_what_names_it_until_an_agent_has_begun() {
     let step_id = StepId::parse("agent").expect("a name");
     runner.report(&mut held, vec![Report::StepStarted { step_id }]).await;
     assert_eq!(in_setup(&given(&runner, &held).await), [String::new(); 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn images_are_pulled_with_the_most_special_login_of_each_registry() {
+    let house = House::new().await;
+    house.project("shop").await;
+    let form = |host: &str| json!({ "kind": "registry", "host": host, "user": "ada" });
+    let (a, b) = ("a.example", "b.example:5000");
+    for (name, value, more) in [
+        ("A", "of everybody", json!({ "form": form(a) })),
+        ("B", "of everybody", json!({ "form": form(b) })),
+        ("C", "of the shop", json!({ "form": form(a), "scope": "project", "project": "shop" })),
+        ("D", "on releases", json!({ "form": form(b), "grants": { "branches": ["release"] } })),
+    ] {
+        let body = with(secret(name, value), more);
+        expect(StatusCode::CREATED, set(&house, &house.admin, &body)).await;
+    }
+    let (runner, held) = leased(&house, run(&["build"])).await;
+    let given = given(&runner, &held).await;
+    let mut logins: Vec<_> = given
+        .iter()
+        .map(|secret| {
+            let login = secret.registry.as_ref().expect("a login");
+            assert!(secret.steps.is_empty() && !secret.in_setup, "{secret:?}");
+            (login.host.as_str(), login.user.as_str(), secret.value.as_str())
+        })
+        .collect();
+    logins.sort_unstable();
+    assert_eq!(logins, [(a, "ada", "of the shop"), (b, "ada", "of everybody")]);
+    let body =
+        with(secret("E", FIRST), json!({ "form": form(a), "grants": { "steps": ["build"] } }));
+    let refused = set(&house, &house.admin, &body).send().await.expect("answered");
+    assert_eq!(problem(refused).await.0, "bad-request");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

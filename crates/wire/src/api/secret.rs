@@ -48,6 +48,18 @@ pub enum SecretForm {
     /// Not at all: it is added to requests on their way out. The step has `WINDLASS_DOOR_<NAME>`, an
     /// address inside that stands for the place. Also for agents, where the grants allow it.
     Door(SecretDoor),
+    /// Not at all: runners pull images and Features of a registry with it.
+    Registry(SecretRegistry),
+}
+
+/// Whose password it is, and for which registry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretRegistry {
+    /// The host as it stands in images' names, `registry.example:5000`; `docker.io` where none does.
+    pub host: String,
+    /// The user whose password or token it is.
+    pub user: String,
 }
 
 /// How the web door sends a secret that no step ever has.
