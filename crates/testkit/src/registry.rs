@@ -137,6 +137,7 @@ impl Registry {
         });
         held.manifests.insert(digest(&manifest), (MANIFEST.to_owned(), manifest));
         let index = index.to_string().into_bytes();
+        held.manifests.insert(digest(&index), (INDEX.to_owned(), index.clone()));
         held.manifests.insert(format!("{repository}:{tag}"), (INDEX.to_owned(), index));
         format!("{}/{repository}:{tag}", self.host())
     }
