@@ -431,7 +431,9 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use windlass_sandbox::{Plan, Prepared};
+
+    use super::{super::store::Store, *};
 
     #[test]
     fn the_pool_holds_what_is_asked_for_while_one_is_made() {
@@ -448,5 +450,46 @@ mod tests {
         assert_eq!(demand.target(&limits, at(100 + 60_000)), 0, "nobody asks any more");
         let none = PoolLimits { min: 1, max: 0, ..limits };
         assert_eq!(demand.target(&none, at(100)), 0);
+    }
+
+    #[tokio::test]
+    async fn what_a_project_wants_holds_whatever_the_demand() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let store = Store::open(&dir.path().join("prepared"), u64::MAX).expect("a store");
+        let recipe = async |project: &str, name: &str| {
+            let empty = |_| async { Ok::<(), std::io::Error>(()) };
+            let (from, _) = store.get_or_make(&Key::of(&[name]), empty).await.expect("made");
+            let id = EnvironmentId::parse("recipe").expect("a name");
+            let plan = Plan::new(id, "/", "/workspace/work");
+            let prepared = Prepared::default();
+            Recipe { project: project.to_owned(), from, home: None, prepared, plan }
+        };
+        let limits = PoolLimits { min: 1, max: 8, idle: Duration::from_secs(60) };
+        let pool = Pool::new(Maker::new(dir.path(), store.copies_by()), limits);
+        let (old, new) = (recipe("a", "old").await, recipe("a", "new").await);
+        let other = recipe("b", "other").await;
+        pool.bound("a", Bounds { min: 3, max: Some(4) });
+        let start = Instant::now();
+        for (recipe, millis) in [(&old, 0), (&new, 1), (&other, 2)] {
+            assert!(pool.claim(recipe, start + Duration::from_millis(millis)).is_none());
+        }
+        let wanted = |now| {
+            [&old, &new, &other].map(|recipe| pool.look(recipe, now).expect("asked for").wanted)
+        };
+        let soon = start + Duration::from_secs(1);
+        assert_eq!(wanted(soon), [1, 3, 1], "what was asked for last has what is left of the most");
+        // Nobody asks any more: the least of the kind that was asked for last stays.
+        let late = start + Duration::from_secs(600);
+        assert_eq!(wanted(late), [0, 3, 0]);
+        pool.bound("a", Bounds { min: 0, max: Some(0) });
+        assert_eq!(wanted(soon), [0, 0, 1]);
+        pool.bound("a", Bounds { min: 50, max: None });
+        assert_eq!(wanted(late), [0, 8, 0], "no more than the runner keeps");
+        // And what is told of it.
+        pool.started("a", Started { hit: false, took: Duration::from_millis(7) });
+        let told = pool.of_projects(late);
+        let sizes: Vec<_> = told.iter().map(|it| (it.project.as_str(), it.wanted)).collect();
+        assert_eq!(sizes, [("a", 8), ("b", 0)]);
+        assert_eq!(told[0].starts, [Started { hit: false, took: Duration::from_millis(7) }]);
     }
 }
