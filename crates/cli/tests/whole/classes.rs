@@ -8,7 +8,8 @@ fn a_class_is_made_chosen_by_an_environment_and_by_a_project_and_says_what_it_go
     let repository = world.repository("api", &[("greeting.txt", "good day\n")]);
     let _up = world.up(&["--archive-after", "never"]);
     world.run(&["project", "add", repository.to_str().expect("UTF-8")]).says(0, &[]);
-    let gives = ["--cpus", "1.5", "--disk-mib", "300", "--processes", "200", "--backend", "process"];
+    let gives =
+        ["--cpus", "1.5", "--disk-mib", "300", "--processes", "200", "--backend", "process"];
     world
         .run(&[&["class", "create", "small"][..], &gives].concat())
         .says(0, &["small", "1.5 processors", "300 MiB", "200 processes"]);
@@ -19,7 +20,11 @@ fn a_class_is_made_chosen_by_an_environment_and_by_a_project_and_says_what_it_go
     world.run(&["class", "create", "tiny", "--memory-mib", "1"]).says(1, &["16 MiB"]);
 
     let made = world.json(&["--json", "env", "create", "api", "--name", "one", "--class", "small"]);
-    assert_eq!((&made["class"], &made["runs_on"][0]), (&"small".into(), &"process".into()), "{made}");
+    assert_eq!(
+        (&made["class"], &made["runs_on"][0]),
+        (&"small".into(), &"process".into()),
+        "{made}"
+    );
     let limits = made["limits"].as_array().expect("it was told");
     let of = |what: &str| {
         let found = limits.iter().find(|limit| limit["what"] == what);
@@ -49,5 +54,7 @@ fn a_class_is_made_chosen_by_an_environment_and_by_a_project_and_says_what_it_go
     };
     assert_eq!((&pool["wanted"], &pool["hits"]), (&1.into(), &0.into()), "{pool}");
     assert_eq!(pool["starts"].as_array().map(Vec::len), Some(1), "{pool}");
-    world.run(&["project", "show", "api"]).says(0, &["1 ready of 1 wanted", "0 of the last 1 starts"]);
+    world
+        .run(&["project", "show", "api"])
+        .says(0, &["1 ready of 1 wanted", "0 of the last 1 starts"]);
 }

@@ -82,7 +82,7 @@ pub(super) async fn unfit(place: &mut Place, error: &Broken) -> Attempted {
 }
 
 /// The code and the words for a program that did not end well.
-pub(super) fn verdict(ran: &Ran, limit: Duration, given: &Given) -> (&'static str, String) {
+pub(super) fn verdict(ran: &Ran, limit: Duration, allowance: &Allowance) -> (&'static str, String) {
     match ran {
         Ran::TimedOut => {
             ("timeout", format!("did not end within its {} s and was stopped.", limit.as_secs()))
