@@ -1,11 +1,13 @@
 //! The command line, as clap sees it.
 
+mod class;
 mod env;
 mod image;
 mod key;
 mod runner;
 mod secret;
 
+pub(crate) use class::{Class, Gives, OfBackend};
 pub(crate) use env::{CreateEnv, Env, ExecEnv, RepairEnv, ShellEnv};
 pub(crate) use image::{Backend, Image, Images, LoadImage};
 pub(crate) use key::Key;
@@ -63,6 +65,9 @@ pub(crate) enum Verb {
     /// List, install or check coding agents.
     #[command(subcommand)]
     Agents(Agents),
+    /// List, make or change environment classes: what environments may use of their machines.
+    #[command(subcommand)]
+    Class(Class),
     /// Create, list and use environments that live by themselves.
     #[command(subcommand)]
     Env(Env),
@@ -139,6 +144,10 @@ pub(crate) struct Up {
     pub(crate) lease_seconds: u32,
     #[command(flatten)]
     pub(crate) limits: EnvironmentLimits,
+    /// After how many days environments that stay stopped are archived: `30`, or `never`. A project may say
+    /// otherwise.
+    #[arg(long, default_value = "14", env = "WINDLASS_ARCHIVE_AFTER", value_name = "DAYS", value_parser = days)]
+    pub(crate) archive_after: u64,
     /// For benchmarks: at the end, write what the store did to this file.
     #[arg(long, hide = true, value_name = "FILE")]
     pub(crate) stats_file: Option<PathBuf>,
@@ -313,6 +322,9 @@ pub(crate) struct Run {
     /// A label that a runner must have to take the job; repeatable.
     #[arg(long = "runs-on", value_name = "LABEL")]
     pub(crate) runs_on: Vec<String>,
+    /// The class of its environment, from `windlass class list` [default: what the project says].
+    #[arg(long, value_name = "CLASS")]
+    pub(crate) class: Option<String>,
     /// End the job after this many minutes.
     #[arg(long, value_name = "MINUTES")]
     pub(crate) minutes: Option<u64>,
@@ -581,6 +593,39 @@ pub(crate) struct ProjectWants {
     /// `2h`, or `never`.
     #[arg(long, value_name = "SPAN", value_parser = minutes)]
     pub(crate) idle: Option<u64>,
+    /// The class of jobs and environments that do not choose one, from `windlass class list`.
+    #[arg(long, value_name = "CLASS")]
+    pub(crate) class: Option<String>,
+    /// At least how many environments each runner keeps ahead for it, whether or not anybody asks.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=64))]
+    pub(crate) pool_min: Option<u32>,
+    /// At most how many; `any` for as many as the runner keeps (its --ahead).
+    #[arg(long, value_name = "N", value_parser = pool_max)]
+    pub(crate) pool_max: Option<u32>,
+    /// After how many days environments that stay stopped are archived: `30`, or `never`.
+    #[arg(long, value_name = "DAYS", value_parser = days)]
+    pub(crate) archive_after: Option<u64>,
+}
+
+/// A size of the pool; beyond all that can be is any.
+fn pool_max(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        _ if text == "any" => Ok(u32::MAX),
+        Ok(size @ 0..=64) => Ok(size),
+        _ => Err(format!("`{text}` is no number from 0 to 64: or write any")),
+    }
+}
+
+/// Days; 0 is never.
+fn days(text: &str) -> Result<u64, String> {
+    if text == "never" {
+        return Ok(0);
+    }
+    let digits = text.strip_suffix('d').unwrap_or(text);
+    match digits.parse() {
+        Ok(days @ 1..=3_650) => Ok(days),
+        _ => Err(format!("`{text}` is no number of days from 1 to 3650: write 30, or never")),
+    }
 }
 
 fn yes_or_no(text: &str) -> Result<bool, String> {

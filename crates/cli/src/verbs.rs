@@ -3,6 +3,7 @@
 mod agent;
 mod agents;
 mod check;
+mod class;
 mod demo;
 mod doctor;
 mod embedded;
@@ -69,6 +70,7 @@ pub(crate) fn dispatch(arguments: Arguments) -> Result<Exit> {
         Verb::Project(verb) => wait(project::run(&settings, verb)),
         Verb::Runner(verb) => wait(runner::run(&settings, verb)),
         Verb::Agents(verb) => wait(agents::run(&settings, verb)),
+        Verb::Class(verb) => wait(class::run(&settings, verb)),
         Verb::Env(verb) => wait(env::run(&settings, verb)),
         Verb::Image(verb) => image::run(&settings, verb),
         Verb::Environment(verb) => environment::run(&settings, verb),

@@ -12,6 +12,8 @@ mod world;
 
 #[path = "whole/bad_input.rs"]
 mod bad_input;
+#[path = "whole/classes.rs"]
+mod classes;
 #[path = "whole/demo.rs"]
 mod demo;
 #[path = "whole/env.rs"]

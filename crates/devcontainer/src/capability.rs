@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{
     compose,
-    configuration::{Base, Configuration, Gpu, Mount, MountKind},
+    configuration::{Base, Configuration, Gpu, HostRequirements, Mount, MountKind},
     merge::Merged,
     path,
     place::{Findings, Place},
@@ -44,6 +44,19 @@ pub struct Capabilities {
     /// Whether `initializeCommand` can run in a throw-away place instead of on the host.
     pub initialize: bool,
     /// What the machine has to give.
+    pub machine: Machine,
+    /// The name of the class by which it gives that; absent where nobody speaks of classes.
+    pub class: Option<String>,
+    /// All classes that can be chosen.
+    pub classes: Vec<Class>,
+}
+
+/// A class of environments that can be chosen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Class {
+    /// Its name.
+    pub name: String,
+    /// What it gives.
     pub machine: Machine,
 }
 
@@ -86,8 +99,8 @@ pub enum RunArguments {
 /// What a machine has to give. 0 is unknown and promises nothing against it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Machine {
-    /// Processors.
-    pub cpus: u64,
+    /// Processors, in thousandths.
+    pub cpu_millis: u64,
     /// Memory in bytes.
     pub memory: u64,
     /// Disk in bytes.
@@ -112,6 +125,8 @@ impl Capabilities {
             users: true,
             initialize: false,
             machine,
+            class: None,
+            classes: Vec::new(),
         }
     }
 
@@ -324,28 +339,65 @@ fn one_mount(
 fn machine(definition: &Definition<'_>, can: &Capabilities, findings: &mut Findings) {
     let Some(needs) = &definition.merged.settings.host_requirements else { return };
     let Some(node) = definition.merged_node.get("hostRequirements") else { return };
-    let has = &can.machine;
-    let amounts = [
-        ("cpus", needs.cpus, has.cpus, "processors"),
-        ("memory", needs.memory, has.memory, "bytes of memory"),
-        ("storage", needs.storage, has.storage, "bytes of disk"),
-    ];
-    for (key, needed, there, unit) in amounts {
-        if there > 0 && needed > there {
-            let what = format!(
-                "needs {needed} {unit}, this machine gives {there}: choose a larger environment \
-                 class or lower it"
-            );
-            findings.refuse(place_of(node, key), what);
-        }
+    for (key, lacks) in lacks(needs, &can.machine) {
+        let gives = match &can.class {
+            Some(class) => format!("the class `{class}` gives"),
+            None => "this machine gives".to_owned(),
+        };
+        let what =
+            format!("needs {}, {gives} {}: {}", lacks.needed, lacks.there, remedy(needs, can));
+        findings.refuse(place_of(node, key), what);
     }
-    match needs.gpu {
-        Some(Gpu::Required { .. }) if !has.gpu => {
-            let what = "needs a graphics processor, this machine gives none: choose another \
-                        environment class or write \"optional\"";
-            findings.refuse(place_of(node, "gpu"), what);
+}
+
+/// One thing of which there is not enough.
+struct Lack {
+    needed: String,
+    there: String,
+}
+
+fn lacks(needs: &HostRequirements, has: &Machine) -> Vec<(&'static str, Lack)> {
+    let mib = |bytes: u64| format!("{} MiB", bytes.div_ceil(1 << 20));
+    let memory = |bytes: u64| format!("{} of memory", mib(bytes));
+    let disk = |bytes: u64| format!("{} of disk", mib(bytes));
+    let amounts: [(&'static str, u64, u64, &dyn Fn(u64) -> String); 3] = [
+        ("cpus", needs.cpus.saturating_mul(1000), has.cpu_millis, &processors),
+        ("memory", needs.memory, has.memory, &memory),
+        ("storage", needs.storage, has.storage, &disk),
+    ];
+    let mut lacks: Vec<(&'static str, Lack)> = amounts
+        .into_iter()
+        .filter(|(_, needed, there, _)| *there > 0 && needed > there)
+        .map(|(key, needed, there, words)| {
+            (key, Lack { needed: words(needed), there: words(there) })
+        })
+        .collect();
+    if matches!(needs.gpu, Some(Gpu::Required { .. })) && !has.gpu {
+        let needed = "a graphics processor".to_owned();
+        lacks.push(("gpu", Lack { needed, there: "none".to_owned() }));
+    }
+    lacks
+}
+
+fn processors(millis: u64) -> String {
+    let text = format!("{}.{:03}", millis / 1000, millis % 1000);
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    format!("{text} {}", if millis == 1000 { "processor" } else { "processors" })
+}
+
+/// Which class would do.
+fn remedy(needs: &HostRequirements, can: &Capabilities) -> String {
+    let would_do = can.classes.iter().filter(|class| lacks(needs, &class.machine).is_empty());
+    let names: Vec<String> = would_do.map(|class| format!("`{}`", class.name)).collect();
+    match (&can.class, names.as_slice()) {
+        (None, _) => "choose a larger environment class or lower it".to_owned(),
+        (Some(_), []) => {
+            "no class of the organisation would do: an admin makes one by `windlass class create`, or \
+             lower it"
+                .to_owned()
         }
-        Some(Gpu::Required { .. } | Gpu::Optional) | None => {}
+        (Some(_), [one]) => format!("the class {one} would do, or lower it"),
+        (Some(_), several) => format!("one of the classes {} would do, or lower it", several.join(", ")),
     }
 }
 

@@ -381,9 +381,12 @@ impl Backend for Oci {
         Box::pin(async move {
             let asked = move |client: Client| async move { client.wait(id, operation).await };
             match self.inner.ask(id, asked).await {
-                Err(Error::Disconnected { why }) => {
-                    Ok(Status { state: State::Lost { why }, spool_bytes: 0, dropped_bytes: 0 })
-                }
+                Err(Error::Disconnected { why }) => Ok(Status {
+                    state: State::Lost { why },
+                    spool_bytes: 0,
+                    dropped_bytes: 0,
+                    out_of_processes: false,
+                }),
                 other => other,
             }
         })

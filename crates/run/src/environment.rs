@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 
 pub use decide::{decide, watch_at};
 
-use crate::{Duration, EnvironmentId, ProjectId, RunnerId, Time, actor::By};
+use crate::{Class, Duration, EnvironmentId, Labels, ProjectId, RunnerId, Time, actor::By};
 
 /// How long nothing may happen in an environment before it is stopped, unless it says otherwise.
 pub const IDLE: Duration = Duration::from_secs(30 * 60);
-/// How long one that was stopped stays in the list before it is archived.
+/// How long one that was stopped stays in the list before it is archived, unless somebody says otherwise.
 pub const ARCHIVE: Duration = Duration::from_secs(14 * 24 * 3600);
 /// How long a deleted environment can be had back.
 pub const UNDO: Duration = Duration::from_secs(24 * 3600);
@@ -45,6 +45,21 @@ pub struct Spec {
     /// The environment whose work tree it begins with, where it is a fork. It is made where that one is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forked: Option<EnvironmentId>,
+    /// What a runner must have to take it, what its class needs included.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub runs_on: Labels,
+    /// What it may use of its machine; absent: what the runner's operator says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<Class>,
+    /// How long it stays stopped before it is archived; absent: it is never archived for that.
+    #[serde(default = "usual_archive")]
+    pub archive: Option<Duration>,
+}
+
+/// Of one from before that could be said.
+#[expect(clippy::unnecessary_wraps, reason = "it is the value of a field that may be absent")]
+fn usual_archive() -> Option<Duration> {
+    Some(ARCHIVE)
 }
 
 /// How many environments there may be.
@@ -436,6 +451,9 @@ impl Spec {
         let lives = |life: Duration| life >= SHORTEST_IDLE && life <= LONGEST_LIFE;
         if !self.life.is_none_or(lives) {
             return fault("life_hours", "it is at least 1 minute and at most 180 days".to_owned());
+        }
+        if self.archive.is_some_and(|archive| archive < SHORTEST_IDLE) {
+            return fault("archive_days", "it is at least 1 minute".to_owned());
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ pub mod id;
 pub mod time;
 
 pub mod actor;
+pub mod class;
 pub mod labels;
 pub mod spec;
 pub mod task;
@@ -23,6 +24,7 @@ pub mod environment;
 pub mod job;
 pub mod run;
 
+pub use class::Class;
 pub use id::{
     EffectKey, EnvironmentId, InvalidId, JobId, OrganisationId, ProjectId, RunId, RunnerId,
     SecretId, StepId, TokenId, UserId,

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Duration, JobId, Labels, ProjectId, StepId};
+use crate::{Class, Duration, JobId, Labels, ProjectId, StepId};
 
 /// Everything about a job that is known before it starts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,6 +23,10 @@ pub struct Spec {
     /// What a runner must have to take it.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub runs_on: Labels,
+    /// What its environment may use of its machine, as it was when the job was made; absent: what the
+    /// runner's operator says. What the class needs of a runner is in `runs_on`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<Class>,
     /// The ended job that this one follows up, where it is a further round.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub continues: Option<JobId>,

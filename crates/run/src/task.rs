@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Duration, JobId, Labels, StepId,
+    Class, Duration, JobId, Labels, StepId,
     spec::{
         Action, AgentAction, InvalidSpec, Limits, PullRequestAction, Retry, Spec, Step, Target,
     },
@@ -38,6 +38,9 @@ pub struct Task {
     /// What a runner must have to take it.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub runs_on: Labels,
+    /// What its environment may use of its machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<Class>,
     /// The ended job that this one follows up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub continues: Option<JobId>,
@@ -69,7 +72,7 @@ impl Task {
         if let Some(pull_request) = self.pull_request {
             push("pull-request".to_owned(), Action::PullRequest(pull_request))?;
         }
-        let Self { limits, network, runs_on, continues, .. } = self;
+        let Self { limits, network, runs_on, class, continues, .. } = self;
         let (plain_environment, sensitive) = (false, Vec::new());
         let spec = Spec {
             target,
@@ -77,6 +80,7 @@ impl Task {
             limits,
             network,
             runs_on,
+            class,
             continues,
             plain_environment,
             sensitive,

@@ -32,6 +32,9 @@ fn spec() -> Spec {
         idle: Some(IDLE),
         life: Some(Duration::from_secs(7 * 24 * 3600)),
         forked: None,
+        runs_on: Default::default(),
+        class: None,
+        archive: Some(ARCHIVE),
     }
 }
 

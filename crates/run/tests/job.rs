@@ -38,6 +38,7 @@ fn spec(steps: Vec<Step>) -> Spec {
         limits: Limits { duration: Duration::from_secs(10_000), tokens: Some(1_000), requeues: 3 },
         network: vec![],
         runs_on: Default::default(),
+        class: None,
         continues: None,
         plain_environment: false,
         sensitive: Vec::new(),

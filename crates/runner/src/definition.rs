@@ -14,7 +14,7 @@ use serde::Serialize;
 use windlass_devcontainer::{
     Files, Findings, Place, Refused, Request, Resolved,
     automation::{self, Automation, Restart, Service},
-    capability::Machine,
+    capability::{self, Machine},
     configuration::{Base, Mount, MountKind},
     dockerfile::{Action, CopySource, StageSource},
     feature::Fetched,
@@ -55,8 +55,8 @@ pub struct Asked<'a> {
     pub variables: &'a BTreeMap<String, String>,
     /// The ports on which the platform listens inside: [`PORTS`].
     pub ports: &'a [u16],
-    /// The most memory that an environment gets, in bytes, if that is limited.
-    pub memory_bytes: Option<u64>,
+    /// What the environment is given of the machine.
+    pub room: &'a Room,
     /// Which backend it is for.
     pub backend: BackendKind,
     /// What the image says about itself, once it is there.
@@ -67,6 +67,28 @@ pub struct Asked<'a> {
     pub features: &'a BTreeMap<String, Fetched>,
     /// Whether there is an image for definitions that name none.
     pub has_default_image: bool,
+}
+
+/// What an environment is given of its machine, and what another class would give it.
+#[derive(Clone, Debug, Default)]
+pub struct Room {
+    /// What it is given; 0 is unknown.
+    pub machine: Machine,
+    /// The name of its class; absent where nobody speaks of classes.
+    pub class: Option<String>,
+    /// All classes that can be chosen.
+    pub classes: Vec<capability::Class>,
+}
+
+impl Room {
+    /// What this machine has for whoever is not limited: its processors.
+    pub fn of_this_machine() -> Self {
+        let cpus = std::thread::available_parallelism().map_or(0, |cpus| cpus.get() as u64);
+        Self {
+            machine: Machine { cpu_millis: cpus * 1000, ..Machine::default() },
+            ..Self::default()
+        }
+    }
 }
 
 /// What an environment is made by.
@@ -304,7 +326,7 @@ fn devcontainer(
     asked: &Asked<'_>,
     root: &str,
 ) -> Result<Option<Resolved>, Refused> {
-    let capabilities = basis::capabilities(asked.backend, machine(asked.memory_bytes));
+    let capabilities = basis::capabilities(asked.backend, asked.room);
     let labels = BTreeMap::from([("windlass.project".to_owned(), asked.name.to_owned())]);
     let workspace = Workspace { folder: root.to_owned(), git_root: Some(root.to_owned()) };
     let mut request = Request::new(workspace);
@@ -335,12 +357,6 @@ fn known(name: &str, settings: &ImageSettings) -> (String, Image) {
         user: settings.user.clone(),
     };
     (name.to_owned(), image)
-}
-
-/// What this machine gives to an environment.
-fn machine(memory_bytes: Option<u64>) -> Machine {
-    let cpus = std::thread::available_parallelism().map_or(0, |cpus| cpus.get() as u64);
-    Machine { cpus, memory: memory_bytes.unwrap_or(0), storage: 0, gpu: false }
 }
 
 fn automation(files: &dyn Files, root: &str, reserved: &Reserved) -> Result<Automation, Refused> {

@@ -10,6 +10,8 @@ use windlass_run::{
     job::{End, StepResult},
 };
 
+use windlass_wire::runner::ProjectPool;
+
 use crate::job::Job;
 
 /// Makes the place where a job's steps are executed.
@@ -21,6 +23,11 @@ pub(crate) trait Executor: Send + Sync + 'static {
     /// The job has ended and no later lease will ask for what was kept of it.
     fn forget(&self, _job_id: JobId) -> BoxFuture<'_, ()> {
         Box::pin(async {})
+    }
+
+    /// What it keeps ahead of demand.
+    fn pools(&self) -> Vec<ProjectPool> {
+        Vec::new()
     }
 
     /// The runner ends: whatever it holds on this machine is let go.

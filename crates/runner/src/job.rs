@@ -33,6 +33,8 @@ pub(crate) struct Job {
     pub(crate) repository: Option<wire::Repository>,
     /// What the server kept of earlier leases.
     pub(crate) checkpoints: Vec<wire::Checkpoint>,
+    /// What its organisation and its project say beside it.
+    pub(crate) house: wire::House,
     pub(crate) held: Arc<Held>,
     link: Arc<Link>,
     clock: Clock,
@@ -83,6 +85,7 @@ impl Job {
             title: lease.title,
             repository: lease.repository,
             checkpoints: lease.checkpoints,
+            house: lease.house,
             held,
             link,
             clock,

@@ -360,6 +360,7 @@ async fn lease(leasing: Leasing) {
             wait_ms: u64::try_from(LONG_POLL.as_millis()).unwrap_or(20_000),
             wish,
             health: health::look(&leasing.options.state_dir),
+            pools: leasing.executor.pools(),
         };
         let answer = tokio::select! {
             // A lease that the server gives at this moment is not taken up; it runs out by itself.

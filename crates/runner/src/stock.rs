@@ -25,7 +25,7 @@ mod pool;
 mod start;
 mod store;
 
-pub use pool::{Demand, Pool, PoolLimits, Shown};
+pub use pool::{Bounds, Demand, OfProject, Pool, PoolLimits, Shown, Started};
 pub(crate) use start::{HOME, INDEX, TREE};
 pub use start::{Made, Maker, Phases, Recipe, StartError};
 pub use store::{Kept, Key, Store};

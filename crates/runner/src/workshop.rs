@@ -22,12 +22,15 @@ mod base;
 pub(crate) mod checkpoint;
 mod command;
 mod committed;
+pub(crate) mod disk;
 mod dockerfile;
 mod doors;
 pub(crate) mod environment;
 mod facts;
 mod features;
+mod limits;
 pub(crate) mod place;
+mod pools;
 mod publish;
 mod readiness;
 pub(crate) mod repository;
@@ -67,7 +70,7 @@ pub(crate) const PORTS: [u16; 3] = [doors::NAMES[0].1, doors::NAMES[1].1, doors:
 /// How many bytes of Features are kept.
 const FEATURES: u64 = 512 << 20;
 /// How often the pool is looked after when nothing starts.
-const TEND: std::time::Duration = std::time::Duration::from_secs(60);
+const TEND: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// Makes places to work in.
 pub(crate) struct Workshop {
@@ -87,6 +90,8 @@ pub(crate) struct Workshop {
     store: Store,
     maker: Maker,
     pool: Pool,
+    /// What environments in it hold.
+    costs: pools::Costs,
     /// The mirrors that are being refreshed, and the tasks that do it.
     refreshing: Mutex<BTreeSet<PathBuf>>,
     beside: TaskTracker,
@@ -144,6 +149,7 @@ impl Workshop {
             store,
             maker,
             pool,
+            costs: pools::Costs::default(),
             refreshing: Mutex::default(),
             beside: TaskTracker::new(),
             stopping: CancellationToken::new(),
@@ -210,6 +216,7 @@ impl Workshop {
                 }
                 if let Some(backend) = workshop.connection.current() {
                     workshop.pool.refill(&backend, std::time::Instant::now());
+                    workshop.costs.measure(&workshop.pool, &*backend).await;
                 }
             }
         });
@@ -288,6 +295,10 @@ impl Executor for Worker {
     fn forget(&self, job_id: JobId) -> BoxFuture<'_, ()> {
         let repository = repository::dir(&self.0.options.state_dir, &job_id);
         Box::pin(async move { trees::remove(&repository).await })
+    }
+
+    fn pools(&self) -> Vec<windlass_wire::runner::ProjectPool> {
+        self.0.costs.told(&self.0.pool)
     }
 
     fn shut(&self) -> BoxFuture<'_, ()> {

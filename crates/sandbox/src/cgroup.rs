@@ -29,6 +29,9 @@ pub(crate) struct Group {
     /// The file that counts kills for want of memory.
     oom: Option<PathBuf>,
     seen_oom: u64,
+    /// The file that counts processes that were refused.
+    pids: Option<PathBuf>,
+    seen_refused: u64,
     /// For each limit of the plan: how it is enforced, or why not and what to do.
     pub(crate) verdicts: BTreeMap<Layer, Result<String, Missing>>,
 }
@@ -42,6 +45,8 @@ pub(crate) struct Missing {
 
 /// Version 1 controllers that carry our limits.
 const CONTROLLERS: [&str; 3] = ["memory", "cpu", "pids"];
+/// The file that counts refused processes, in both versions.
+const PIDS_EVENTS: &str = "pids.events";
 const CPU_PERIOD_MICROS: u64 = 100_000;
 const DELEGATE: &str =
     "systemd-run --user --scope -p Delegate=yes windlass up (or run windlass as root)";
@@ -156,6 +161,10 @@ impl Hierarchies {
             group.oom = Some(base.join(events));
             group.ran_out_of_memory();
         }
+        if controller == "pids" {
+            group.pids = Some(base.join(PIDS_EVENTS));
+            group.ran_out_of_processes();
+        }
         Ok(format!("the container's control group, {}", base.display()))
     }
 
@@ -198,8 +207,10 @@ impl Hierarchies {
             group.adopt(&folder);
             write_separate(&folder, controller, limits)
                 .map_err(|error| unwritable(&folder, &error))?;
-            if controller == "memory" {
-                group.oom = Some(folder.join("memory.oom_control"));
+            match controller {
+                "memory" => group.oom = Some(folder.join("memory.oom_control")),
+                "pids" => group.pids = Some(folder.join(PIDS_EVENTS)),
+                _ => {}
             }
             return Ok(format!("cgroup version 1, {}", folder.display()));
         }
@@ -214,8 +225,10 @@ impl Hierarchies {
         make_folder(&folder)?;
         group.adopt(&folder);
         write_unified(&folder, controller, limits).map_err(|error| unwritable(&folder, &error))?;
-        if controller == "memory" {
-            group.oom = Some(folder.join("memory.events"));
+        match controller {
+            "memory" => group.oom = Some(folder.join("memory.events")),
+            "pids" => group.pids = Some(folder.join(PIDS_EVENTS)),
+            _ => {}
         }
         Ok(format!("cgroup version 2, {}", folder.display()))
     }
@@ -232,13 +245,16 @@ impl Group {
     /// Whether something was killed for want of memory since the last time this was asked.
     pub(crate) fn ran_out_of_memory(&mut self) -> bool {
         let Some(path) = &self.oom else { return false };
-        let count = fs::read_to_string(path)
-            .unwrap_or_default()
-            .lines()
-            .find_map(|line| line.strip_prefix("oom_kill "))
-            .and_then(|count| count.trim().parse().ok())
-            .unwrap_or(0);
+        let count = counted(path, "oom_kill ");
         std::mem::replace(&mut self.seen_oom, count) < count
+    }
+
+    /// Whether a process was refused for the limit since the last time this was asked. Where no group
+    /// counts them, nobody knows.
+    pub(crate) fn ran_out_of_processes(&mut self) -> bool {
+        let Some(path) = &self.pids else { return false };
+        let count = counted(path, "max ");
+        std::mem::replace(&mut self.seen_refused, count) < count
     }
 
     /// Removes the groups. They must be empty; one that is not quite yet is tried again for a while.
@@ -272,6 +288,13 @@ impl Group {
             self.folders.push(folder.to_path_buf());
         }
     }
+}
+
+/// A count in a file of events; 0 where there is none.
+fn counted(path: &Path, name: &str) -> u64 {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let count = text.lines().find_map(|line| line.strip_prefix(name));
+    count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
 }
 
 /// One line of `/proc/self/mountinfo`.

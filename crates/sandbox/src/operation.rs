@@ -68,6 +68,9 @@ pub struct Status {
     pub spool_bytes: u64,
     /// Bytes of output that came after the limit and were dropped.
     pub dropped_bytes: u64,
+    /// Whether the kernel refused a process while it ran, because the environment's limit was reached.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub out_of_processes: bool,
 }
 
 /// Where an operation stands.

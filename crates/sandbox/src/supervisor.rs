@@ -534,6 +534,8 @@ impl Supervisor {
             use crate::operation::State;
             /// With this code a shell says that a program of its was killed.
             const KILLED: i32 = 128 + libc::SIGKILL;
+            // Asked at each end, so that none is told of an earlier one's.
+            operation.status.out_of_processes = environment.group.ran_out_of_processes();
             let state = &mut operation.status.state;
             match state {
                 State::Signalled { signal: libc::SIGKILL, out_of_memory } => {

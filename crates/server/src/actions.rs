@@ -3,6 +3,7 @@
 //! documentation what makes it so.
 
 pub mod accounts;
+pub mod classes;
 pub mod environments;
 pub mod follow_up;
 pub mod jobs;

@@ -2,6 +2,7 @@
 //! the request, calls one action or view, and shapes the answer; it decides nothing.
 
 mod accounts;
+mod classes;
 mod environments;
 mod jobs;
 mod keys;
@@ -24,6 +25,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     endpoints.extend(projects::endpoints());
     endpoints.extend(pull_requests::endpoints());
     endpoints.extend(runners::endpoints());
+    endpoints.extend(classes::endpoints());
     endpoints.extend(secrets::endpoints());
     endpoints.extend(accounts::endpoints());
     endpoints.extend(keys::endpoints());

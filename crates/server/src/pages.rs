@@ -20,6 +20,8 @@ mod changes;
 mod environments;
 mod terminal;
 
+mod ahead;
+mod classes;
 mod places;
 mod public;
 mod runners;
@@ -58,6 +60,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     endpoints.extend(terminal::endpoints());
     endpoints.extend(places::endpoints());
     endpoints.extend(runners::endpoints());
+    endpoints.extend(classes::endpoints());
     endpoints.extend(secrets::endpoints());
     endpoints.extend(settings::endpoints());
     endpoints.extend(public::endpoints());

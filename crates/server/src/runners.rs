@@ -6,30 +6,49 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use windlass_run::RunnerId;
-use windlass_wire::runner::Health;
+use windlass_run::{ProjectId, RunnerId};
+use windlass_wire::runner::{Health, ProjectPool};
 
 /// The least of a disk that should be free, in hundredths.
 const DISK_FREE: u64 = 5;
 /// The least of the memory that programs should still be able to have, in hundredths.
 const MEMORY_FREE: u64 = 5;
 
-/// How runners' machines were.
+/// How runners' machines were, and what they kept ahead of demand.
 #[derive(Default)]
-pub(crate) struct Registry(Mutex<HashMap<RunnerId, Health>>);
+pub(crate) struct Registry(Mutex<HashMap<RunnerId, Heard>>);
+
+/// What a runner said last.
+#[derive(Default)]
+struct Heard {
+    health: Health,
+    pools: Vec<ProjectPool>,
+}
+
+/// The most projects of whose pools one runner may tell, and the most starts of each.
+const POOLS: (usize, usize) = (1_000, 50);
 
 impl Registry {
-    /// A runner said how its machine is.
-    pub(crate) fn heard(&self, runner_id: &RunnerId, health: Health) {
-        self.lock().insert(runner_id.clone(), health);
+    /// A runner said how its machine is, and what it keeps ahead.
+    pub(crate) fn heard(&self, runner_id: &RunnerId, health: Health, mut pools: Vec<ProjectPool>) {
+        pools.truncate(POOLS.0);
+        pools.iter_mut().for_each(|pool| pool.starts.truncate(POOLS.1));
+        self.lock().insert(runner_id.clone(), Heard { health, pools });
+    }
+
+    /// What a runner kept ahead for a project.
+    pub(crate) fn pool(&self, runner_id: &RunnerId, project_id: &ProjectId) -> Option<ProjectPool> {
+        let all = self.lock();
+        let pools = &all.get(runner_id)?.pools;
+        pools.iter().find(|pool| pool.project_id == *project_id).cloned()
     }
 
     /// How its machine was.
     pub(crate) fn health(&self, runner_id: &RunnerId) -> Option<Health> {
-        self.lock().get(runner_id).cloned()
+        self.lock().get(runner_id).map(|heard| heard.health.clone())
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<RunnerId, Health>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<RunnerId, Heard>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,7 +5,11 @@ use std::{io, net::SocketAddr, path::PathBuf};
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use windlass_git::{Git, smart_http};
-use windlass_run::{Duration, OrganisationId, TokenId, UserId, actor::By, environment::Limits};
+use windlass_run::{
+    Duration, OrganisationId, TokenId, UserId,
+    actor::By,
+    environment::{ARCHIVE, Limits},
+};
 use windlass_store::{
     Store,
     identity::{self, Organisation, SecretHash},
@@ -47,6 +51,9 @@ pub struct Options {
     pub lease_ttl: Duration,
     /// How many environments that live by themselves there may be.
     pub environment_limits: Limits,
+    /// How long an environment stays stopped before it is archived, where its project says nothing;
+    /// absent: it never is.
+    pub archive_after: Option<Duration>,
 }
 
 impl Options {
@@ -62,6 +69,7 @@ impl Options {
             git: windlass_git::command::Options::default(),
             lease_ttl: Duration::from_secs(30),
             environment_limits: Limits::default(),
+            archive_after: Some(ARCHIVE),
         }
     }
 }
@@ -144,6 +152,7 @@ impl Server {
             data_dir,
             lease_ttl: options.lease_ttl,
             environment_limits: options.environment_limits,
+            archive_after: options.archive_after,
             stop: stop.clone(),
             nudge: watch::Sender::new(0),
             admission: watch::Sender::new(0),

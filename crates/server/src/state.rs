@@ -39,6 +39,7 @@ pub(crate) struct Inner {
     pub(crate) sealer: Sealer,
     pub(crate) lease_ttl: Duration,
     pub(crate) environment_limits: windlass_run::environment::Limits,
+    pub(crate) archive_after: Option<Duration>,
     pub(crate) stop: CancellationToken,
     pub(crate) nudge: watch::Sender<u64>,
     pub(crate) admission: watch::Sender<u64>,
@@ -109,6 +110,11 @@ impl AppState {
     /// How many environments that live by themselves there may be.
     pub(crate) fn environment_limits(&self) -> windlass_run::environment::Limits {
         self.inner.environment_limits
+    }
+
+    /// How long an environment stays stopped before it is archived, where nobody says otherwise.
+    pub(crate) fn archive_after(&self) -> Option<Duration> {
+        self.inner.archive_after
     }
 
     pub(crate) fn under_way(&self) -> &crate::idempotency::UnderWay {

@@ -2,6 +2,7 @@
 //! never shows what belongs to another organisation. Nothing here changes anything.
 
 pub mod accounts;
+pub mod classes;
 pub mod environments;
 pub mod feed;
 pub mod jobs;

@@ -12,6 +12,8 @@ mod browser;
 
 #[path = "it/bad_input.rs"]
 mod bad_input;
+#[path = "it/classes.rs"]
+mod classes;
 #[path = "it/git_access.rs"]
 mod git_access;
 #[path = "it/github.rs"]

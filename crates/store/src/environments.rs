@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 use windlass_run::{
     Duration, EnvironmentId, OrganisationId, ProjectId, RunnerId, Time,
     actor::{Actor, By},
+    class::Limited,
     environment::{self, Command, Event, Limits, Phase, Refusal, Seen, Spec, State, Unpushed, Way},
+    job::start::{Basis, cut_limits},
 };
 
 use crate::{
@@ -68,6 +70,12 @@ pub struct StartReport {
     pub stages: Vec<(String, u64)>,
     /// The end of the start's log, redacted.
     pub log: String,
+    /// What it got of what its class says.
+    #[serde(default)]
+    pub limits: Vec<Limited>,
+    /// What was there before its first start; absent of a later one.
+    #[serde(default)]
+    pub from: Option<Basis>,
 }
 
 /// What a runner says of an environment that it keeps.
@@ -398,10 +406,11 @@ fn sync(tx: &mut Tx<'_>, sync: &Sync, now: Time) -> Result<Vec<EnvironmentRow>, 
     }
     let mut wanted = rows::of_runner(tx, &sync.runner_id)?;
     let mut running = wanted.iter().filter(|row| row.state.is_live()).count();
-    let takes_more = tx.memory.runners.get(&sync.runner_id).is_some_and(|r| r.wish == Wish::Work);
-    let waiting = match takes_more {
-        true => rows::waiting(tx, &sync.organisation_id)?,
-        false => Vec::new(),
+    let at_work = tx.memory.runners.get(&sync.runner_id).filter(|r| r.wish == Wish::Work);
+    let labels = at_work.map(|runner| runner.labels.clone());
+    let waiting = match labels {
+        Some(labels) => rows::waiting(tx, &sync.organisation_id, &labels)?,
+        None => Vec::new(),
     };
     for row in waiting {
         if running >= sync.capacity as usize {
@@ -465,6 +474,8 @@ fn cut(report: &StartReport) -> StartReport {
     StartReport {
         stages: report.stages.iter().take(100).map(|(name, t)| (clean(name), *t)).collect(),
         log: clean(&report.log[from..]),
+        limits: cut_limits(&report.limits),
+        from: report.from,
     }
 }
 

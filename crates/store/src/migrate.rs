@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// All migrations in order; the first one is number 1.
-const MIGRATIONS: [(&str, &str); 9] = [
+const MIGRATIONS: [(&str, &str); 10] = [
     ("identity", include_str!("migrations/0001_identity.sql")),
     ("runs", include_str!("migrations/0002_runs.sql")),
     ("streams", include_str!("migrations/0003_streams.sql")),
@@ -21,6 +21,7 @@ const MIGRATIONS: [(&str, &str); 9] = [
     ("environments", include_str!("migrations/0007_environments.sql")),
     ("runners", include_str!("migrations/0008_runners.sql")),
     ("keys", include_str!("migrations/0009_keys.sql")),
+    ("classes", include_str!("migrations/0011_classes.sql")),
 ];
 
 /// The newest schema that this version knows.

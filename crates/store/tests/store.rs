@@ -6,6 +6,8 @@
 #[path = "store/support.rs"]
 mod support;
 
+#[path = "store/classes.rs"]
+mod classes;
 #[path = "store/crash.rs"]
 mod crash;
 #[path = "store/environments.rs"]

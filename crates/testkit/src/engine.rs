@@ -211,6 +211,7 @@ fn spec(project_id: ProjectId) -> Result<Spec, Error> {
         limits: Limits::default(),
         network: vec![],
         runs_on: Default::default(),
+        class: None,
         continues: None,
         plain_environment: false,
         sensitive: Vec::new(),

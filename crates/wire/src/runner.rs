@@ -29,10 +29,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use windlass_run::{
-    EffectKey, EnvironmentId, JobId, Labels, ProjectId, RunId, RunnerId, StepId, Time,
+    Class, EffectKey, EnvironmentId, JobId, Labels, ProjectId, RunId, RunnerId, StepId, Time,
+    class::Limited,
     effect::{self, Effect},
     environment::{Seen, Spec, Unpushed, Wanted},
-    job::{Cancel, Report, State},
+    job::{Cancel, Report, State, start::Basis},
 };
 
 use crate::{api::secret::SecretDoor, attach::Attach, session};
@@ -155,6 +156,9 @@ pub struct LeaseRequest {
     /// How its machine is.
     #[serde(default)]
     pub health: Health,
+    /// What it keeps ahead of demand.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pools: Vec<ProjectPool>,
 }
 
 /// Jobs for a runner.
@@ -185,6 +189,50 @@ pub struct Lease {
     pub repository: Option<Repository>,
     /// Checkpoints of earlier steps that the server keeps, in the order of the steps.
     pub checkpoints: Vec<Checkpoint>,
+    /// What its organisation and its project say beside it.
+    #[serde(default)]
+    pub house: House,
+}
+
+/// What an organisation and a project say of all environments.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct House {
+    /// The classes that can be chosen: so that whoever gets too little is told which one would do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<Class>,
+    /// At least how many environments of the project are kept ahead of demand.
+    #[serde(default)]
+    pub pool_min: u32,
+    /// At most how many; absent: as many as the runner keeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool_max: Option<u32>,
+}
+
+/// What a runner keeps ahead of demand for a project.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProjectPool {
+    /// The project.
+    pub project_id: ProjectId,
+    /// How many are ready.
+    pub ready: u32,
+    /// How many are being made.
+    pub making: u32,
+    /// How many should be ready.
+    pub wanted: u32,
+    /// How many the runner keeps at most, of all projects.
+    pub most: u32,
+    /// Microseconds between two starts alike, smoothed; absent before the second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap: Option<u64>,
+    /// Microseconds that making one takes, smoothed; absent before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refill: Option<u64>,
+    /// Bytes of memory that those which are ready hold.
+    pub memory: u64,
+    /// Bytes of disk that they hold; blocks that files share are counted for each.
+    pub disk: u64,
+    /// The last starts, the newest last: whether the pool had it, and the microseconds that it took.
+    pub starts: Vec<(bool, u64)>,
 }
 
 /// A job's repository and how to reach it.
@@ -525,6 +573,12 @@ pub struct EnvironmentStart {
     pub stages: Vec<(String, u64)>,
     /// The end of its log, redacted.
     pub log: String,
+    /// What it got of what its class says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<Limited>,
+    /// What was there before its first start; absent of a later one, which has its own work tree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Basis>,
 }
 
 /// What a runner shall keep. What it keeps and is not in here, it leaves alone.
@@ -561,4 +615,7 @@ pub struct WantedEnvironment {
     /// What its set-up is given, and the doors of all that runs in it. Only beside a repository.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<Secret>,
+    /// What its organisation and its project say beside it; nothing where there is no repository.
+    #[serde(default)]
+    pub house: House,
 }

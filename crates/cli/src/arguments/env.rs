@@ -142,6 +142,12 @@ pub(crate) struct CreateEnv {
     /// Delete it after so many hours, whatever happens [default: never].
     #[arg(long, value_name = "HOURS")]
     pub(crate) life: Option<u64>,
+    /// Its class, from `windlass class list` [default: what the project says].
+    #[arg(long, value_name = "CLASS")]
+    pub(crate) class: Option<String>,
+    /// A label that a runner must have to take it; repeatable.
+    #[arg(long = "runs-on", value_delimiter = ',', value_name = "LABEL")]
+    pub(crate) runs_on: Vec<String>,
     /// Don't wait until it runs.
     #[arg(long)]
     pub(crate) no_wait: bool,

@@ -47,6 +47,7 @@ async fn check(settings: &Settings, client: &Client, verb: &Check) -> Result<Exi
         limits: Some(Limits { duration: Some(u64::from(verb.minutes + REST) * 60), tokens: None }),
         network,
         runs_on: Vec::new(),
+        class: None,
         pull_request: false,
         plain_environment: false,
     };

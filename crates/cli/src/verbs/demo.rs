@@ -62,6 +62,7 @@ pub(crate) async fn run(outer: &Settings, demo: Demo) -> Result<Exit> {
     repositories::write_sessions(&replays)?;
     let options = embedded::Options {
         environment_limits: Default::default(),
+        archive_after: Some(windlass_run::environment::ARCHIVE),
         listen: demo.listen,
         ssh: None,
         database: None,
@@ -168,6 +169,7 @@ async fn start(client: &Client, demo: &Demo, sample: &Sample, path: &Path) -> Re
         limits: None,
         network: Vec::new(),
         runs_on: Vec::new(),
+        class: None,
         pull_request: true,
         plain_environment: false,
     };

@@ -48,6 +48,8 @@ pub(crate) struct Options {
     pub(crate) agents_dir: Option<PathBuf>,
     /// How many environments that live by themselves there may be.
     pub(crate) environment_limits: Limits,
+    /// How long an environment stays stopped before it is archived; absent: it never is.
+    pub(crate) archive_after: Option<Span>,
 }
 
 /// A server that runs, perhaps with a runner.
@@ -73,6 +75,7 @@ impl Embedded {
             clock: Arc::new(now),
             lease_ttl,
             environment_limits: options.environment_limits,
+            archive_after: options.archive_after,
             ..windlass_server::Options::new(options.listen, &settings.data_dir)
         };
         let handle = match Server::start(store.clone(), server).await {

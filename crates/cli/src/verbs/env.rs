@@ -66,6 +66,8 @@ impl Verb<'_> {
             network: create.allow,
             idle_minutes: create.idle,
             life_hours: create.life,
+            class: create.class,
+            runs_on: create.runs_on,
         };
         let made: Environment = self.client.post("/api/v1/environments", &new).await?;
         if create.no_wait {
@@ -245,6 +247,15 @@ impl Verb<'_> {
         line("owner", &env.owner.name);
         if let Some(runner) = &env.runner {
             line("runner", runner);
+        }
+        let labels = match env.runs_on.is_empty() {
+            true => String::new(),
+            false => format!(", on runners with {}", env.runs_on.join(", ")),
+        };
+        line("class", &format!("{}{labels}", env.class));
+        for limit in &env.limits {
+            let is_it = if limit.enforced { "enforced" } else { "not enforced" };
+            line("", &format!("{} {}: {is_it} ({})", limit.what, limit.shown, limit.how));
         }
         if let Some(minutes) = env.idle_minutes {
             line("idle", &format!("stopped after {minutes} min without anything happening"));

@@ -55,7 +55,7 @@ fn read(asked: &Resolve) -> Result<Result<Definition, Findings>> {
         strictness: asked.environment_definition.strictness(),
         variables: &variables,
         ports: &windlass_runner::definition::PORTS,
-        memory_bytes: None,
+        room: &windlass_runner::definition::Room::of_this_machine(),
         backend: asked.backend.kind(),
         // Nothing is fetched: what an image says about itself is not known.
         image: None,

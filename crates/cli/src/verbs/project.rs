@@ -9,7 +9,7 @@ use windlass_run::{
 };
 use windlass_wire::api::{
     Page,
-    project::{ChangeSettings, NewProject, Project, Source},
+    project::{ChangeSettings, NewProject, Pool, Project, Source},
     readiness::Readiness,
     run::{NewRun, StartedRun},
 };
@@ -74,12 +74,16 @@ pub(crate) async fn run(settings: &Settings, verb: arguments::Project) -> Result
             let latest = [("limit", "10")];
             let path = format!("/api/v1/projects/{}/readiness", project.id);
             let readiness: Page<Readiness> = client.query(&path, &latest).await?;
+            let path = format!("/api/v1/projects/{}/pool", project.id);
+            let pools: Vec<Pool> = client.get(&path).await?;
             if settings.json {
                 let mut value = serde_json::to_value(&project)?;
+                value["pool"] = serde_json::to_value(&pools)?;
                 value["readiness"] = super::check::scores(&readiness.items);
                 super::print_json(&value)?;
             } else {
                 show(settings, &project)?;
+                pools.iter().for_each(print_pool);
                 super::check::print_scores(&readiness.items);
             }
         }
@@ -98,6 +102,10 @@ pub(crate) async fn run(settings: &Settings, verb: arguments::Project) -> Result
                 prebuild_every_minutes: wants.prebuild_every,
                 prebuild_network: hosts,
                 idle_minutes: wants.idle,
+                pool_min: wants.pool_min,
+                pool_max: wants.pool_max,
+                class: wants.class,
+                archive_days: wants.archive_after,
             };
             let path = format!("/api/v1/projects/{project}");
             let project: Project = client.patch(&path, &change).await?;
@@ -138,6 +146,7 @@ async fn prebuild(
         limits: None,
         network,
         runs_on: Vec::new(),
+        class: None,
         pull_request: false,
         plain_environment: false,
     };
@@ -190,10 +199,56 @@ fn show(settings: &Settings, project: &Project) -> Result<()> {
         Some(minutes) => span(minutes),
     };
     println!("  idle environments are stopped after: {idle}");
+    if let Some(days) = wants.archive_days {
+        let after = if days == 0 { "never".to_owned() } else { format!("{days}d") };
+        println!("  stopped environments are archived after: {after}");
+    }
+    if wants.pool_min.is_some() || wants.pool_max.is_some() {
+        let max = wants.pool_max.map_or_else(|| "any".to_owned(), |max| max.to_string());
+        println!("  environments ahead: at least {}, at most {max}", wants.pool_min.unwrap_or(0));
+    }
+    if let Some(class) = &wants.class {
+        println!("  class: {class}");
+    }
     for note in &project.notes {
         println!("  note: {}", terminal::harmless(note));
     }
     Ok(())
+}
+
+/// What a runner keeps ahead for the project.
+fn print_pool(pool: &Pool) {
+    let mib = |bytes: u64| format!("{} MiB", bytes.div_ceil(1 << 20));
+    let took = |micros: u64| terminal::span(i64::try_from(micros).unwrap_or(i64::MAX));
+    println!(
+        "  ahead on {}: {} ready of {} wanted, {} being made; at most {}",
+        terminal::one_line(&pool.runner, 60),
+        pool.ready,
+        pool.wanted,
+        pool.making,
+        pool.most
+    );
+    if let (Some(gap), Some(refill)) = (pool.gap_micros, pool.refill_micros) {
+        println!("    demand: one every {}, made in {}", took(gap), took(refill));
+    }
+    println!("    holds {} of memory, {} of disk", mib(pool.memory_bytes), mib(pool.disk_bytes));
+    if !pool.starts.is_empty() {
+        let last: Vec<String> = pool
+            .starts
+            .iter()
+            .rev()
+            .take(10)
+            .map(|start| {
+                format!("{}{}", took(start.micros), if start.hit { "" } else { " (missed)" })
+            })
+            .collect();
+        println!(
+            "    the pool had {} of the last {} starts: {}",
+            pool.hits,
+            pool.starts.len(),
+            last.join(", ")
+        );
+    }
 }
 
 /// Minutes, as a person gives them.

@@ -47,6 +47,7 @@ pub(super) async fn with_server(
     settings.make_data_dir()?;
     let options = embedded::Options {
         environment_limits: Default::default(),
+        archive_after: Some(windlass_run::environment::ARCHIVE),
         listen: "127.0.0.1:0".parse().context("an address")?,
         ssh: None,
         database: None,
@@ -85,6 +86,7 @@ async fn start_and_follow(settings: &Settings, client: &Client, verb: &Run) -> R
         }),
         network: verb.allow.clone(),
         runs_on: verb.runs_on.clone(),
+        class: verb.class.clone(),
         pull_request: !verb.no_pull_request,
         plain_environment: verb.plain_environment,
     };

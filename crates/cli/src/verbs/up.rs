@@ -5,6 +5,12 @@ use anyhow::Result;
 use super::embedded::{self, Embedded};
 use crate::{arguments::Up, exit::Exit, settings::Settings, terminal::Style};
 
+/// So many days; 0 is never.
+fn archive_after(days: u64) -> Option<windlass_run::Duration> {
+    let seconds = i64::try_from(days).unwrap_or(0) * 24 * 3_600;
+    (days != 0).then(|| windlass_run::Duration::from_secs(seconds))
+}
+
 pub(crate) async fn run(settings: &Settings, up: Up) -> Result<Exit> {
     settings.make_data_dir()?;
     let options = embedded::Options {
@@ -16,6 +22,7 @@ pub(crate) async fn run(settings: &Settings, up: Up) -> Result<Exit> {
         stats_file: up.stats_file,
         runner: (!up.no_runner).then_some(up.runner),
         agents_dir: None,
+        archive_after: archive_after(up.archive_after),
         environment_limits: windlass_run::environment::Limits {
             of_person: up.limits.environments_of_person,
             running_of_person: up.limits.environments_running,

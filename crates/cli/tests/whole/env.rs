@@ -25,7 +25,9 @@ fn one_is_made_used_stopped_and_started_again_with_its_work() {
     assert_eq!((&made["phase"], &made["ref"]), (&"running".into(), &"main".into()), "{made}");
     let stages = made["start"].as_array().expect("stages");
     let stages: Vec<&str> = stages.iter().filter_map(|stage| stage["name"].as_str()).collect();
-    assert_eq!(stages, ["repository", "work tree", "isolation", "preparation"]);
+    let expected =
+        ["repository", "check-out", "definition", "environment", "work tree", "preparation"];
+    assert_eq!(stages, expected);
     world.run(&["env", "logs", "one"]).says(0, &["postStartCommand", "started"]);
     world.run(&["env", "create", "api", "--name", "one"]).says(1, &["name-taken"]);
 

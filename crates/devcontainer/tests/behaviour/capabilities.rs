@@ -1,6 +1,6 @@
 //! What a backend can't honour is said before anything starts.
 
-use windlass_devcontainer::capability::{Capabilities, Machine};
+use windlass_devcontainer::capability::{Capabilities, Class, Machine};
 
 use crate::project::Project;
 
@@ -22,7 +22,7 @@ const EVERYTHING: &str = r#"{
   "hostRequirements": { "cpus": 8, "memory": "32gb", "storage": "1gb", "gpu": true }
 }"#;
 
-const MACHINE: Machine = Machine { cpus: 4, memory: 16 << 30, storage: 0, gpu: false };
+const MACHINE: Machine = Machine { cpu_millis: 4000, memory: 16 << 30, storage: 0, gpu: false };
 
 #[test]
 fn the_process_backend_says_all_that_it_cannot_honour() {
@@ -42,9 +42,9 @@ fn the_process_backend_says_all_that_it_cannot_honour() {
             "devcontainer.json:12:5: `../up` is no volume's name: use letters, digits and `_.-`",
             "devcontainer.json:14:15: warning: `--network` is for `docker run`; the backend `process` ignores it",
             "devcontainer.json:14:33: warning: `--shm-size` is for `docker run`; the backend `process` ignores it",
-            "devcontainer.json:16:33: needs 8 processors, this machine gives 4: choose a larger environment class or lower it",
-            "devcontainer.json:16:46: needs 34359738368 bytes of memory, this machine gives 17179869184: choose a larger environment class or lower it",
-            "devcontainer.json:16:79: needs a graphics processor, this machine gives none: choose another environment class or write \"optional\"",
+            "devcontainer.json:16:33: needs 8 processors, this machine gives 4 processors: choose a larger environment class or lower it",
+            "devcontainer.json:16:46: needs 32768 MiB of memory, this machine gives 16384 MiB of memory: choose a larger environment class or lower it",
+            "devcontainer.json:16:79: needs a graphics processor, this machine gives none: choose a larger environment class or lower it",
         ]
     );
 }
@@ -63,6 +63,48 @@ fn an_operator_may_allow_what_is_refused_by_default() {
         "mounts": ["type=bind,source=/srv/models/../models/a,target=/m"],
         "runArgs": ["--shm-size=1g", "--init", "--memory", "1g", "--cap-add=NET_ADMIN"], "hostRequirements": { "gpu": true } }"#;
     assert_eq!(Project::new(text).on(capabilities).said(), Vec::<String>::new());
+}
+
+#[test]
+fn what_asks_for_more_than_its_class_gives_is_told_which_class_would_do() {
+    let class = |name: &str, cpu_millis, memory: u64, gpu| Class {
+        name: name.to_owned(),
+        machine: Machine { cpu_millis, memory: memory << 30, storage: 0, gpu },
+    };
+    let small = class("small", 1500, 4, false);
+    let said = |text: &str, classes: &[Class]| {
+        let capabilities = Capabilities {
+            class: Some(small.name.clone()),
+            classes: [std::slice::from_ref(&small), classes].concat(),
+            ..Capabilities::process(small.machine)
+        };
+        Project::new(text).on(capabilities).said()
+    };
+    let (big, huge) = (class("big", 8000, 16, false), class("huge", 64_000, 64, true));
+    let two = r#"{ "hostRequirements": { "cpus": 2 } }"#;
+    let needs =
+        "devcontainer.json:1:33: needs 2 processors, the class `small` gives 1.5 processors: ";
+    assert_eq!(
+        said(two, &[big.clone(), huge.clone()]),
+        [format!("{needs}one of the classes `big`, `huge` would do, or lower it")]
+    );
+    assert_eq!(
+        said(two, &[]),
+        [format!(
+            "{needs}no class of the organisation would do: an admin makes one by `windlass class create`, or lower it"
+        )]
+    );
+    // One that has enough of one thing and not of the other would not do.
+    let both = r#"{ "hostRequirements": { "cpus": 1, "memory": "32gb", "gpu": true } }"#;
+    assert_eq!(
+        said(both, &[big, huge]),
+        [
+            "devcontainer.json:1:44: needs 32768 MiB of memory, the class `small` gives 4096 MiB of memory: the class `huge` would do, or lower it",
+            "devcontainer.json:1:59: needs a graphics processor, the class `small` gives none: the class `huge` would do, or lower it",
+        ]
+    );
+    let optional = r#"{ "hostRequirements": { "cpus": 1, "gpu": "optional" } }"#;
+    assert_eq!(said(optional, &[]), Vec::<String>::new());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::{
     RunnerId, Time,
     actor::By,
     environment::{
-        ARCHIVE, Command, Deletion, Event, Phase, Refusal, Seen, State, UNDO, Unpushed, Wanted, Way,
+        Command, Deletion, Event, Phase, Refusal, Seen, State, UNDO, Unpushed, Wanted, Way,
     },
 };
 
@@ -59,7 +59,7 @@ pub fn watch_at(state: &State) -> Option<Time> {
 }
 
 fn archive_at(state: &State) -> Option<Time> {
-    state.stopped_at.map(|at| at + ARCHIVE)
+    state.stopped_at.zip(state.spec.archive).map(|(at, archive)| at + archive)
 }
 
 fn illegal(why: &str) -> Refusal {

@@ -3,11 +3,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::class::Limited;
+
 /// How many starts of a job are kept.
 pub(super) const KEPT: usize = 8;
 /// How many stages of one are kept, and how long their names may be.
 const STAGES: usize = 32;
 const NAME: usize = 64;
+/// How many characters of the words about a limit are kept.
+const HOW: usize = 400;
 /// A set-up longer than this, in microseconds, is worth a prebuild.
 const LONG_SETUP: u64 = 1_000_000;
 
@@ -25,6 +29,9 @@ pub struct Start {
     pub stages: Vec<(String, u64)>,
     /// What the pool held for starts like this when it was asked.
     pub pool: Option<Shelf>,
+    /// What it got of what its class says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<Limited>,
 }
 
 /// What was there before a start began, the best first.
@@ -139,8 +146,15 @@ impl Start {
             name.chars().filter(|c| !c.is_control()).take(NAME).collect()
         };
         let stages = stages.map(|(name, micros)| (clean(name), *micros)).collect();
-        Self { stages, ..self.clone() }
+        Self { stages, limits: cut_limits(&self.limits), ..self.clone() }
     }
+}
+
+/// The same of what a runner says of limits: one line each.
+pub fn cut_limits(limits: &[Limited]) -> Vec<Limited> {
+    let clean = |text: &str| text.chars().filter(|c| !c.is_control()).take(HOW).collect();
+    let limits = limits.iter().take(STAGES);
+    limits.map(|limited| Limited { how: clean(&limited.how), ..limited.clone() }).collect()
 }
 
 #[cfg(test)]
@@ -154,6 +168,7 @@ mod tests {
             missed,
             stages: vec![("claim".to_owned(), 400), (SET_UP.to_owned(), set_up)],
             pool: None,
+            limits: Vec::new(),
         };
         assert_eq!(start(Basis::Pool, None, 10).advice(), Vec::<&str>::new());
         let slow = start(Basis::Mirror, Some(Missed::Empty), 2_000_000);
@@ -166,7 +181,8 @@ mod tests {
     #[test]
     fn what_a_runner_says_too_much_is_cut() {
         let stages = vec![("x\n".repeat(100), 1); 100];
-        let start = Start { from: Basis::Tree, missed: None, stages, pool: None };
+        let limits = Vec::new();
+        let start = Start { from: Basis::Tree, missed: None, stages, pool: None, limits };
         assert_eq!(start.cut().stages, vec![("x".repeat(64), 1); 32]);
     }
 }

@@ -6,12 +6,12 @@ use std::{collections::BTreeMap, path::Path};
 use serde::Serialize;
 use windlass_devcontainer::{
     Files, Findings, Place,
-    capability::{Capabilities, Machine, RunArguments},
+    capability::{Capabilities, RunArguments},
     configuration::{Base, Build, MountKind},
 };
 use windlass_sandbox::{Again, plan::HOME};
 
-use super::{Judge, SYSTEM, is_within, place_of};
+use super::{Judge, Room, SYSTEM, is_within, place_of};
 
 /// Which backend environments are made by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -51,11 +51,13 @@ pub struct Dockerfile {
 }
 
 /// What a backend can honour on this machine, as far as the runner asks it to.
-pub(super) fn capabilities(backend: BackendKind, machine: Machine) -> Capabilities {
+pub(super) fn capabilities(backend: BackendKind, given: &Room) -> Capabilities {
     let mut can = match backend {
-        BackendKind::Process => Capabilities::process(machine),
-        BackendKind::Oci => Capabilities::oci(machine),
+        BackendKind::Process => Capabilities::process(given.machine),
+        BackendKind::Oci => Capabilities::oci(given.machine),
     };
+    can.class.clone_from(&given.class);
+    can.classes.clone_from(&given.classes);
     // No services of Compose files are started, and nothing is passed on to an engine.
     can.bases.compose = false;
     if let RunArguments::Listed { passed, dropped } = &mut can.run_arguments {

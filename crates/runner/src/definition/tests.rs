@@ -19,7 +19,7 @@ fn read(strictness: Strictness, files: &[(&str, &str)]) -> Made {
         strictness,
         variables: &variables,
         ports: &[47101],
-        memory_bytes: None,
+        room: &super::Room::of_this_machine(),
         backend: BackendKind::Process,
         image: None,
         stages: &BTreeMap::new(),

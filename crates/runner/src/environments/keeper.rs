@@ -32,6 +32,7 @@ use crate::{
     link::Link,
     workshop::{
         Workshop, checkpoint,
+        disk::{self, Over},
         environment::{Environment, Home, Tenant},
         place::Attempt,
         repository,
@@ -303,7 +304,7 @@ impl Keeper {
         // One that was taken over as it was did not start.
         let is_new = stages.iter().any(|(name, _)| name == PREPARATION);
         if started.is_err() || is_new {
-            self.tell_start(&path, stages);
+            self.tell_start(&path, stages, started.as_ref().ok());
         }
         let environment = started?;
         if recovery.is_some() && is_new {
@@ -327,7 +328,7 @@ impl Keeper {
         loop {
             tokio::select! {
                 started = &mut start => return started,
-                () = tokio::time::sleep(LOG) => self.tell_start(log, Vec::new()),
+                () = tokio::time::sleep(LOG) => self.tell_start(log, Vec::new(), None),
             }
         }
     }
@@ -369,18 +370,17 @@ impl Keeper {
         if !is_ready {
             self.clear_away().await;
         }
-        let began = Instant::now();
-        let make = || Environment::make_at(&self.workshop, tenant, home, &work, attempt);
+        let make =
+            |is_there| Environment::make_at(&self.workshop, tenant, home, &work, attempt, is_there);
         let offer = |environment: &mut Environment| {
             let offered = environment.doors.offer(&wanted.secrets);
             offered.map_err(|why| {
                 Attempted::JobEnded(crate::job::failed("secrets", format!("{why}.")))
             })
         };
-        let mut environment = make().await?;
+        let mut environment = make(is_ready).await?;
         offer(&mut environment)?;
-        took(stages, "work tree", environment.tree_took);
-        took(stages, "isolation", began.elapsed().saturating_sub(environment.tree_took));
+        stages.append(&mut environment.stages);
         let has_services = !environment.definition.automation.services.is_empty();
         if is_ready && !has_services {
             return Ok(environment);
@@ -388,8 +388,10 @@ impl Keeper {
         if is_ready {
             // Nobody watches its services any more.
             environment.destroy().await;
-            environment = make().await?;
+            environment = make(false).await?;
             offer(&mut environment)?;
+            stages.truncate(1);
+            stages.append(&mut environment.stages);
         }
         let began = Instant::now();
         let given = Given::of_setup(&wanted.secrets);
@@ -420,6 +422,8 @@ impl Keeper {
                 let all = wanted.secrets.iter();
                 all.filter(|secret| secret.registry.is_some()).cloned().collect()
             },
+            class: wanted.spec.class.clone(),
+            house: wanted.house.clone(),
         };
         let home = Home {
             folder: self.folder.clone(),
@@ -431,10 +435,18 @@ impl Keeper {
         (tenant, home)
     }
 
-    fn tell_start(&self, path: &std::path::Path, stages: Vec<(String, u64)>) {
+    fn tell_start(
+        &self,
+        path: &std::path::Path,
+        stages: Vec<(String, u64)>,
+        started: Option<&Environment>,
+    ) {
         let log = std::fs::read(path).unwrap_or_default();
         let end = &log[log.len().saturating_sub(LOG_BYTES)..];
-        self.view.started(EnvironmentStart { stages, log: String::from_utf8_lossy(end).into() });
+        let log = String::from_utf8_lossy(end).into();
+        let limits = started.map(|environment| environment.limits.clone()).unwrap_or_default();
+        let from = started.and_then(|environment| Some(environment.start.as_ref()?.from));
+        self.view.started(EnvironmentStart { stages, log, limits, from });
     }
 
     /// A look at one that runs: is it still there, and is somebody at work in it?
@@ -461,9 +473,28 @@ impl Keeper {
             self.view.active((self.workshop.options.clock)());
         }
         up.used = now;
+        if let Some(over) = up.environment.disk.look().await {
+            return self.outgrew(wanted, over).await;
+        }
         // A generation that grew without another wish: started twice in a row.
         let seen = up.seen();
         self.view.see(wanted.generation, seen);
+    }
+
+    /// Its files take more than they may: its programs end, its work is kept.
+    async fn outgrew(&mut self, wanted: &WantedEnvironment, over: Over) {
+        let Some(up) = self.up.take() else { return };
+        self.view.enter(None);
+        let larger = up.environment.allowance.larger();
+        up.environment.destroy().await;
+        self.record.ready = None;
+        self.look_for_work(wanted).await;
+        self.upload().await;
+        let reason = format!(
+            "It was stopped: {}. Start it again to delete something: it may keep what it has then. {larger}",
+            disk::in_words(over)
+        );
+        self.failed(wanted, reason);
     }
 
     async fn ended_by_itself(&mut self, wanted: &WantedEnvironment) {

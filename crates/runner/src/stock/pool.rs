@@ -5,13 +5,14 @@
 //! that nobody asked for lately lose theirs.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use tokio_util::task::TaskTracker;
-use windlass_sandbox::Backend;
+use windlass_sandbox::{Backend, EnvironmentId};
 
 use super::{
     start::{Made, Maker, Recipe},
@@ -61,6 +62,38 @@ pub struct Shown {
     pub most: usize,
 }
 
+/// How a start went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Started {
+    /// Whether the pool had it.
+    pub hit: bool,
+    /// How long it took, set-up and all.
+    pub took: Duration,
+}
+
+/// What is kept ahead for a project.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OfProject {
+    /// The project.
+    pub project: String,
+    /// What is ready, with the folders of the work trees.
+    pub ready: Vec<(EnvironmentId, PathBuf)>,
+    /// How many are being made.
+    pub making: usize,
+    /// How many should be ready.
+    pub wanted: usize,
+    /// What the project wants whatever the demand.
+    pub bounds: Bounds,
+    /// Between two claims of what was asked for last, smoothed.
+    pub gap: Option<Duration>,
+    /// What making one of these takes, smoothed.
+    pub refill: Option<Duration>,
+    /// The last starts, the newest last.
+    pub starts: Vec<Started>,
+}
+
+/// How many starts of a project are remembered.
+const STARTS: usize = 50;
 /// How much a new observation counts.
 const WEIGHT: f64 = 0.3;
 
@@ -101,6 +134,15 @@ impl Demand {
     }
 }
 
+/// How many environments a project wants ahead, whatever the demand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// At least so many, of what was asked for last, also when nobody asks any more.
+    pub min: usize,
+    /// At most so many of all kinds; absent: as many as the runner keeps.
+    pub max: Option<usize>,
+}
+
 fn smooth(old: Option<f64>, new: f64) -> f64 {
     old.map_or(new, |old| old * (1.0 - WEIGHT) + new * WEIGHT)
 }
@@ -119,6 +161,10 @@ struct Inner {
 #[derive(Default)]
 struct State {
     shelves: BTreeMap<Key, Shelf>,
+    /// What projects want, by their names.
+    bounds: BTreeMap<String, Bounds>,
+    /// The last starts of each project.
+    starts: BTreeMap<String, VecDeque<Started>>,
     closed: bool,
     claimed: u64,
     missed: u64,
@@ -128,17 +174,17 @@ impl State {
     /// What is to be made, which counts as being made, and what is to be taken down.
     fn settle(&mut self, limits: &PoolLimits, now: Instant) -> (Vec<(Key, Recipe)>, Vec<Made>) {
         let (mut wanted, mut over) = (Vec::new(), Vec::new());
-        self.shelves.retain(|_, shelf| {
-            let target = shelf.demand.target(limits, now);
+        let targets = self.targets(limits, now);
+        self.shelves.retain(|key, shelf| {
+            let target = targets.get(key).copied().unwrap_or(0);
             over.extend(shelf.ready.drain(target.min(shelf.ready.len())..));
             target > 0 || shelf.making > 0
         });
-        let mut keys: Vec<_> =
-            self.shelves.iter().map(|(key, shelf)| (shelf.demand.last, key.clone())).collect();
-        keys.sort();
+        let keys = self.by_age();
         // Those that were asked for last come first; those before them give way.
-        for (position, (_, key)) in keys.iter().enumerate().rev() {
-            while self.lacks(key, limits, now) {
+        for (position, key) in keys.iter().enumerate().rev() {
+            let target = targets.get(key).copied().unwrap_or(0);
+            while self.shelves.get(key).is_some_and(|it| target > it.ready.len() + it.making) {
                 if self.held() >= limits.max {
                     let Some(made) = self.give_way(&keys[..position]) else { break };
                     over.push(made);
@@ -152,10 +198,31 @@ impl State {
         (wanted, over)
     }
 
-    fn lacks(&self, key: &Key, limits: &PoolLimits, now: Instant) -> bool {
-        self.shelves.get(key).is_some_and(|shelf| {
-            shelf.demand.target(limits, now) > shelf.ready.len() + shelf.making
-        })
+    /// How many of each kind should be ready: what demand wants, within what their projects want. What a
+    /// project wants at least is of the kind that was asked for last.
+    fn targets(&self, limits: &PoolLimits, now: Instant) -> BTreeMap<Key, usize> {
+        let mut targets = BTreeMap::new();
+        let mut of_project: BTreeMap<&str, usize> = BTreeMap::new();
+        for key in self.by_age().into_iter().rev() {
+            let Some(shelf) = self.shelves.get(&key) else { continue };
+            let project = shelf.recipe.project.as_str();
+            let bounds = self.bounds.get(project).copied().unwrap_or_default();
+            let before = of_project.get(project).copied();
+            let least = if before.is_none() { bounds.min } else { 0 };
+            let left = bounds.max.unwrap_or(limits.max).saturating_sub(before.unwrap_or(0));
+            let target = shelf.demand.target(limits, now).max(least).min(left).min(limits.max);
+            *of_project.entry(project).or_default() += target;
+            targets.insert(key, target);
+        }
+        targets
+    }
+
+    /// The kinds, those that were asked for least lately first.
+    fn by_age(&self) -> Vec<Key> {
+        let mut keys: Vec<_> =
+            self.shelves.iter().map(|(key, shelf)| (shelf.demand.last, key.clone())).collect();
+        keys.sort();
+        keys.into_iter().map(|(_, key)| key).collect()
     }
 
     fn held(&self) -> usize {
@@ -163,8 +230,8 @@ impl State {
     }
 
     /// One of those that were asked for least lately.
-    fn give_way(&mut self, oldest: &[(Instant, Key)]) -> Option<Made> {
-        oldest.iter().find_map(|(_, key)| self.shelves.get_mut(key)?.ready.pop())
+    fn give_way(&mut self, oldest: &[Key]) -> Option<Made> {
+        oldest.iter().find_map(|key| self.shelves.get_mut(key)?.ready.pop())
     }
 }
 
@@ -220,11 +287,54 @@ impl Pool {
         let shelf = state.shelves.get(&key)?;
         Some(Shown {
             ready: shelf.ready.len(),
-            wanted: shelf.demand.target(&self.0.limits, now),
+            wanted: state.targets(&self.0.limits, now).get(&key).copied().unwrap_or(0),
             gap: shelf.demand.gap.map(Duration::from_secs_f64),
             refill: shelf.demand.refill.map(Duration::from_secs_f64),
             most: self.0.limits.max,
         })
+    }
+
+    /// What a project wants from now on, whatever the demand.
+    pub fn bound(&self, project: &str, bounds: Bounds) {
+        self.state().bounds.insert(project.to_owned(), bounds);
+    }
+
+    /// A start of a project is over.
+    pub fn started(&self, project: &str, started: Started) {
+        let mut state = self.state();
+        let starts = state.starts.entry(project.to_owned()).or_default();
+        starts.push_back(started);
+        if starts.len() > STARTS {
+            starts.pop_front();
+        }
+    }
+
+    /// What is kept ahead for each project, and how its last starts went.
+    pub fn of_projects(&self, now: Instant) -> Vec<OfProject> {
+        let state = self.state();
+        let targets = state.targets(&self.0.limits, now);
+        let mut all: BTreeMap<String, OfProject> = BTreeMap::new();
+        for (project, starts) in &state.starts {
+            let of_project = all.entry(project.clone()).or_default();
+            of_project.starts = starts.iter().copied().collect();
+        }
+        for key in state.by_age() {
+            let Some(shelf) = state.shelves.get(&key) else { continue };
+            let of_project = all.entry(shelf.recipe.project.clone()).or_default();
+            of_project
+                .ready
+                .extend(shelf.ready.iter().map(|made| (made.id.clone(), made.folder.clone())));
+            of_project.making += shelf.making;
+            of_project.wanted += targets.get(&key).copied().unwrap_or(0);
+            // Of the kind that was asked for last.
+            of_project.gap = shelf.demand.gap.map(Duration::from_secs_f64);
+            of_project.refill = shelf.demand.refill.map(Duration::from_secs_f64);
+        }
+        for (project, of_project) in &mut all {
+            of_project.bounds = state.bounds.get(project).copied().unwrap_or_default();
+            of_project.project.clone_from(project);
+        }
+        all.into_values().collect()
     }
 
     /// How many are kept at most.
@@ -321,7 +431,9 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use windlass_sandbox::{Plan, Prepared};
+
+    use super::{super::store::Store, *};
 
     #[test]
     fn the_pool_holds_what_is_asked_for_while_one_is_made() {
@@ -338,5 +450,46 @@ mod tests {
         assert_eq!(demand.target(&limits, at(100 + 60_000)), 0, "nobody asks any more");
         let none = PoolLimits { min: 1, max: 0, ..limits };
         assert_eq!(demand.target(&none, at(100)), 0);
+    }
+
+    #[tokio::test]
+    async fn what_a_project_wants_holds_whatever_the_demand() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let store = Store::open(&dir.path().join("prepared"), u64::MAX).expect("a store");
+        let recipe = async |project: &str, name: &str| {
+            let empty = |_| async { Ok::<(), std::io::Error>(()) };
+            let (from, _) = store.get_or_make(&Key::of(&[name]), empty).await.expect("made");
+            let id = EnvironmentId::parse("recipe").expect("a name");
+            let plan = Plan::new(id, "/", "/workspace/work");
+            let prepared = Prepared::default();
+            Recipe { project: project.to_owned(), from, home: None, prepared, plan }
+        };
+        let limits = PoolLimits { min: 1, max: 8, idle: Duration::from_secs(60) };
+        let pool = Pool::new(Maker::new(dir.path(), store.copies_by()), limits);
+        let (old, new) = (recipe("a", "old").await, recipe("a", "new").await);
+        let other = recipe("b", "other").await;
+        pool.bound("a", Bounds { min: 3, max: Some(4) });
+        let start = Instant::now();
+        for (recipe, millis) in [(&old, 0), (&new, 1), (&other, 2)] {
+            assert!(pool.claim(recipe, start + Duration::from_millis(millis)).is_none());
+        }
+        let wanted = |now| {
+            [&old, &new, &other].map(|recipe| pool.look(recipe, now).expect("asked for").wanted)
+        };
+        let soon = start + Duration::from_secs(1);
+        assert_eq!(wanted(soon), [1, 3, 1], "what was asked for last has what is left of the most");
+        // Nobody asks any more: the least of the kind that was asked for last stays.
+        let late = start + Duration::from_secs(600);
+        assert_eq!(wanted(late), [0, 3, 0]);
+        pool.bound("a", Bounds { min: 0, max: Some(0) });
+        assert_eq!(wanted(soon), [0, 0, 1]);
+        pool.bound("a", Bounds { min: 50, max: None });
+        assert_eq!(wanted(late), [0, 8, 0], "no more than the runner keeps");
+        // And what is told of it.
+        pool.started("a", Started { hit: false, took: Duration::from_millis(7) });
+        let told = pool.of_projects(late);
+        let sizes: Vec<_> = told.iter().map(|it| (it.project.as_str(), it.wanted)).collect();
+        assert_eq!(sizes, [("a", 8), ("b", 0)]);
+        assert_eq!(told[0].starts, [Started { hit: false, took: Duration::from_millis(7) }]);
     }
 }

@@ -31,6 +31,8 @@ pub(crate) const HOME: &str = "home";
 /// environment.
 #[derive(Clone)]
 pub struct Recipe {
+    /// Whose it is.
+    pub project: String,
     /// The prepared tree or the snapshot.
     pub from: Kept,
     /// A snapshot whose home folder the environment begins with, if `from` has none.
@@ -154,6 +156,24 @@ impl Maker {
         let id = self.name(beginning)?;
         let folder = self.folder(&id);
         let unfinished = Unfinished { folder: Some(folder.clone()), ending: self.ending.clone() };
+        let made = self.make_in(backend, recipe, id, &folder).await?;
+        unfinished.done();
+        Ok(made)
+    }
+
+    /// Makes an environment of this name whose work tree and index come to lie in a folder. On an error
+    /// the folder is left as it is by then.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn make_in(
+        &self,
+        backend: &Arc<dyn Backend>,
+        recipe: &Recipe,
+        id: EnvironmentId,
+        folder: &Path,
+    ) -> Result<Made, StartError> {
+        let folder = folder.to_owned();
         let mut phases = Phases::default();
         let began = Instant::now();
         let (tree, index) = (folder.join(TREE), folder.join(INDEX));
@@ -183,7 +203,6 @@ impl Maker {
             return Err(disk("copy the work tree", error));
         }
         phases.note("work tree", began);
-        unfinished.done();
         Ok(Made { id, backend: backend.clone(), created, folder, tree, index, phases })
     }
 

@@ -6,10 +6,11 @@ use std::path::Path;
 use windlass_run::{
     EnvironmentId,
     environment::{Seen, Wanted},
+    job::start::Basis,
 };
 use windlass_sandbox::Client;
 
-use super::whole::Stage;
+use super::{whole::Stage, world::run_step};
 use crate::{Options, Runner};
 
 /// Set-up that takes a moment and fails where it finds the half of itself.
@@ -195,4 +196,53 @@ async fn a_fork_begins_with_the_work_tree_as_it_is_and_shares_nothing_with_it() 
     let Seen::Failed { reason } = stage.world().settled(&late).await else { panic!("it runs") };
     assert!(reason.contains("forked from has no work tree"), "{reason}");
     runner.stop(std::time::Duration::from_secs(30)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_begins_with_what_was_prepared_before_and_goes_on_with_its_own() {
+    let definition = r#"{ "onCreateCommand": "echo made >> ~/cache && echo made >> built",
+        "postCreateCommand": "git log --format=%s; git fsck --no-dangling; git status --porcelain; cat ~/cache built" }"#;
+    let files = [(".devcontainer.json", definition), (".gitignore", "built\n")];
+    let stage = Stage::with(&files).await;
+    let runner = Runner::start(options(&stage)).await.expect("a runner");
+    let job_id = stage.world().add(vec![run_step("look", "true")]);
+    let end = stage.world().ended(&job_id).await;
+    assert_eq!(end.code, "done", "{}", end.reason);
+    let id = stage.world().keep("quick");
+    let start = async || {
+        assert_eq!(stage.world().settled(&id).await, Seen::Running);
+        let start = stage.world().seen(&id).and_then(|seen| seen.start).expect("it was told");
+        let log: Vec<String> = start.log.lines().map(str::to_owned).collect();
+        let said = log.into_iter().filter(|line| !line.starts_with("[windlass:"));
+        (start.from, said.collect::<Vec<_>>(), start.stages)
+    };
+    let (from, said, stages) = start().await;
+    assert_eq!(from, Some(Basis::Snapshot));
+    assert_eq!(said, ["A sum", "made", "made"]);
+    let names: Vec<&str> = stages.iter().map(|(name, _)| name.as_str()).collect();
+    let expected =
+        ["repository", "prepared tree", "definition", "environment", "work tree", "preparation"];
+    assert_eq!(names, expected);
+    // Stopped and started, it has its own tree: what a start does, it does again.
+    stage.world().want(&id, Wanted::Stopped);
+    assert_eq!(stage.world().settled(&id).await, Seen::Stopped);
+    stage.commit("AGENTS.md", "Other words.\n");
+    stage.world().want(&id, Wanted::Running);
+    let (from, said, _) = start().await;
+    assert_eq!((from, said), (None, ["A sum", "made", "made", "made"].map(str::to_owned).to_vec()));
+    // A fork of it borrows as it does.
+    let fork = stage.world().keep_fork("fork", Some(id.clone()));
+    assert_eq!(stage.world().settled(&fork).await, Seen::Running);
+    // One of another commit goes on from the mirror, and leaves a snapshot for the next.
+    let other = stage.world().keep("other");
+    assert_eq!(stage.world().settled(&other).await, Seen::Running);
+    let next = stage.world().keep("next");
+    assert_eq!(stage.world().settled(&next).await, Seen::Running);
+    let from = |id| stage.world().seen(id).and_then(|seen| seen.start).and_then(|start| start.from);
+    assert_eq!(
+        [&fork, &other, &next].map(from),
+        [None, Some(Basis::Mirror), Some(Basis::Snapshot)]
+    );
+    runner.stop(std::time::Duration::from_secs(30)).await;
+    stage.nothing_is_left();
 }

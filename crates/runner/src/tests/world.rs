@@ -46,6 +46,7 @@ struct Inner {
     n_reports: AtomicU64,
     serial: AtomicU64,
     repository: Mutex<Option<wire::Repository>>,
+    house: Mutex<wire::House>,
     refused: Mutex<Vec<JobId>>,
     origin: Mutex<Option<windlass_git::Repository>>,
     backend: smart_http::Backend,
@@ -129,6 +130,7 @@ impl World {
             n_reports: AtomicU64::new(0),
             serial: AtomicU64::new(1),
             repository: Mutex::new(None),
+            house: Mutex::default(),
             refused: Mutex::default(),
             origin: Mutex::new(None),
             backend: smart_http::Backend::new(smart_http::Limits::default()),
@@ -204,6 +206,11 @@ impl World {
         *self.0.repository.lock().expect("not poisoned") = Some(repository);
     }
 
+    /// What organisation and project say from now on.
+    pub(crate) fn set_house(&self, house: wire::House) {
+        *self.0.house.lock().expect("not poisoned") = house;
+    }
+
     /// These are given to the jobs, the next ones with each question until the last.
     pub(crate) fn give(&self, in_turn: Vec<Vec<wire::Secret>>) {
         let in_turn = in_turn.into_iter().map(|secrets| wire::Secrets { secrets }).collect();
@@ -235,6 +242,7 @@ impl World {
             limits: Default::default(),
             network: vec![],
             runs_on: Default::default(),
+            class: None,
             continues: None,
             plain_environment: false,
             sensitive: Vec::new(),
@@ -365,26 +373,41 @@ impl World {
 
     /// The same, which begins with the work tree of another one.
     pub(crate) fn keep_fork(&self, name: &str, forked: Option<EnvironmentId>) -> EnvironmentId {
+        self.keep_with(name, |spec| spec.forked = forked)
+    }
+
+    /// The same, which is what somebody makes of it.
+    pub(crate) fn keep_with(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut EnvironmentSpec),
+    ) -> EnvironmentId {
         let repository = self.0.repository.lock().expect("not poisoned").clone();
         let serial = u128::from(self.0.serial.fetch_add(1, Ordering::SeqCst));
         let id = EnvironmentId::new(now(), serial);
+        let mut spec = EnvironmentSpec {
+            name: name.to_owned(),
+            project_id: repository.as_ref().expect("it serves one").project_id.clone(),
+            base: "main".to_owned(),
+            network: vec![],
+            idle: None,
+            life: None,
+            forked: None,
+            runs_on: Default::default(),
+            class: None,
+            archive: None,
+        };
+        change(&mut spec);
         let wanted = wire::WantedEnvironment {
             id: id.clone(),
             generation: 1,
             wanted: Wanted::Running,
-            spec: EnvironmentSpec {
-                name: name.to_owned(),
-                project_id: repository.as_ref().expect("it serves one").project_id.clone(),
-                base: "main".to_owned(),
-                network: vec![],
-                idle: None,
-                life: None,
-                forked,
-            },
+            spec,
             created_at: now(),
             repository,
             secrets: Vec::new(),
             repository_refused: None,
+            house: self.0.house.lock().expect("not poisoned").clone(),
         };
         let kept = Kept { wanted, seen: None, work: Vec::new() };
         self.kept().insert(id.clone(), kept);
@@ -415,13 +438,23 @@ impl World {
 
     /// Waits until it stands somewhere where it stays.
     pub(crate) async fn settled(&self, id: &EnvironmentId) -> Seen {
+        let is_settled = |seen: &Seen| !matches!(seen, Seen::Starting { .. } | Seen::Stopping);
+        self.until_seen(id, is_settled).await
+    }
+
+    /// Waits until it stands in such a way.
+    pub(crate) async fn until_seen(
+        &self,
+        id: &EnvironmentId,
+        such: impl Fn(&Seen) -> bool,
+    ) -> Seen {
         let wait = async {
             loop {
                 let changed = self.0.changed.notified();
                 tokio::pin!(changed);
                 changed.as_mut().enable();
-                match self.seen(id).map(|seen| seen.seen) {
-                    None | Some(Seen::Starting { .. } | Seen::Stopping) => changed.await,
+                match self.seen(id).map(|seen| seen.seen).filter(&such) {
+                    None => changed.await,
                     Some(seen) => return seen,
                 }
             }
@@ -445,8 +478,11 @@ async fn environments(
     Shared(world): Shared<World>,
     Json(request): Json<wire::EnvironmentsRequest>,
 ) -> Json<wire::Environments> {
-    for observed in request.observed {
+    for mut observed in request.observed {
         if let Some(kept) = world.kept().get_mut(&observed.id) {
+            // News of a start are told once.
+            let told = kept.seen.take().and_then(|seen| seen.start);
+            observed.start = observed.start.or(told);
             kept.seen = Some(observed);
         }
     }
@@ -539,6 +575,7 @@ async fn lease(
                         },
                     ),
                     checkpoints: held.checkpoints,
+                    house: world.0.house.lock().expect("not poisoned").clone(),
                     job_id,
                 });
             }

@@ -168,6 +168,7 @@ impl Step<'_> {
             Attempted::GiveBack(format!("the agent's streams can't be had: {error}"))
         })?;
         let options = self.options(&environment.inside);
+        let (watched, room) = (environment.disk.clone(), environment.allowance.clone());
         let prompt = prompt::task(&prompt::Task {
             text: &self.action.prompt,
             instructions: &instructions,
@@ -177,8 +178,13 @@ impl Step<'_> {
         let (sender, receiver) = mpsc::channel(EVENTS);
         let written = tokio::spawn(write_events(receiver, self.session.clone(), job));
         let deadline = self.deadline;
+        let mut over = None;
         let ending = async {
             tokio::select! {
+                found = watched.over() => {
+                    over = Some(found);
+                    Stop::Cancelled
+                }
                 () = stop.cancelled() => Stop::Cancelled,
                 () = tokio::time::sleep_until(deadline) => Stop::Deadline,
             }
@@ -198,6 +204,15 @@ impl Step<'_> {
             && let Err(error) = given.leave(environment).await
         {
             return Err(command::unfit(place, &error).await);
+        }
+        if let Some(over) = over {
+            let reason = format!(
+                "The agent was stopped: {}. {}",
+                super::disk::in_words(over),
+                room.larger()
+            );
+            let code = "disk_limit".to_owned();
+            return Err(Attempted::Ended(StepResult::Failed { code, reason }));
         }
         disk.map_err(|error| checkpoint::disk_full(&error))?;
         Ok((driven, died.map_err(|error| broken(&workshop, &error))?))
@@ -406,7 +421,7 @@ impl Verifier for Commands<'_> {
             let ran = environment.run(exec, left, &self.stop, output).await?;
             let exit_code = match ran {
                 Ran::Ended(State::Exited { code }) => Some(code),
-                Ran::Ended(_) | Ran::TimedOut | Ran::Stopped => None,
+                Ran::Ended(_) | Ran::TimedOut | Ran::Stopped | Ran::Short(_) => None,
             };
             let output = redactor.redact_text(&String::from_utf8_lossy(&tail));
             let took = self.place.job.now().since(began).to_std();
@@ -538,7 +553,7 @@ async fn write_home_file(
     let ran = environment.run(exec, SETTINGS, stop, |_| Ok(())).await?;
     match ran {
         Ran::Ended(State::Exited { code: 0 }) | Ran::Stopped => Ok(()),
-        Ran::Ended(_) | Ran::TimedOut => {
+        Ran::Ended(_) | Ran::TimedOut | Ran::Short(_) => {
             let why = format!(
                 "~/{} could not be written inside ({})",
                 file.path,

@@ -6,9 +6,10 @@ use windlass_run::job::StepResult;
 use windlass_sandbox::State;
 
 use super::{
-    checkpoint,
-    environment::{Broken, Environment, Ran, broken},
+    checkpoint, disk,
+    environment::{Broken, Environment, Ran, Short, broken},
     facts::Command,
+    limits::Allowance,
     place::{Attempt, Place},
 };
 use crate::executor::Attempted;
@@ -47,6 +48,7 @@ pub(super) async fn run(
         Broken::Environment(error) => broken(&workshop, &error),
         Broken::Disk(error) => checkpoint::disk_full(&error),
     })?;
+    let allowance = environment.allowance.clone();
     let refusals = environment.doors.refusals();
     environment.services.detach();
     let took = place.job.now().since(began).to_std();
@@ -54,8 +56,7 @@ pub(super) async fn run(
     if ran == Ran::Ended(State::Exited { code: 0 }) {
         return checkpoint::succeeded(place, attempt).await;
     }
-    let memory = workshop.options.limits.memory_bytes;
-    let (code, how) = verdict(&ran, attempt.timeout, memory);
+    let (code, how) = verdict(&ran, attempt.timeout, &allowance);
     let _ = attempt.log.finish();
     let mut reason = format!("`{}` {how}", one_line(command));
     let last = attempt.log.last_lines(LINES);
@@ -81,11 +82,7 @@ pub(super) async fn unfit(place: &mut Place, error: &Broken) -> Attempted {
 }
 
 /// The code and the words for a program that did not end well.
-pub(super) fn verdict(
-    ran: &Ran,
-    limit: Duration,
-    memory_bytes: Option<u64>,
-) -> (&'static str, String) {
+pub(super) fn verdict(ran: &Ran, limit: Duration, allowance: &Allowance) -> (&'static str, String) {
     match ran {
         Ran::TimedOut => {
             ("timeout", format!("did not end within its {} s and was stopped.", limit.as_secs()))
@@ -100,9 +97,35 @@ pub(super) fn verdict(
         Ran::Ended(State::Signalled { out_of_memory: true, .. }) => (
             "out_of_memory",
             format!(
-                "was killed by the kernel: the environment's memory limit{} was reached. Raise the limit of the \
-                 runner, or let the command use less.",
-                memory_bytes.map(|bytes| format!(" of {} MiB", bytes >> 20)).unwrap_or_default()
+                "was killed by the kernel: the environment's memory limit{} was reached. {}",
+                allowance
+                    .limits
+                    .memory_bytes
+                    .map(|bytes| format!(" of {} MiB", bytes >> 20))
+                    .unwrap_or_default(),
+                allowance.larger()
+            ),
+        ),
+        Ran::Short(Short::Processes(state)) => (
+            "out_of_processes",
+            format!(
+                "failed ({}) after the kernel had refused it a process: the environment's limit{} was reached. \
+                 {}",
+                in_words(&Ran::Ended(state.clone())),
+                allowance
+                    .limits
+                    .processes
+                    .map(|count| format!(" of {count} processes and threads"))
+                    .unwrap_or_default(),
+                allowance.larger()
+            ),
+        ),
+        Ran::Short(Short::Disk(over)) => (
+            "disk_limit",
+            format!(
+                "was stopped: {} (the environment's disk limit). {}",
+                disk::in_words(*over),
+                allowance.larger()
             ),
         ),
         Ran::Ended(State::Signalled { signal, .. }) => {
@@ -125,6 +148,8 @@ pub(super) fn in_words(ran: &Ran) -> String {
         Ran::Ended(State::Signalled { signal, .. }) => format!("signal {signal}"),
         Ran::Ended(State::NotStarted { .. }) => "not started".to_owned(),
         Ran::Ended(State::Lost { .. } | State::Running) => "lost".to_owned(),
+        Ran::Short(Short::Processes(_)) => "out of processes".to_owned(),
+        Ran::Short(Short::Disk(_)) => "over its disk limit".to_owned(),
         Ran::TimedOut => "timed out".to_owned(),
         Ran::Stopped => "stopped".to_owned(),
     }

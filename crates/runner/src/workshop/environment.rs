@@ -14,8 +14,7 @@ use std::{
 };
 
 use tokio_util::sync::CancellationToken;
-use windlass_git::{RefName, checkout::Objects};
-use windlass_run::{Time, job::Start};
+use windlass_run::{Class, Time, class::Limited, job::Start};
 use windlass_sandbox::{
     Backend, Bind, CopyBy, CopyLimits, Created, Demand, EnvironmentId, Error, Exec, ImageSettings,
     OperationId, Portable, Prepared, State, Status, User, copy_folder,
@@ -25,7 +24,9 @@ use windlass_wire::runner as wire;
 
 use super::{
     Workshop, base,
+    disk::{self, Disk},
     doors::{self, Doors},
+    limits::Allowance,
     place::Attempt,
     repository::JobRepository,
     services::Services,
@@ -37,7 +38,7 @@ use crate::{
     definition::{Definition, folder_name},
     executor::Attempted,
     job::{Job, failed},
-    stock::{Made, Maker},
+    stock::{self, Made, Maker},
 };
 
 /// Where the programs of Windlass are inside.
@@ -58,6 +59,9 @@ pub(crate) const CERTIFICATE_VARIABLES: [&str; 7] = [
 const PATIENCE: Duration = Duration::from_secs(3);
 /// The most bytes of one program's output that are kept.
 const OUTPUT: u64 = 64 << 20;
+/// The file beside a work tree of its own that names the commit it began with, once it is whole: there
+/// nothing inside can make or remove it.
+const WHOLE: &str = "whole";
 
 /// For whom an environment is made: a job's lease, or an environment that lives by itself.
 pub(crate) struct Tenant {
@@ -73,6 +77,10 @@ pub(crate) struct Tenant {
     pub(crate) plain: bool,
     /// What images are pulled with, before what the runner's operator has.
     pub(crate) registries: Vec<wire::Secret>,
+    /// What it may use of this machine, where a class says so.
+    pub(crate) class: Option<Class>,
+    /// What its organisation and its project say beside it.
+    pub(crate) house: wire::House,
 }
 
 impl Tenant {
@@ -83,6 +91,8 @@ impl Tenant {
             repository: job.repository.clone(),
             network: job.look(|state| state.spec.network.clone()),
             plain: job.look(|state| state.spec.plain_environment),
+            class: job.look(|state| state.spec.class.clone()),
+            house: job.house.clone(),
             marks: vec![
                 ("WINDLASS_JOB_ID".to_owned(), job.job_id.to_string()),
                 ("WINDLASS_RUN_ID".to_owned(), job.run_id.to_string()),
@@ -129,13 +139,19 @@ pub(crate) struct Environment {
     pub(crate) prebuild: Prebuild,
     /// Where the time of its start went, in one line.
     pub(crate) started: String,
-    /// The same for the server, of a job's.
+    /// The same for the server; absent of one around a work tree of its own.
     pub(crate) start: Option<Start>,
     variables: Vec<(OsString, OsString)>,
     operations: AtomicU64,
     keeps_tree: bool,
-    /// How long its work tree took.
-    pub(crate) tree_took: Duration,
+    /// What it may use of this machine.
+    pub(crate) allowance: Allowance,
+    /// What came of that.
+    pub(crate) limits: Vec<Limited>,
+    /// How much its files take.
+    pub(crate) disk: Disk,
+    /// Where the time of its making went, of one that lives by itself.
+    pub(crate) stages: Vec<(String, u64)>,
 }
 
 /// What it takes to execute programs in an environment as its own are.
@@ -166,6 +182,17 @@ pub(crate) enum Ran {
     TimedOut,
     /// Somebody told us to stop.
     Stopped,
+    /// It did not end well, for want of something that the environment's limits say.
+    Short(Short),
+}
+
+/// Of what there was too little.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Short {
+    /// Processes: the kernel refused one.
+    Processes(State),
+    /// Disk: there was more than may be.
+    Disk(disk::Over),
 }
 
 /// Why nothing could be executed.
@@ -197,17 +224,23 @@ impl Environment {
         let Stocked { system, prebuild, made, started, start } = asked.get(&backend).await?;
         tell_unforced(&made.created);
         let Made { id, folder, tree: host_tree, index, created, .. } = made;
+        let report = created.report;
         let doors = Doors::open(workshop, &tenant, created.doors).map_err(|why| {
             workshop.maker.end(backend.clone(), id.clone(), folder.clone());
             Attempted::GiveBack(why)
         })?;
-        let System { definition, platform, windlass, .. } = system;
+        let System { definition, platform, windlass, allowance, .. } = system;
         let mut variables: Vec<(OsString, OsString)> =
             platform.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         for (name, value) in &definition.variables {
             set(&mut variables, name, value.as_deref());
         }
+        let home = backend.home(&id);
         Ok(Self {
+            disk: Disk::new(&host_tree, home.as_deref(), allowance.limits.disk_bytes),
+            limits: allowance.told(&report),
+            stages: Vec::new(),
+            allowance,
             backend,
             id,
             windlass,
@@ -226,57 +259,86 @@ impl Environment {
             variables,
             operations: AtomicU64::new(0),
             keeps_tree: false,
-            tree_took: Duration::ZERO,
         })
     }
 
-    /// Makes an environment around a work tree that outlives it, and the tree where there is none yet.
-    /// One of this name that is there already is taken over as it is.
+    /// Makes an environment around a work tree that outlives it, and the tree where there is none yet: from
+    /// what is in stock. One that is there is taken over as it is.
     pub(crate) async fn make_at(
         workshop: &Workshop,
         tenant: &Tenant,
         home: &Home,
         work: &JobRepository,
         attempt: &Attempt,
+        is_there: bool,
     ) -> Result<Self, Attempted> {
         let id = EnvironmentId::parse(&tenant.id)
             .map_err(|error| Attempted::GiveBack(error.to_string()))?;
         let name = tenant.repository.as_ref().map_or("work", |repository| repository.name.as_str());
         let name = folder_name(name);
-        let (host_tree, index) = (home.folder.join("tree"), home.folder.join("index"));
-        let began = Instant::now();
-        let by = workshop.store.copies_by();
-        check_out(home, work, by, &host_tree, &index).await.map_err(|error| {
-            match super::repository::of_git(error) {
-                crate::executor::Unopened::End(end) => Attempted::JobEnded(end),
-                crate::executor::Unopened::GiveBack(why) => Attempted::GiveBack(why),
-            }
-        })?;
-        let tree_took = began.elapsed();
         let backend = workshop.backend().await.map_err(|error| broken(workshop, &error))?;
-        let on_disk = base::Tree { folder: &home.folder, tree: &host_tree };
-        let system =
-            System::of(workshop, &*backend, tenant, work, &on_disk, &name, attempt).await?;
-        let mut plan = stocked::plain_plan(workshop, &system);
-        plan.id = id.clone();
-        plan.work_tree.host = host_tree.clone();
-        let created = backend.create(&plan, &system.prepared).await;
-        let created = created.map_err(|error| broken(workshop, &error))?;
-        tell_unforced(&created);
-        let doors = match Doors::open(workshop, tenant, created.doors) {
+        let beginning = stocked::Beginning {
+            work,
+            owner: tenant.id.clone(),
+            branch: home.base.clone(),
+            network: tenant.network.clone(),
+            created_at: home.created_at,
+        };
+        let folder = &home.folder;
+        let kept = stocked::OfItsOwn {
+            workshop,
+            tenant,
+            beginning,
+            attempt,
+            name: &name,
+            id: &id,
+            folder,
+        };
+        let whole = home.folder.join(WHOLE);
+        let (stocked, start) = match whole.exists() || home.forked.is_some() {
+            true => {
+                let began = Instant::now();
+                fork(home, work, workshop.store.copies_by()).await?;
+                let mut stocked = kept.around(&backend, is_there).await?;
+                stocked
+                    .start
+                    .stages
+                    .insert(0, ("work tree".to_owned(), stocked::micros(began.elapsed())));
+                (stocked, None)
+            }
+            false => {
+                // What an earlier try left is not looked at.
+                trees::remove(&home.folder.join(stock::TREE)).await;
+                let stocked = kept.first(&backend).await?;
+                if let Err(error) = note_whole(&whole, work) {
+                    let _ = backend.destroy(&id).await;
+                    return Err(of_git(error));
+                }
+                let start = stocked.start.clone();
+                (stocked, Some(start))
+            }
+        };
+        let Stocked { system, prebuild, made, started, start: told } = stocked;
+        tell_unforced(&made.created);
+        let doors = match Doors::open(workshop, tenant, made.created.doors) {
             Ok(doors) => doors,
             Err(why) => {
                 let _ = backend.destroy(&id).await;
                 return Err(Attempted::GiveBack(why));
             }
         };
-        let System { definition, platform, windlass, .. } = system;
+        let System { definition, platform, windlass, allowance, .. } = system;
         let mut variables: Vec<(OsString, OsString)> =
             platform.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         for (name, value) in &definition.variables {
             set(&mut variables, name, value.as_deref());
         }
+        let disk = Disk::new(&made.tree, backend.home(&id).as_deref(), allowance.limits.disk_bytes);
         Ok(Self {
+            disk: disk.tolerating().await,
+            limits: told.limits,
+            stages: told.stages,
+            allowance,
             backend,
             id,
             windlass,
@@ -287,15 +349,14 @@ impl Environment {
             doors,
             maker: workshop.maker.clone(),
             folder: home.folder.clone(),
-            host_tree,
-            index,
-            prebuild: Prebuild::Plain,
-            started: "made around its own work tree".to_owned(),
-            start: None,
+            host_tree: made.tree,
+            index: made.index,
+            prebuild,
+            started,
+            start,
             variables,
             operations: AtomicU64::new(home.first_operation),
             keeps_tree: true,
-            tree_took,
         })
     }
 
@@ -346,7 +407,22 @@ impl Environment {
         stop: &CancellationToken,
         output: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<Ran, Broken> {
-        self.access().run(exec, limit, stop, output).await
+        // One that its files outgrow is told to stop as if somebody said so.
+        let halt = stop.child_token();
+        let access = self.access();
+        let run = access.run(exec, limit, &halt, output);
+        tokio::pin!(run);
+        let ran = tokio::select! {
+            ran = &mut run => ran?,
+            over = self.disk.over() => {
+                halt.cancel();
+                return run.await.map(|_| Ran::Short(Short::Disk(over)));
+            }
+        };
+        if ran == Ran::Stopped {
+            return Ok(ran);
+        }
+        Ok(self.disk.look().await.map_or(ran, |over| Ran::Short(Short::Disk(over))))
     }
 
     /// Stops what runs in the environment; the rest of it goes away beside whatever else is to be done.
@@ -381,6 +457,9 @@ impl Access {
             () = stop.cancelled() => None,
         };
         let ran = match ended {
+            Some(status) if status.out_of_processes && !status.state.is_success() => {
+                Ran::Short(Short::Processes(status.state))
+            }
             Some(status) => Ran::Ended(status.state),
             None => {
                 const TERM: i32 = 15;
@@ -461,36 +540,21 @@ pub(crate) fn broken(workshop: &Workshop, error: &Error) -> Attempted {
     }
 }
 
-/// Makes a work tree that stands by itself, once.
-async fn check_out(
-    home: &Home,
-    work: &JobRepository,
-    by: CopyBy,
-    tree: &Path,
-    index: &Path,
-) -> windlass_git::Result<()> {
-    // Beside the tree, where nothing inside can make or remove it.
-    let whole = home.folder.join("whole");
-    if whole.exists() {
-        return Ok(());
+/// Copies the work tree of the environment that one was forked from, once.
+async fn fork(home: &Home, work: &JobRepository, by: CopyBy) -> Result<(), Attempted> {
+    let whole = home.folder.join(WHOLE);
+    let Some(forked) = home.forked.as_ref().filter(|_| !whole.exists()) else { return Ok(()) };
+    let tree = home.folder.join(stock::TREE);
+    trees::remove(&tree).await;
+    copy_tree(forked, &tree, by).await.map_err(of_git)?;
+    note_whole(&whole, work).map_err(of_git)
+}
+
+fn of_git(error: windlass_git::Error) -> Attempted {
+    match super::repository::of_git(error) {
+        crate::executor::Unopened::End(end) => Attempted::JobEnded(end),
+        crate::executor::Unopened::GiveBack(why) => Attempted::GiveBack(why),
     }
-    trees::remove(tree).await;
-    if let Some(forked) = &home.forked {
-        copy_tree(forked, tree, by).await?;
-        return note_whole(&whole, work);
-    }
-    let branch = RefName::branch(&home.base)?;
-    let options = windlass_git::checkout::Options {
-        commit: work.base.clone(),
-        remote_branches: vec![(branch.clone(), work.base.clone())],
-        branch: Some(branch),
-        objects: Objects::Copied,
-        origin: Some(doors::origin()),
-        identity: Some(super::checkpoint::platform(home.created_at)),
-        index_copy: Some(index.to_owned()),
-    };
-    work.mirror.checkout(tree, &options).await?;
-    note_whole(&whole, work)
 }
 
 fn note_whole(whole: &Path, work: &JobRepository) -> windlass_git::Result<()> {
@@ -535,6 +599,8 @@ pub(crate) struct System {
     pub(crate) windlass: Vec<OsString>,
     /// What has to be shown inside for that, and of the host.
     pub(crate) binds: Vec<Bind>,
+    /// What it may use of this machine.
+    pub(crate) allowance: Allowance,
 }
 
 impl System {
@@ -555,7 +621,7 @@ impl System {
             let platform = variables(workshop, tenant, image);
             let variables = &platform;
             let asked = setup::Reading { work, tree, name, variables, image, known };
-            let read = asked.definition(workshop, tenant.plain).await?;
+            let read = asked.definition(workshop, tenant).await?;
             Ok::<_, Attempted>((read, platform))
         };
         let (mut definition, mut platform) = loop {
@@ -591,7 +657,8 @@ impl System {
         if !is_image {
             binds.extend(workshop.options.binds.iter().cloned());
         }
-        Ok(Self { definition, prepared, platform, user, windlass: program.argv, binds })
+        let allowance = Allowance::of(&workshop.options.limits, tenant.class.as_ref());
+        Ok(Self { definition, prepared, platform, user, windlass: program.argv, binds, allowance })
     }
 }
 

@@ -9,7 +9,10 @@ use tokio_util::sync::CancellationToken;
 use windlass_policy::redact::Redactor;
 use windlass_run::{
     StepId,
-    job::{Report, start::SET_UP},
+    job::{
+        Report,
+        start::{Basis, Missed, SET_UP},
+    },
     spec::Action,
 };
 
@@ -18,7 +21,7 @@ use super::{
     doors::JobMeter,
     environment::Environment,
     facts::Facts,
-    publish, readiness,
+    pools, publish, readiness,
     repository::{self, JobRepository},
     secrets::{self, Secrets},
     setup, stocked,
@@ -106,6 +109,10 @@ impl Place {
                 start.stages.insert(0, opened);
                 let set_up = stocked::micros(began.elapsed());
                 start.stages.push((SET_UP.to_owned(), set_up));
+                if start.missed != Some(Missed::Own) {
+                    let started = pools::started(start.from == Basis::Pool, start.total());
+                    self.workshop.pool.started(self.work.project.as_str(), started);
+                }
                 self.job
                     .report(Report::Started(start))
                     .map_err(|error| Attempted::GiveBack(error.to_string()))?;

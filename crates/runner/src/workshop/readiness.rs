@@ -150,7 +150,7 @@ async fn execute(place: &mut Place, todo: &Todo, attempt: &Attempt) -> Result<En
     }
     let how = match &ran {
         Ran::Ended(State::Exited { code }) => How::Exited(*code),
-        Ran::Ended(_) | Ran::TimedOut | Ran::Stopped => How::Otherwise(ended),
+        Ran::Ended(_) | Ran::TimedOut | Ran::Stopped | Ran::Short(_) => How::Otherwise(ended),
     };
     let output = place.redactor.redact_text(&kept.text());
     Ok(Ended { how, took: i64::try_from(took.as_micros()).unwrap_or(i64::MAX), output })

@@ -25,6 +25,8 @@ const TRIES: u32 = 20;
 
 /// A job's repository.
 pub(crate) struct JobRepository {
+    /// Whose it is.
+    pub(crate) project: ProjectId,
     pub(crate) repository: Repository,
     /// The commit that the work starts from.
     pub(crate) base: Oid,
@@ -110,13 +112,14 @@ async fn attempt(
         reported.map_err(|error| Trouble::Other(Unopened::GiveBack(error.to_string())))?;
     }
     let tip = restore(job, &repository, &dir).await?.unwrap_or_else(|| base.clone());
-    Ok(JobRepository { repository, base, tip, remote, mirror: mirror.repository().clone() })
+    let (project, mirror) = (wanted.project_id.clone(), mirror.repository().clone());
+    Ok(JobRepository { project, repository, base, tip, remote, mirror })
 }
 
 /// Gets the repository of an environment that lives by itself: the mirror brought up to date, and the
 /// commit that its work tree begins with, which is `base` if it has begun.
 pub(crate) async fn for_environment(
-    workshop: &Workshop,
+    workshop: &Arc<Workshop>,
     wanted: &wire::Repository,
     branch: &str,
     base: Option<&str>,
@@ -139,7 +142,7 @@ pub(crate) async fn for_environment(
 }
 
 async fn attempt_for_environment(
-    workshop: &Workshop,
+    workshop: &Arc<Workshop>,
     wanted: &wire::Repository,
     branch: &str,
     base: Option<&str>,
@@ -154,11 +157,22 @@ async fn attempt_for_environment(
     let base = match base {
         // It has all it needs; a remote that is away does not keep it from starting.
         Some(base) => Oid::parse(base)?,
-        None => mirror.refresh(&remote).await?.advertised.require_branch(branch)?.clone(),
+        None => {
+            let tip = mirror.look(&remote).await?.require_branch(branch)?.clone();
+            if mirror.repository().contains(&tip).await? {
+                // It has what it needs; what else is new is for the next one.
+                workshop.refresh_beside(mirror.clone(), remote.clone());
+            } else {
+                mirror.refresh(&remote).await?;
+                mirror.fetch_commit(&remote, &tip).await?;
+            }
+            tip
+        }
     };
     let repository = kept(workshop, &wanted.project_id, folder).await?;
     let tip = base.clone();
-    Ok(JobRepository { repository, base, tip, remote, mirror: mirror.repository().clone() })
+    let (project, mirror) = (wanted.project_id.clone(), mirror.repository().clone());
+    Ok(JobRepository { project, repository, base, tip, remote, mirror })
 }
 
 /// The repository in an environment's folder that holds its work as commits.

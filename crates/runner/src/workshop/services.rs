@@ -150,7 +150,7 @@ pub(crate) async fn until_ready(
         match ran.map_err(Unready::Broken)? {
             Ran::Ended(State::Exited { code: 0 }) => return Ok(()),
             Ran::Stopped => return Err(Unready::Stopped),
-            ran @ (Ran::Ended(_) | Ran::TimedOut) => last = in_words(&ran, last),
+            ran @ (Ran::Ended(_) | Ran::TimedOut | Ran::Short(_)) => last = in_words(&ran, last),
         }
         if let Some(how) = &*life.state.borrow_and_update() {
             return Err(Unready::Why(format!("ended before it was ready: {how}.")));

@@ -26,13 +26,19 @@ use windlass_sandbox::{Exec, State};
 
 use super::{
     Workshop, checkpoint, command,
-    environment::{Broken, Environment, Ran, broken},
+    environment::{Broken, Environment, Ran, Tenant, broken},
+    limits::{self, Allowance},
     place::Attempt,
     secrets::Given,
     services::{self, Unready},
     stocked::{self, Prebuild},
 };
-use crate::{definition::Strictness, executor::Attempted, held::Writer, job::failed};
+use crate::{
+    definition::{Room, Strictness},
+    executor::Attempted,
+    held::Writer,
+    job::failed,
+};
 
 /// How long everything before the first step may take together.
 pub(super) const LIMIT: Duration = Duration::from_secs(30 * 60);
@@ -256,16 +262,13 @@ impl Setup<'_> {
         match ran {
             Ran::Ended(State::Exited { code: 0 }) => Ok(()),
             Ran::Stopped => Err(Trouble::Stopped),
-            Ran::Ended(_) | Ran::TimedOut => {
+            Ran::Ended(_) | Ran::TimedOut | Ran::Short(_) => {
                 let how = match ran {
                     Ran::TimedOut => format!(
                         "was still running when the {} s for the whole preparation were over.",
                         self.limit.as_secs()
                     ),
-                    ran => {
-                        let memory = self.workshop.options.limits.memory_bytes;
-                        command::verdict(&ran, self.limit, memory).1
-                    }
+                    ran => command::verdict(&ran, self.limit, &self.environment.allowance).1,
                 };
                 let reason = format!("{what} {how}{}", tail.in_words(self.redactor));
                 let end = Attempted::JobEnded(failed("environment_failed", reason));
@@ -398,11 +401,13 @@ impl Reading<'_> {
     pub(super) async fn definition(
         &self,
         workshop: &Workshop,
-        plain: bool,
+        tenant: &Tenant,
     ) -> Result<crate::definition::Definition, Attempted> {
         let strictness =
-            if plain { Strictness::Off } else { workshop.options.environment_definition };
-        definition(workshop, self, strictness).await
+            if tenant.plain { Strictness::Off } else { workshop.options.environment_definition };
+        let allowance = Allowance::of(&workshop.options.limits, tenant.class.as_ref());
+        let room = limits::room(&workshop.options, &allowance, &tenant.house.classes);
+        definition(workshop, self, strictness, room).await
     }
 }
 
@@ -410,12 +415,12 @@ async fn definition(
     workshop: &Workshop,
     reading: &Reading<'_>,
     strictness: Strictness,
+    room: Room,
 ) -> Result<crate::definition::Definition, Attempted> {
     use crate::definition::{Asked, Definition, ProjectFiles, root};
     let options = &workshop.options;
     let work = reading.work;
     let (backend, image) = (options.backend, reading.image.cloned());
-    let memory_bytes = options.limits.memory_bytes;
     let (tree, name, variables) =
         (reading.tree.to_owned(), reading.name.to_owned(), reading.variables.clone());
     let known = reading.known;
@@ -434,7 +439,7 @@ async fn definition(
             strictness,
             variables: &variables,
             ports: &super::PORTS,
-            memory_bytes,
+            room: &room,
             backend,
             image: image.as_ref(),
             stages: &stages,

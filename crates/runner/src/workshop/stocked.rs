@@ -18,8 +18,11 @@ use windlass_git::{
     checkout::Objects,
     restat::{Against, restat},
 };
-use windlass_run::job::start::{Basis, Missed, Shelf, Start};
-use windlass_sandbox::{Backend, Bind, CopyLimits, Door, EnvironmentId, Plan, copy_folder};
+use windlass_run::{
+    Time,
+    job::start::{Basis, Missed, Shelf, Start},
+};
+use windlass_sandbox::{Backend, Bind, CopyLimits, Door, EnvironmentId, Limits, Plan, copy_folder};
 
 use super::{
     Workshop, base,
@@ -27,6 +30,7 @@ use super::{
     doors,
     environment::{CERTIFICATES, Environment, System, Tenant, broken},
     place::Attempt,
+    pools,
     repository::{JobRepository, of_git},
     trees,
 };
@@ -83,14 +87,16 @@ impl Asked<'_> {
         let Self { workshop, job, work, .. } = *self;
         let mut phases = Phases::default();
         let began = Instant::now();
-        let (prepared, checked_out) = prepared(workshop, job, work).await?;
+        let beginning = Beginning::of_job(job, work);
+        let (prepared, checked_out) = prepared(workshop, &beginning).await?;
         let began = phases.note(if checked_out { "check-out" } else { "prepared tree" }, began);
         let system = self.system(&**backend, &prepared).await?;
         let began = phases.note("definition", began);
         let plan = plan(workshop, work, &system);
         let can_keep = backend.home(&plan.id).is_some();
-        let (recipe, prebuild) = choose(workshop, job, prepared, &system, plan, work, can_keep);
+        let (recipe, prebuild) = choose(workshop, &beginning, prepared, &system, plan, can_keep);
         let is_base = work.tip == work.base;
+        workshop.pool.bound(&recipe.project, pools::bounds(&job.house));
         let shelf = workshop.pool.look(&recipe, Instant::now());
         let ahead = if is_base { claim(workshop, backend, &recipe).await } else { None };
         let missed = match (&ahead, &shelf) {
@@ -133,7 +139,8 @@ impl Asked<'_> {
         let total = phases.total().as_secs_f64() * 1000.0;
         let started = format!("started in {total:.1} ms, {how}{snapshot} ({phases})");
         let stages = phases.0.iter().map(|(name, took)| ((*name).to_owned(), micros(*took)));
-        let start = Start { from, missed, stages: stages.collect(), pool };
+        let limits = system.allowance.told(&made.created.report);
+        let start = Start { from, missed, stages: stages.collect(), pool, limits };
         Ok(Stocked { system, prebuild, made, started, start })
     }
 
@@ -150,6 +157,90 @@ impl Asked<'_> {
         let system = system.await;
         trees::remove(&folder).await;
         system
+    }
+}
+
+/// An environment that lives by itself, in its own folder and under its own name.
+pub(crate) struct OfItsOwn<'a> {
+    pub(crate) workshop: &'a Workshop,
+    pub(crate) tenant: &'a Tenant,
+    pub(crate) beginning: Beginning<'a>,
+    pub(crate) attempt: &'a Attempt,
+    /// The project's name as one folder name.
+    pub(crate) name: &'a str,
+    pub(crate) id: &'a EnvironmentId,
+    pub(crate) folder: &'a Path,
+}
+
+impl OfItsOwn<'_> {
+    /// Makes it for the first time: from a snapshot or a prepared tree, as a job's is made that is not from
+    /// the pool.
+    pub(crate) async fn first(&self, backend: &Arc<dyn Backend>) -> Result<Stocked, Attempted> {
+        let Self { workshop, tenant, attempt, beginning, .. } = self;
+        let work = beginning.work;
+        let mut phases = Phases::default();
+        let began = Instant::now();
+        let (prepared, checked_out) = prepared(workshop, beginning).await?;
+        let began = phases.note(if checked_out { "check-out" } else { "prepared tree" }, began);
+        let tree = prepared.path().join(TREE);
+        let on_disk = base::Tree { folder: self.folder, tree: &tree };
+        let system =
+            System::of(workshop, &**backend, tenant, work, &on_disk, self.name, attempt).await?;
+        phases.note("definition", began);
+        let plan = plan(workshop, work, &system);
+        let can_keep = backend.home(self.id).is_some();
+        let (recipe, prebuild) = choose(workshop, beginning, prepared, &system, plan, can_keep);
+        let from = match &prebuild {
+            Prebuild::Done => Basis::Snapshot,
+            Prebuild::Keep { .. } | Prebuild::Plain if checked_out => Basis::Mirror,
+            Prebuild::Keep { .. } | Prebuild::Plain => Basis::Tree,
+        };
+        let made = workshop.maker.make_in(backend, &recipe, self.id.clone(), self.folder).await;
+        let made = made.map_err(|error| unmade(workshop, error))?;
+        phases.0.extend(made.phases.0.iter().copied());
+        let was = match from {
+            Basis::Snapshot => "from a snapshot, with its prebuild",
+            Basis::Pool | Basis::Tree | Basis::Mirror => "from the prepared work tree",
+        };
+        let total = phases.total().as_secs_f64() * 1000.0;
+        let started = format!("started in {total:.1} ms, {was} ({phases})");
+        let stages = phases.0.iter().map(|(name, took)| ((*name).to_owned(), micros(*took)));
+        let limits = system.allowance.told(&made.created.report);
+        let start = Start { from, missed: None, stages: stages.collect(), pool: None, limits };
+        Ok(Stocked { system, prebuild, made, started, start })
+    }
+
+    /// Makes it around the work tree that is there, or takes it over as it is.
+    pub(crate) async fn around(
+        &self,
+        backend: &Arc<dyn Backend>,
+        is_there: bool,
+    ) -> Result<Stocked, Attempted> {
+        let Self { workshop, tenant, attempt, beginning, id, folder, .. } = self;
+        let (tree, index) = (folder.join(TREE), folder.join(INDEX));
+        let mut phases = Phases::default();
+        let began = Instant::now();
+        let on_disk = base::Tree { folder, tree: &tree };
+        let system =
+            System::of(workshop, &**backend, tenant, beginning.work, &on_disk, self.name, attempt)
+                .await?;
+        let began = phases.note("definition", began);
+        let mut plan = plan(workshop, beginning.work, &system);
+        plan.id = (*id).clone();
+        plan.work_tree.host.clone_from(&tree);
+        let created = match is_there {
+            true => backend.adopt(id).await,
+            false => backend.create(&plan, &system.prepared).await,
+        };
+        let created = created.map_err(|error| broken(workshop, &error))?;
+        phases.note("environment", began);
+        let stages = phases.0.iter().map(|(name, took)| ((*name).to_owned(), micros(*took)));
+        let (from, limits) = (Basis::Tree, system.allowance.told(&created.report));
+        let start = Start { from, missed: None, stages: stages.collect(), pool: None, limits };
+        let (id, backend, folder) = ((*id).clone(), backend.clone(), folder.to_path_buf());
+        let made = Made { id, backend, created, folder, tree, index, phases };
+        let started = "made around its own work tree".to_owned();
+        Ok(Stocked { system, prebuild: Prebuild::Plain, made, started, start })
     }
 }
 
@@ -207,24 +298,47 @@ impl From<io::Error> for Unprepared {
     }
 }
 
-/// The prepared tree of the job's commit, checked out now if it isn't there. Answers whether it was.
+/// What an environment begins with.
+pub(crate) struct Beginning<'a> {
+    pub(crate) work: &'a JobRepository,
+    /// Whose it is: what steps have changed is nobody else's.
+    pub(crate) owner: String,
+    /// The branch of the work tree.
+    pub(crate) branch: String,
+    /// Hosts that its programs may reach.
+    pub(crate) network: Vec<String>,
+    pub(crate) created_at: Time,
+}
+
+impl<'a> Beginning<'a> {
+    fn of_job(job: &Job, work: &'a JobRepository) -> Self {
+        job.look(|state| Self {
+            work,
+            owner: job.job_id.to_string(),
+            branch: state.spec.target.base.clone(),
+            network: state.spec.network.clone(),
+            created_at: state.created_at,
+        })
+    }
+}
+
+/// The prepared tree of the commit, checked out now if it isn't there. Answers whether it was.
 async fn prepared(
     workshop: &Workshop,
-    job: &Job,
-    work: &JobRepository,
+    beginning: &Beginning<'_>,
 ) -> Result<(Kept, bool), Attempted> {
-    let options = check_out(job, work).map_err(of)?;
+    let options = check_out(beginning).map_err(of)?;
+    let Beginning { work, branch, owner, .. } = beginning;
     let is_base = work.tip == work.base;
-    let of_job = if is_base { String::new() } else { job.job_id.to_string() };
+    let of_job = if is_base { "" } else { owner.as_str() };
     let mirror = work.mirror.dir().to_string_lossy().into_owned();
-    let branch = job.look(|state| state.spec.target.base.clone());
     let key = Key::of(&[
         "tree 1",
         &mirror,
-        &of_job,
+        of_job,
         work.tip.as_str(),
         work.base.as_str(),
-        &branch,
+        branch,
         options.origin.as_deref().unwrap_or(""),
     ]);
     // The mirror has no borrower's checkpoints; a tree at one of these stands by itself.
@@ -249,12 +363,9 @@ fn of(error: windlass_git::Error) -> Attempted {
     }
 }
 
-fn check_out(
-    job: &Job,
-    work: &JobRepository,
-) -> windlass_git::Result<windlass_git::checkout::Options> {
-    let base = job.look(|state| state.spec.target.base.clone());
-    let branch = RefName::branch(&base)?;
+fn check_out(beginning: &Beginning<'_>) -> windlass_git::Result<windlass_git::checkout::Options> {
+    let Beginning { work, branch, created_at, .. } = beginning;
+    let branch = RefName::branch(branch)?;
     let objects = if work.tip == work.base {
         Objects::Borrowed { place_inside: OBJECTS.into() }
     } else {
@@ -266,7 +377,7 @@ fn check_out(
         branch: Some(branch),
         objects,
         origin: Some(doors::origin()),
-        identity: Some(super::checkpoint::platform(job.look(|state| state.created_at))),
+        identity: Some(super::checkpoint::platform(*created_at)),
         index_copy: None,
     })
 }
@@ -275,28 +386,35 @@ fn check_out(
 /// folder of the newest snapshot of the same family.
 fn choose(
     workshop: &Workshop,
-    job: &Job,
+    beginning: &Beginning<'_>,
     prepared: Kept,
     system: &System,
     plan: Plan,
-    work: &JobRepository,
     can_keep: bool,
 ) -> (Recipe, Prebuild) {
+    let work = beginning.work;
     let base = &system.prepared;
-    let plain =
-        |from: Kept| Recipe { from, home: None, prepared: base.clone(), plan: plan.clone() };
+    let project = work.project.to_string();
+    let plain = |from: Kept| Recipe {
+        project: project.clone(),
+        from,
+        home: None,
+        prepared: base.clone(),
+        plan: plan.clone(),
+    };
     let definition = &system.definition;
     if work.tip != work.base || !can_keep || !has_prebuild(definition) {
         return (plain(prepared), Prebuild::Plain);
     }
-    let (key, family) = keys(job, &prepared, system, &plan, work);
+    let (key, family) = keys(beginning, &prepared, system, &plan);
     if let Some(snapshot) = workshop.store.get(&key) {
         return (plain(snapshot), Prebuild::Done);
     }
     let wanted = family.as_str().as_bytes().to_vec();
     let is_kin = |folder: &Path| std::fs::read(folder.join(FAMILY)).is_ok_and(|it| it == wanted);
     let home = if can_go_on(definition) { workshop.store.newest(is_kin) } else { None };
-    (Recipe { from: prepared, home, prepared: base.clone(), plan }, Prebuild::Keep { key, family })
+    let recipe = Recipe { home, ..plain(prepared) };
+    (recipe, Prebuild::Keep { key, family })
 }
 
 fn has_prebuild(definition: &Definition) -> bool {
@@ -313,23 +431,19 @@ fn can_go_on(definition: &Definition) -> bool {
 }
 
 /// Everything that the outcome of a prebuild depends on, and the part of it that two commits may share.
-fn keys(
-    job: &Job,
-    prepared: &Kept,
-    system: &System,
-    plan: &Plan,
-    work: &JobRepository,
-) -> (Key, Key) {
+fn keys(beginning: &Beginning<'_>, prepared: &Kept, system: &System, plan: &Plan) -> (Key, Key) {
     let text = |value: serde_json::Result<String>| value.unwrap_or_default();
-    let (mut hosts, branch) =
-        job.look(|state| (state.spec.network.clone(), state.spec.target.base.clone()));
+    let Beginning { work, branch, network, .. } = beginning;
+    let mut hosts = network.clone();
     hosts.sort();
     let definition = text(serde_json::to_string(&system.definition));
     let base = &system.prepared.name;
-    let (plan, hosts) = (text(serde_json::to_string(plan)), hosts.join("\n"));
+    // What it may use of the machine changes nothing of what is kept.
+    let plan = Plan { limits: Limits::default(), ..plan.clone() };
+    let (plan, hosts) = (text(serde_json::to_string(&plan)), hosts.join("\n"));
     let mirror = work.mirror.dir().to_string_lossy().into_owned();
     let key = Key::of(&["snapshot 1", prepared.key().as_str(), base, &definition, &plan, &hosts]);
-    let family = Key::of(&["family 1", &mirror, &branch, base, &definition, &plan, &hosts]);
+    let family = Key::of(&["family 1", &mirror, branch, base, &definition, &plan, &hosts]);
     (key, family)
 }
 
@@ -384,11 +498,11 @@ fn plan(workshop: &Workshop, work: &JobRepository, system: &System) -> Plan {
 }
 
 /// The same for a work tree that borrows nothing.
-pub(crate) fn plain_plan(workshop: &Workshop, system: &System) -> Plan {
+fn plain_plan(workshop: &Workshop, system: &System) -> Plan {
     let options = &workshop.options;
     let id = EnvironmentId::parse("recipe").expect("it is a name");
     let mut plan = Plan::new(id, PathBuf::from("/"), PathBuf::from(&system.definition.tree));
-    plan.limits = options.limits.clone();
+    plan.limits = system.allowance.limits.clone();
     plan.layers = options.layers.clone();
     plan.doors = doors::NAMES
         .iter()

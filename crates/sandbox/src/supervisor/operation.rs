@@ -76,7 +76,12 @@ impl Operation {
             .map_err(|error| Error::io("prepare a channel", error))?;
         let mut operation = Self {
             fingerprint: fingerprint(exec),
-            status: Status { state: State::Running, spool_bytes: 0, dropped_bytes: 0 },
+            status: Status {
+                state: State::Running,
+                spool_bytes: 0,
+                dropped_bytes: 0,
+                out_of_processes: false,
+            },
             spool: None,
             owner: None,
             channel: Some(channel),

@@ -197,7 +197,12 @@ impl Bubblewrap {
             });
         });
         let (pid, pipes) = hear.recv().unwrap();
-        let status = Status { state: State::Running, spool_bytes: 0, dropped_bytes: 0 };
+        let status = Status {
+            state: State::Running,
+            spool_bytes: 0,
+            dropped_bytes: 0,
+            out_of_processes: false,
+        };
         let operation = Operation { exec: exec.clone(), status, chunks: Vec::new(), pid };
         environment.operations.insert(exec.operation.clone(), operation);
         Ok(Started { fresh: true, pipes, spool: None })

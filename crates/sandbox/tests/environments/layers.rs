@@ -132,8 +132,12 @@ fn more_processes_than_the_limit_are_refused() {
     let script = "for n in $(seq 40); do sleep 1000 & done; echo made all";
     let ran = world.shell("processes", "many", script);
     assert!(!ran.text().contains("made all"), "{}", ran.text());
+    let is_counted = row.detail.contains("cgroup");
+    assert_eq!(ran.status.out_of_processes, is_counted, "{row:?}");
     world.client.kill(&id("processes"), &operation("many")).block().unwrap();
-    world.shell("processes", "after", "true").expect_success();
+    let after = world.shell("processes", "after", "true");
+    assert!(!after.status.out_of_processes, "{:?}", after.status);
+    after.expect_success();
 }
 
 #[test]

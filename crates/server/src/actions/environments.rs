@@ -16,6 +16,7 @@ use crate::{
     problem::{Code, Problem},
     state::AppState,
     views::{
+        classes::chosen,
         environments as views,
         projects::{find as find_project, settings},
     },
@@ -45,14 +46,26 @@ pub async fn create(
         .with_layer(network::Layer::Job, &layer)
         .map_err(|error| Problem::new(Code::BadRequest, error.to_string()).at("network"))?;
     let name = new.name.clone().unwrap_or_else(|| name_for(&project.name, app.random()));
+    let wants = settings(&project);
+    let (class, runs_on) = chosen(
+        app,
+        &principal.organisation_id,
+        new.class.as_deref(),
+        wants.class.as_deref(),
+        &new.runs_on,
+    )
+    .await?;
     let spec = Spec {
         name,
         project_id: project.id.clone(),
         base,
         network: new.network,
-        idle: idle(new.idle_minutes.or(settings(&project).idle_minutes)),
+        idle: idle(new.idle_minutes.or(wants.idle_minutes)),
         life: new.life_hours.map(|hours| span(hours, 3_600)),
         forked: None,
+        runs_on,
+        class,
+        archive: archive(app, wants.archive_days),
     };
     keep(app, principal, spec).await
 }
@@ -181,6 +194,15 @@ fn idle(minutes: Option<u64>) -> Option<Duration> {
         None => Some(IDLE),
         Some(0) => None,
         Some(minutes) => Some(span(minutes, 60)),
+    }
+}
+
+/// How long an environment stays stopped before it is archived.
+fn archive(app: &AppState, days: Option<u64>) -> Option<Duration> {
+    match days {
+        None => app.archive_after(),
+        Some(0) => None,
+        Some(days) => Some(span(days, 24 * 3_600)),
     }
 }
 

@@ -145,6 +145,7 @@ fn spec(
         limits: earlier.spec.limits,
         network: earlier.spec.network.clone(),
         runs_on: earlier.spec.runs_on.clone(),
+        class: earlier.spec.class.clone(),
         continues: Some(last),
         plain_environment: earlier.spec.plain_environment,
         sensitive: Vec::new(),

@@ -6,7 +6,7 @@ use windlass_git::Address;
 use windlass_policy::network;
 use windlass_run::ProjectId;
 use windlass_store::projects::Project as Stored;
-use windlass_wire::api::project::{ChangeSettings, NewProject, Project, Source};
+use windlass_wire::api::project::{ChangeSettings, NewProject, Project, Settings, Source};
 
 use super::accounts::name_taken;
 use crate::{
@@ -88,6 +88,10 @@ pub async fn remove(app: &AppState, principal: &Principal, name: &str) -> Result
 
 /// The longest time between two prebuilds by the clock, and the shortest.
 const EVERY: std::ops::RangeInclusive<u64> = 5..=43_200;
+/// The most environments that a project may want ahead on each runner.
+const LARGEST_POOL: u32 = 64;
+/// The longest time until one that is stopped is archived, in days.
+const LONGEST_ARCHIVE: u64 = 3_650;
 /// The longest idle time, in minutes: a year.
 const LONGEST_IDLE: u64 = 525_600;
 
@@ -127,11 +131,46 @@ pub async fn change(
         }
         settings.idle_minutes = Some(minutes);
     }
+    pool(&mut settings, change.pool_min, change.pool_max)?;
+    if let Some(days) = change.archive_days {
+        if days > LONGEST_ARCHIVE {
+            let why = "give at most 3650 days, or 0 for never";
+            return Err(Problem::new(Code::BadRequest, why).at("archive_days"));
+        }
+        settings.archive_days = Some(days);
+    }
+    if let Some(name) = change.class {
+        let class = views::classes::find(app, &principal.organisation_id, &name).await;
+        let class = class.map_err(|problem| match problem.code {
+            Code::NotFound => Problem::new(Code::BadRequest, problem.detail).at("class"),
+            _ => problem,
+        })?;
+        settings.class = (class.name != windlass_run::class::DEFAULT).then_some(class.name);
+    }
     row.settings[views::projects::WANTS] = serde_json::to_value(&settings)
         .map_err(|error| Problem::internal("keep the settings of a project", error))?;
     app.store().update_project(principal.by(), row.clone(), app.now()).await?;
     app.nudge();
     Ok(project(app, &row))
+}
+
+/// How many environments are kept ahead.
+fn pool(settings: &mut Settings, min: Option<u32>, max: Option<u32>) -> Result<(), Problem> {
+    let min = min.or(settings.pool_min).unwrap_or(0);
+    let max = match max {
+        None => settings.pool_max,
+        Some(max) => (max <= LARGEST_POOL).then_some(max),
+    };
+    if min > LARGEST_POOL || max.is_some_and(|max| min > max) {
+        let why = match max {
+            Some(max) if min > max => format!("at least {min} and at most {max} can't both be"),
+            Some(_) | None => format!("give at most {LARGEST_POOL}"),
+        };
+        return Err(Problem::new(Code::BadRequest, why).at("pool_min"));
+    }
+    settings.pool_min = (min != 0).then_some(min);
+    settings.pool_max = max;
+    Ok(())
 }
 
 async fn add_local(

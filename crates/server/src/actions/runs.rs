@@ -1,7 +1,7 @@
 //! Starting and stopping runs.
 
 use windlass_run::{
-    Duration, JobId, Labels, RunId, StepId,
+    Duration, JobId, RunId, StepId,
     spec::{Action, AgentAction, Limits, PullRequestAction, Retry, Spec, Step, Target},
 };
 use windlass_store::{
@@ -36,11 +36,21 @@ pub async fn start(
     let mut notes = Vec::new();
     let base = base(app, &project, new.base.as_deref(), &mut notes).await?;
     let title = title(&new)?;
+    let wants = views::projects::settings(&project);
+    let (class, runs_on) = views::classes::chosen(
+        app,
+        &principal.organisation_id,
+        new.class.as_deref(),
+        wants.class.as_deref(),
+        &new.runs_on,
+    )
+    .await?;
     let spec = Spec {
         target: Target { project_id: project.id.clone(), base, commit: None },
         limits: limits(&new)?,
         network: new.network.clone(),
-        runs_on: labels(&new.runs_on)?,
+        runs_on,
+        class,
         continues: None,
         plain_environment: new.plain_environment,
         sensitive: Vec::new(),
@@ -141,11 +151,6 @@ fn title(new: &NewRun) -> Result<String, Problem> {
         None => line,
         Some((end, _)) => format!("{}…", &line[..end]),
     })
-}
-
-fn labels(wanted: &[String]) -> Result<Labels, Problem> {
-    let labels = Labels::new(wanted.iter().cloned());
-    labels.map_err(|error| Problem::new(Code::InvalidSpec, error.to_string()).at("runs_on"))
 }
 
 fn limits(new: &NewRun) -> Result<Limits, Problem> {

@@ -4,6 +4,7 @@ mod add;
 mod change;
 mod get;
 mod list;
+mod pool;
 mod readiness;
 mod remove;
 
@@ -16,6 +17,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         get::endpoint(),
         change::endpoint(),
         readiness::endpoint(),
+        pool::endpoint(),
         remove::endpoint(),
     ]
 }

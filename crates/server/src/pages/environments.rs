@@ -11,6 +11,7 @@ use windlass_run::{Duration, environment::Command};
 use windlass_wire::api::{
     PageQuery,
     account::Ssh,
+    class::Limit,
     environment::{Environment as ApiEnvironment, EnvironmentsQuery, NewEnvironment, Stage},
 };
 
@@ -21,8 +22,8 @@ use super::{
         Crumb, Section,
         diff::percent_encoded,
         environments::{
-            Environment, EnvironmentForm, EnvironmentRow, Environments, HappeningRow, Phase,
-            StageRow, Wish, WorkLine,
+            Environment, EnvironmentForm, EnvironmentRow, Environments, HappeningRow, LimitRow,
+            Phase, StageRow, Wish, WorkLine,
         },
         shell::{Commit, Id},
     },
@@ -85,6 +86,8 @@ async fn environments(
         let first = PageQuery { cursor: None, limit: Some(200) };
         let projects = views::projects::list(app, principal, first).await?;
         form.projects = projects.items.into_iter().map(|project| project.name.into()).collect();
+        let classes = views::classes::list(app, principal).await?;
+        form.classes = classes.into_iter().map(|class| class.name.into()).collect();
     }
     let all = if wanted.all { "&all=true" } else { "" };
     let view = Environments {
@@ -119,6 +122,8 @@ struct NewOne {
     name: String,
     #[serde(default)]
     base: String,
+    #[serde(default)]
+    class: String,
 }
 
 async fn create(
@@ -131,6 +136,7 @@ async fn create(
         project: new.project.clone(),
         base: filled(&new.base),
         name: filled(&new.name),
+        class: filled(&new.class),
         ..NewEnvironment::default()
     };
     match actions::create(&app, &principal, wanted).await {
@@ -141,6 +147,7 @@ async fn create(
                 project: new.project.into(),
                 name: new.name.into(),
                 base: new.base.into(),
+                class: new.class.into(),
                 problem: Some(problem),
                 ..EnvironmentForm::default()
             };
@@ -176,8 +183,16 @@ async fn one(
         runner: environment.runner.as_deref().map(Text::from),
         idle_minutes: environment.idle_minutes,
         lives_until: environment.lives_until.map(|at| frame.moment(at)),
+        class: Text::from(environment.class.as_str()),
+        runs_on: environment.runs_on.iter().map(|label| Text::from(label.as_str())).collect(),
+        limits: environment.limits.iter().map(limit).collect(),
         wishes: if environment.yours { wishes(&environment.phase, &here) } else { Vec::new() },
         terminal: (environment.yours && is_running).then(|| format!("{here}/terminal")),
+        was: environment.start_from.as_deref().map(|from| match from {
+            "snapshot" => "From a snapshot with its prebuild.",
+            "tree" => "From a prepared work tree.",
+            _ => "From the mirror of the repository: nothing was prepared.",
+        }),
         stages: stages(&environment.start),
         log: Text::from(log),
         work: environment.unpushed.as_ref().filter(|_| environment.yours).map(|work| WorkLine {
@@ -188,6 +203,15 @@ async fn one(
         happenings: journal.iter().take(50).map(happening).collect(),
         ways: if environment.yours { ways(&environment.name, app.ssh()) } else { Vec::new() },
     })
+}
+
+fn limit(limit: &Limit) -> LimitRow {
+    LimitRow {
+        what: Text::from(limit.what.as_str()),
+        amount: Text::from(limit.shown.as_str()),
+        is_enforced: limit.enforced,
+        how: Text::from(limit.how.as_str()),
+    }
 }
 
 /// What can be wished of an environment in this phase.

@@ -11,11 +11,13 @@ use super::{
     diff, markdown,
     view::{
         Crumb, Moment, Section, Shell, State, Text, Theme, Viewer,
+        ahead::{Ahead, AheadRow, AheadStart},
         change::{Act, ChangePage, CommentForm, CommitRow, Fact, RoundRow, Said, Thread},
+        classes::{ClassForm, ClassRow, Classes},
         diff::{At, DiffView, Layout, Options, Talk},
         environments::{
-            Environment, EnvironmentForm, EnvironmentRow, Environments, HappeningRow, Phase,
-            StageRow, Terminal, Wish, WorkLine,
+            Environment, EnvironmentForm, EnvironmentRow, Environments, HappeningRow, LimitRow,
+            Phase, StageRow, Terminal, Wish, WorkLine,
         },
         home::{AgentChoice, FormProblem, Home, Need, Running, Stopped, TaskForm},
         job::{
@@ -109,6 +111,8 @@ pub(crate) fn pages(theme: Theme) -> Vec<Page> {
             rendered(environment(frame(Some(Section::Environments), "kettle-1"), false).render()),
         ),
         ("/terminal", rendered(terminal(frame(Some(Section::Environments), "Terminal")).render())),
+        ("/classes", rendered(classes(frame(Some(Section::Runners), "Classes"), 3).render())),
+        ("/classes/read", rendered(classes(reader(Some(Section::Runners), "Classes"), 1).render())),
         ("/runners", rendered(runners(frame(Some(Section::Runners), "Runners"), 3).render())),
         ("/runners/empty", rendered(runners(frame(Some(Section::Runners), "Runners"), 0).render())),
         ("/settings", rendered(settings(frame(Some(Section::Settings), "Settings"), ALL).render())),
@@ -408,6 +412,7 @@ fn head(state: State) -> Head {
                 ("set-up".into(), "400.0 ms".into(), 96),
             ],
             pool: Some("0 ready of 2 wanted; at most 4".into()),
+            limits: vec!["memory 4096 MiB: not enforced (no control groups)".into(), HOSTILE.into()],
             advice: vec!["More starts came at once than were ready: a higher --ahead of the runner keeps more.".into()],
         }],
         requeues: 1,
@@ -962,6 +967,29 @@ fn project(shell: Shell) -> Project {
         created: ago(900_000),
         changes: change_rows(3),
         jobs: job_rows(6),
+        ahead: Ahead {
+            wants: "At least 1, at most 3 on each runner.".into(),
+            rows: vec![
+                AheadRow {
+                    runner: "kettle-1".into(),
+                    size: "2 of 2, 1 being made; at most 4".into(),
+                    demand: Some("one every 1.2 s, made in 80 ms".into()),
+                    cost: "3 MiB of memory, 120 MiB of disk".into(),
+                    hits: Some("9 of the last 12 starts".into()),
+                    starts: (0..12)
+                        .map(|i| AheadStart { hit: i % 4 != 0, took: "12.3 ms".into() })
+                        .collect(),
+                },
+                AheadRow {
+                    runner: HOSTILE.into(),
+                    size: "0 of 1; at most 4".into(),
+                    demand: None,
+                    cost: "0 MiB of memory, 0 MiB of disk".into(),
+                    hits: None,
+                    starts: Vec::new(),
+                },
+            ],
+        },
         start: Some("/#new".into()),
         refresh: Some("#".into()),
     }
@@ -993,6 +1021,7 @@ fn environments(shell: Shell, n: usize) -> Environments {
     let problem = FormProblem { code: "name-taken".to_owned(), detail: HOSTILE.into() };
     let form = EnvironmentForm {
         projects: vec!["teapot".into(), "kettle".into()],
+        classes: vec!["default".into(), "big".into()],
         name: HOSTILE.into(),
         problem: Some(problem),
         ..EnvironmentForm::default()
@@ -1024,8 +1053,15 @@ fn environment(shell: Shell, is_running: bool) -> Environment {
         runner: Some("kettle-host".into()),
         idle_minutes: is_running.then_some(30),
         lives_until: (!is_running).then(|| ago(-90_000)),
+        class: "big".into(),
+        runs_on: vec!["gpu".into(), HOSTILE.into()],
+        limits: match is_running {
+            true => vec![limit("memory", true), limit("cpu", false)],
+            false => Vec::new(),
+        },
         wishes: vec![wish("Stop", false), wish("Archive", false), wish("Delete", true)],
         terminal: is_running.then(|| "#".to_owned()),
+        was: is_running.then_some("From a prepared work tree."),
         stages: vec![
             stage("repository", "12 ms", 0, 10),
             stage("work tree", "3.1 ms", 10, 3),
@@ -1043,6 +1079,34 @@ fn environment(shell: Shell, is_running: bool) -> Environment {
         ],
         ways: vec![("A shell", "windlass env shell kettle-1".to_owned())],
     }
+}
+
+fn limit(what: &str, is_enforced: bool) -> LimitRow {
+    LimitRow {
+        what: what.into(),
+        amount: "4096 MiB".into(),
+        is_enforced,
+        how: "cgroup version 1, /sys/fs/cgroup/memory/windlass-0123456789abcdef-env_01kb2m9d5xq8s0v3c7w1r4t6ya"
+            .into(),
+    }
+}
+
+fn classes(shell: Shell, n: usize) -> Classes {
+    let rows = (0..n).map(|i| ClassRow {
+        name: ["default", "big", "huge-with-a-name-that-is-as-long-as-one-may-be"][i % 3].into(),
+        gives: match i {
+            0 => Vec::new(),
+            _ => vec!["1.5 processors".to_owned(), "4096 MiB of memory".to_owned()],
+        },
+        needs: ["gpu", HOSTILE][..i % 3].iter().map(|need| Text::from(*need)).collect(),
+        runners: vec!["kettle-1".into(), HOSTILE.into()],
+        waits: (i == 2).then(|| "no runner that is there has the labels gpu".into()),
+        remove: (i > 0).then(|| "#".to_owned()),
+    });
+    let rows = rows.collect();
+    let form = (n > 1).then(|| ClassForm { name: HOSTILE.into(), ..ClassForm::default() });
+    let problem = FormProblem { code: "name-taken".to_owned(), detail: HOSTILE.into() };
+    Classes { shell, rows, form, problem: (n > 1).then_some(problem) }
 }
 
 fn terminal(shell: Shell) -> Terminal {

@@ -150,6 +150,7 @@ fn said(word: &str) -> Option<&'static str> {
         "unkeyed" => "The key is removed, and what it had opened is cut.",
         "revoked" => "The token no longer works.",
         "told" => "The runner is told.",
+        "class" => "The class is there.",
         _ => return None,
     })
 }

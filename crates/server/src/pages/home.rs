@@ -298,6 +298,7 @@ fn new_run(task: &NewTask) -> Result<NewRun, Problem> {
         limits: (duration.is_some() || tokens.is_some()).then_some(Limits { duration, tokens }),
         network: lines(&task.network),
         runs_on: Vec::new(),
+        class: None,
         pull_request: true,
         plain_environment: false,
     })

@@ -369,6 +369,12 @@ pub(super) fn head(app: &AppState, frame: &Frame, known: &Known, is_scripted: bo
     }
 }
 
+/// What it got of one thing, in one line.
+fn limit(limit: &windlass_wire::api::class::Limit) -> Text {
+    let is_it = if limit.enforced { "enforced" } else { "not enforced" };
+    Text::from(format!("{} {}: {is_it} ({})", limit.what, limit.shown, limit.how))
+}
+
 fn start(start: &windlass_wire::api::job::Start) -> Start {
     let total: u64 = start.stages.iter().map(|stage| stage.micros).sum();
     let was = match start.from.as_str() {
@@ -397,6 +403,7 @@ fn start(start: &windlass_wire::api::job::Start) -> Start {
             format!("{} ready of {} wanted{rate}; at most {}", pool.ready, pool.wanted, pool.most)
         }),
         advice: start.advice.iter().map(|text| Text::from(text.as_str())).collect(),
+        limits: start.limits.iter().map(limit).collect(),
     }
 }
 

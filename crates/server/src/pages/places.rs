@@ -15,6 +15,7 @@ use windlass_wire::api::{
 };
 
 use super::{
+    ahead,
     frame::{Fields, Frame, filled, form_problem, go, page, page_with},
     runs::{change_row, job_row},
     text::Text,
@@ -175,6 +176,7 @@ async fn one(
     let jobs = views::jobs::list(&app, &principal, wanted).await?;
     let latest = ReadinessQuery { limit: Some(12), ..ReadinessQuery::default() };
     let readiness = views::readiness::list(&app, &principal, &project.name, latest).await?;
+    let pools = views::projects::pool(&app, &principal, &project.name).await?;
     let crumbs = vec![Crumb::to("Projects", "/projects"), Crumb::here(project.name.as_str())];
     let start = format!("/?project={}#new", percent_encoded(&project.name));
     page(&Project {
@@ -186,6 +188,7 @@ async fn one(
         changes: open.items.iter().map(|change| change_row(&frame, change)).collect(),
         jobs: jobs.items.iter().map(|job| job_row(&app, &frame, job)).collect(),
         readiness: readiness.items.iter().map(|found| readiness_row(&frame, found)).collect(),
+        ahead: ahead::ahead(&project.settings, &pools),
         start: frame.may().start.then_some(start),
         refresh: None,
     })

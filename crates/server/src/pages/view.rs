@@ -14,8 +14,10 @@ pub(crate) mod session;
 pub(crate) mod timeline;
 
 pub(crate) mod change;
+pub(crate) mod classes;
 pub(crate) mod diff;
 
+pub(crate) mod ahead;
 pub(crate) mod environments;
 pub(crate) mod people;
 pub(crate) mod places;

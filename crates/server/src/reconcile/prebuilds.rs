@@ -17,7 +17,11 @@ use windlass_store::{
 use windlass_wire::api::project::Settings;
 
 use crate::{
-    actions::runs::step, local, problem::Problem, state::AppState, views::projects::settings,
+    actions::runs::step,
+    local,
+    problem::Problem,
+    state::AppState,
+    views::{classes::chosen, projects::settings},
 };
 
 /// How often this looks when nobody nudges.
@@ -146,11 +150,14 @@ async fn start(
 ) -> Result<(), Problem> {
     let mut step = step("prebuild", Action::Run { command: "true".to_owned() });
     step.timeout = LONGEST;
+    let organisation_id = &project.organisation_id;
+    let (class, runs_on) = chosen(app, organisation_id, None, wants.class.as_deref(), &[]).await?;
     let spec = Spec {
         target: Target { project_id: project.id.clone(), base: branch.to_owned(), commit },
         limits: Default::default(),
         network: wants.prebuild_network.clone(),
-        runs_on: Default::default(),
+        runs_on,
+        class,
         continues: None,
         plain_environment: false,
         sensitive: Vec::new(),

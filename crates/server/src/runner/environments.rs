@@ -18,10 +18,10 @@ use windlass_run::{
 };
 use windlass_store::environments::{EnvironmentRow, Observed, StartReport, Sync, Work};
 use windlass_wire::runner::{
-    Environments, EnvironmentsRequest, ObservedEnvironment, Repository, WantedEnvironment,
+    Environments, EnvironmentsRequest, House, ObservedEnvironment, Repository, WantedEnvironment,
 };
 
-use super::lease::origin;
+use super::lease::{house, origin};
 use crate::{
     auth::Principal,
     endpoint::{Access, Endpoint},
@@ -125,7 +125,12 @@ fn observed_of(observed: ObservedEnvironment) -> Observed {
         seen: observed.seen,
         active_at: observed.active_at,
         unpushed: observed.looked.map(|looked| looked.unpushed),
-        report: observed.start.map(|start| StartReport { stages: start.stages, log: start.log }),
+        report: observed.start.map(|start| StartReport {
+            stages: start.stages,
+            log: start.log,
+            limits: start.limits,
+            from: start.from,
+        }),
     }
 }
 
@@ -134,9 +139,13 @@ async fn describe(
     origin: &str,
     row: EnvironmentRow,
 ) -> Result<WantedEnvironment, Problem> {
+    let mut house = House::default();
     let (mut repository, mut repository_refused) = match needs_repository(&row) {
         true => match repository(app, origin, &row).await {
-            Ok(repository) => (Some(repository), None),
+            Ok((repository, of_project)) => {
+                house = of_project;
+                (Some(repository), None)
+            }
             // Nobody can help it by waiting: the project was removed, for example.
             Err(problem) if problem.code.status() < 500 => (None, Some(problem.detail)),
             Err(problem) => return Err(problem),
@@ -163,6 +172,7 @@ async fn describe(
         repository,
         repository_refused,
         secrets,
+        house,
     })
 }
 
@@ -170,23 +180,25 @@ async fn repository(
     app: &AppState,
     origin: &str,
     row: &EnvironmentRow,
-) -> Result<Repository, Problem> {
+) -> Result<(Repository, House), Problem> {
     let project = app.store().project(&row.organisation_id, &row.state.spec.project_id).await?;
     if project.archived_at.is_some() {
         return Err(Problem::not_found("its project any more: it was removed"));
     }
+    let house = house(app, &project).await?;
     if project.forge != local::FORGE {
-        return remote::repository(app, &project, Vec::new()).await;
+        return Ok((remote::repository(app, &project, Vec::new()).await?, house));
     }
     local::refresh::before_lease(app, &project, row.state.created_at).await;
-    Ok(Repository {
+    let repository = Repository {
         project_id: project.id.clone(),
         name: project.name.clone(),
         url: format!("{origin}/git/{}.git", project.name),
         username: row.id.to_string(),
         credential: git_http::environment_credential(app, &row.id, row.state.generation),
         branches: Vec::new(),
-    })
+    };
+    Ok((repository, house))
 }
 
 #[derive(Deserialize)]

@@ -11,7 +11,7 @@ use axum::{
 use windlass_policy::permission::Action;
 use windlass_run::job::{End, Outcome, Phase, Report};
 use windlass_store::{artifacts, projects::Project, work};
-use windlass_wire::runner::{Checkpoint, Lease, LeaseRequest, Leases, Repository};
+use windlass_wire::runner::{Checkpoint, House, Lease, LeaseRequest, Leases, Repository};
 
 use crate::{
     auth::Principal,
@@ -39,7 +39,7 @@ async fn handler(
     Body(request): Body<LeaseRequest>,
 ) -> Result<Json<Leases>, Problem> {
     principal.is_runner(&request.runner_id)?;
-    app.runners().heard(&request.runner_id, request.health);
+    app.runners().heard(&request.runner_id, request.health, request.pools);
     let wait = Duration::from_millis(request.wait_ms).min(WAIT);
     let over = tokio::time::sleep(wait);
     tokio::pin!(over);
@@ -117,9 +117,20 @@ async fn describe(
             state: job.state,
             title: job.title,
             repository: Some(repository),
+            house: house(app, &project).await?,
         });
     }
     Ok(leases)
+}
+
+/// What a project and its organisation say of all environments.
+pub(super) async fn house(app: &AppState, project: &Project) -> Result<House, Problem> {
+    let wants = views::projects::settings(project);
+    Ok(House {
+        classes: views::classes::all(app, &project.organisation_id).await?,
+        pool_min: wants.pool_min.unwrap_or(0),
+        pool_max: wants.pool_max,
+    })
 }
 
 /// Ends a job that was just leased and can't be worked on by anybody, in its runner's stead.

@@ -2,7 +2,7 @@
 
 use windlass_policy::permission::Action;
 use windlass_run::{
-    EnvironmentId,
+    EnvironmentId, class,
     environment::{Event, Phase, Way},
 };
 use windlass_store::environments::{EnvironmentRow, Wanted};
@@ -11,7 +11,7 @@ use windlass_wire::api::{
     environment::{Environment, EnvironmentsQuery, Happening, Stage, Unpushed},
 };
 
-use super::{cursor_number, micros, page_size, projects};
+use super::{classes, cursor_number, micros, page_size, projects};
 use crate::{
     actions::environments::owner_of,
     auth::Principal,
@@ -220,7 +220,7 @@ pub(crate) async fn shown(
         base: spec.base.clone(),
         phase: state.phase.name().to_owned(),
         reason: match &state.phase {
-            Phase::Creating => Some(super::runners::unplaced(app, principal).await?.to_owned()),
+            Phase::Creating => Some(super::runners::unplaced(app, principal, &spec.runs_on).await?),
             other => other.reason().map(str::to_owned),
         },
         recovery: state.recovery.clone(),
@@ -243,5 +243,10 @@ pub(crate) async fn shown(
             .iter()
             .map(|(name, micros)| Stage { name: name.clone(), micros: *micros })
             .collect(),
+        start_from: row.report.from.map(|from| from.name().to_owned()),
+        class: spec.class.as_ref().map_or(class::DEFAULT, |class| &class.name).to_owned(),
+        runs_on: spec.runs_on.iter().map(str::to_owned).collect(),
+        limits: row.report.limits.iter().map(classes::limit).collect(),
+        archive_days: spec.archive.map(|archive| minutes(archive).div_ceil(24 * 60)),
     })
 }

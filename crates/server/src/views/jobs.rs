@@ -158,6 +158,7 @@ fn start(start: &job::Start) -> Start {
             most: shelf.most,
         }),
         advice: start.advice().into_iter().map(str::to_owned).collect(),
+        limits: start.limits.iter().map(super::classes::limit).collect(),
     }
 }
 

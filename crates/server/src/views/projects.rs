@@ -4,7 +4,7 @@ use windlass_run::{OrganisationId, ProjectId};
 use windlass_store::projects::Project as Stored;
 use windlass_wire::api::{
     Page, PageQuery,
-    project::{Project, Settings, Source},
+    project::{Pool, PoolStart, Project, Settings, Source},
 };
 
 use super::page_size;
@@ -32,6 +32,37 @@ pub async fn list(
 /// It is not there; the store's failures.
 pub async fn one(app: &AppState, principal: &Principal, name: &str) -> Result<Project, Problem> {
     Ok(project(app, &find(app, principal, name).await?))
+}
+
+/// What is kept ahead of demand for a project, on each runner that is there and told of it.
+///
+/// # Errors
+/// It is not there; the store's failures.
+pub async fn pool(app: &AppState, principal: &Principal, name: &str) -> Result<Vec<Pool>, Problem> {
+    let project = find(app, principal, name).await?;
+    let runners = super::runners::list(app, principal).await?;
+    let alive = runners.into_iter().filter(|runner| runner.alive);
+    let pools = alive.filter_map(|runner| {
+        let pool = app.runners().pool(&runner.id, &project.id)?;
+        Some(Pool {
+            runner: runner.name,
+            ready: pool.ready,
+            making: pool.making,
+            wanted: pool.wanted,
+            most: pool.most,
+            gap_micros: pool.gap,
+            refill_micros: pool.refill,
+            memory_bytes: pool.memory,
+            disk_bytes: pool.disk,
+            hits: pool.starts.iter().map(|(hit, _)| u32::from(*hit)).sum(),
+            starts: pool.starts.iter().map(|(hit, micros)| start(*hit, *micros)).collect(),
+        })
+    });
+    Ok(pools.collect())
+}
+
+fn start(hit: bool, micros: u64) -> PoolStart {
+    PoolStart { hit, micros }
 }
 
 /// One project by its name or id, as it is stored. One that was removed is not found.

@@ -63,19 +63,30 @@ pub fn nobody_for(runners: &[Runner], needs: &Labels) -> Option<String> {
     drained.then(|| "every runner that could take it is drained".to_owned())
 }
 
-/// What an environment waits for that no runner keeps yet.
+/// What an environment waits for that no runner keeps yet, and that needs these labels.
 ///
 /// # Errors
 /// The store's failures.
-pub async fn unplaced(app: &AppState, principal: &Principal) -> Result<&'static str, Problem> {
+pub async fn unplaced(
+    app: &AppState,
+    principal: &Principal,
+    needs: &Labels,
+) -> Result<String, Problem> {
     let runners = list(app, principal).await?;
-    let keepers = || runners.iter().filter(|runner| runner.alive && runner.environments > 0);
-    Ok(if keepers().any(|runner| runner.wish == Wish::Work) {
-        "waits for a runner that has room; --environments N gives one more"
-    } else if keepers().next().is_some() {
-        "every runner that keeps environments is drained"
+    let keepers: Vec<&Runner> =
+        runners.iter().filter(|runner| runner.alive && runner.environments > 0).collect();
+    let has_all =
+        |runner: &Runner| needs.iter().all(|need| runner.labels.iter().any(|label| label == need));
+    Ok(if keepers.is_empty() {
+        "no runner that is there keeps environments: start one with --environments N".to_owned()
+    } else if !keepers.iter().any(|runner| has_all(runner)) {
+        format!("no runner that is there and keeps environments has the labels {needs}")
+    } else if keepers.iter().any(|runner| has_all(runner) && runner.wish == Wish::Work) {
+        "waits for a runner that has room; --environments N gives one more".to_owned()
+    } else if needs.is_empty() {
+        "every runner that keeps environments is drained".to_owned()
     } else {
-        "no runner that is there keeps environments: start one with --environments N"
+        format!("every runner that keeps environments and has the labels {needs} is drained")
     })
 }
 

@@ -70,6 +70,7 @@ impl<'a> Runner<'a> {
             wait_ms,
             wish: Default::default(),
             health: Default::default(),
+            pools: Vec::new(),
         };
         let leases: Leases =
             serde_json::from_value(self.post("lease", &request).await).expect("leases");

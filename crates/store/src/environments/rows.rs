@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use windlass_run::{
-    EnvironmentId, OrganisationId, RunnerId, Time,
+    EnvironmentId, Labels, OrganisationId, RunnerId, Time,
     environment::{Event, Phase, watch_at},
 };
 
@@ -181,17 +181,32 @@ pub(super) fn of_runner(
     tx.read(&sql, &[runner_id.as_str().into()])?.into_iter().map(environment).collect()
 }
 
-/// What waits for a runner, in the order of creation.
+/// What waits for a runner with these labels, in the order of creation. What waits for another stands in
+/// nobody's way.
 pub(super) fn waiting(
     tx: &mut Tx<'_>,
     organisation_id: &OrganisationId,
+    labels: &Labels,
 ) -> Result<Vec<EnvironmentRow>, Error> {
+    let sql = "SELECT DISTINCT runs_on FROM environments WHERE organisation_id = $1 \
+               AND phase = 'creating'";
+    let needed = tx.read(sql, &[organisation_id.as_str().into()])?;
+    let needed = needed.into_iter().map(|mut row| row.parsed::<Labels>(0));
+    let needed = needed.collect::<Result<Vec<_>, _>>()?;
     let sql = format!(
-        "SELECT {COLUMNS} FROM environments WHERE organisation_id = $1 AND phase = 'creating' \
-         ORDER BY number LIMIT $2"
+        "SELECT {COLUMNS} FROM environments WHERE organisation_id = $1 AND runs_on = $2 \
+         AND phase = 'creating' ORDER BY number LIMIT $3"
     );
-    let values = [organisation_id.as_str().into(), AT_ONCE.into()];
-    tx.read(&sql, &values)?.into_iter().map(environment).collect()
+    let mut waiting: Vec<EnvironmentRow> = Vec::new();
+    for needs in needed.iter().filter(|needs| needs.are_all_in(labels)) {
+        let needs = needs.to_string();
+        let values = [organisation_id.as_str().into(), needs.as_str().into(), AT_ONCE.into()];
+        for row in tx.read(&sql, &values)? {
+            waiting.push(environment(row)?);
+        }
+    }
+    waiting.sort_by_key(|row| row.number);
+    Ok(waiting)
 }
 
 /// What the watch must look at.
@@ -252,8 +267,8 @@ pub(super) fn insert(tx: &mut Tx<'_>, row: &EnvironmentRow) -> Result<(), Error>
     let spec = &row.state.spec;
     tx.write(
         "INSERT INTO environments (id, number, organisation_id, project_id, name, owner, phase, \
-         is_live, is_there, runner_id, seq, state, report, watch_at, created_at, changed_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+         is_live, is_there, runner_id, seq, state, report, watch_at, created_at, changed_at, runs_on) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
         &[
             row.id.as_str().into(),
             row.number.into(),
@@ -271,6 +286,7 @@ pub(super) fn insert(tx: &mut Tx<'_>, row: &EnvironmentRow) -> Result<(), Error>
             watch_at(&row.state).into(),
             row.state.created_at.into(),
             row.changed_at.into(),
+            spec.runs_on.to_string().into(),
         ],
     )
 }

@@ -8,6 +8,7 @@ use windlass_run::{
 use windlass_store::{
     Error,
     environments::{EnvironmentRow, NewEnvironment, Observed, StartReport, Sync, Wanted, Work},
+    work::{NewRunner, Registration},
 };
 
 use crate::support::{World, at, chance};
@@ -16,6 +17,8 @@ on_both! {
     one_is_created_once_and_its_name_is_its_own;
     limits_are_told_in_words;
     waiting_ones_are_placed_while_there_is_room;
+    one_that_needs_labels_waits_for_a_runner_that_has_them;
+    one_is_archived_when_its_own_time_has_come;
     a_fork_is_made_where_its_origin_is_and_nowhere_else;
     what_the_runner_sees_moves_it_and_a_stranger_is_not_heard;
     a_list_goes_on_where_it_ended;
@@ -34,6 +37,9 @@ fn spec(world: &World, name: &str) -> Spec {
         idle: Some(IDLE),
         life: None,
         forked: None,
+        runs_on: Default::default(),
+        class: None,
+        archive: Some(windlass_run::environment::ARCHIVE),
     }
 }
 
@@ -175,6 +181,61 @@ async fn waiting_ones_are_placed_while_there_is_room(world: World) {
     assert_eq!(wanted.iter().map(|row| &row.id).collect::<Vec<_>>(), [&b.id]);
 }
 
+async fn one_that_needs_labels_waits_for_a_runner_that_has_them(world: World) {
+    let with = async |name: &str, labels: &str| {
+        let mut new = new(&world, name);
+        new.spec.runs_on = labels.parse().expect("labels");
+        create(&world, new).await.expect("created")
+    };
+    let gpu = with("gpu", "gpu").await;
+    let plain = made(&world, "plain").await;
+    let both = with("both", "big,gpu").await;
+    // The first runner has no label: what needs one stands in nobody's way.
+    let names = |rows: Vec<EnvironmentRow>| -> Vec<String> {
+        rows.into_iter().map(|row| row.state.spec.name).collect()
+    };
+    assert_eq!(names(sync(&world, vec![]).await), ["plain"]);
+    let other = RunnerId::new(world.now, chance());
+    let runner =
+        NewRunner { labels: "gpu,linux".parse().expect("labels"), ..world.runner(other.clone()) };
+    let registration = Registration { runner, token_id: None, alive_since: world.now };
+    world
+        .store
+        .register_runner(world.by.clone(), registration, world.now)
+        .await
+        .expect("it is there");
+    assert_eq!(names(sync_as(&world, &other, 8, vec![], world.now).await), ["gpu"]);
+    let waits = |row: &EnvironmentRow| row.state.phase == Phase::Creating;
+    let all = Wanted::default();
+    let rows = world.store.environments(&world.organisation_id, all, 10).await.expect("listed");
+    let waiting: Vec<_> = rows.iter().filter(|row| waits(row)).map(|row| &row.id).collect();
+    assert_eq!(waiting, [&both.id]);
+    assert!(waits(&gpu) && waits(&plain), "as they were created");
+}
+
+async fn one_is_archived_when_its_own_time_has_come(world: World) {
+    let days = |days: i64| Duration::from_secs(days * 24 * 3600);
+    let kept = async |name: &str, archive: Option<Duration>| {
+        let mut new = new(&world, name);
+        new.spec.archive = archive;
+        let row = create(&world, new).await.expect("created");
+        let stop = Command::Stop { why: "enough".into() };
+        give(&world, &row, stop, world.now).await.expect("it stops")
+    };
+    let (early, late, never) = (
+        kept("early", Some(days(1))).await,
+        kept("late", Some(days(30))).await,
+        kept("never", None).await,
+    );
+    let archived = world.store.watch_environments(world.now + days(2)).await.expect("watched");
+    assert_eq!(archived, [early.id]);
+    let archived = world.store.watch_environments(world.now + days(3650)).await.expect("watched");
+    assert_eq!(archived, [late.id]);
+    let row =
+        world.store.environment(&world.organisation_id, &never.id).await.expect("it is there");
+    assert_eq!(row.state.phase.name(), "stopped");
+}
+
 async fn a_fork_is_made_where_its_origin_is_and_nowhere_else(world: World) {
     let fork_of = |row: &EnvironmentRow, name: &str| NewEnvironment {
         spec: Spec { forked: Some(row.id.clone()), ..spec(&world, name) },
@@ -204,7 +265,11 @@ async fn what_the_runner_sees_moves_it_and_a_stranger_is_not_heard(world: World)
     let told = sync_as(&world, &stranger, 8, vec![broken], world.now).await;
     assert_eq!(told, []);
     assert_eq!(found(&world, &row).await, row);
-    let report = StartReport { stages: vec![("repository".into(), 12)], log: "hello\n".into() };
+    let report = StartReport {
+        stages: vec![("repository".into(), 12)],
+        log: "hello\n".into(),
+        ..StartReport::default()
+    };
     let observed = Observed {
         report: Some(report.clone()),
         active_at: Some(at(60)),

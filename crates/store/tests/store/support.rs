@@ -202,6 +202,7 @@ impl World {
             limits: Limits::default(),
             network: vec![],
             runs_on: Default::default(),
+            class: None,
             continues: None,
             plain_environment: false,
             sensitive: Vec::new(),

@@ -521,6 +521,7 @@ fn spec(project_id: &ProjectId, task: &Task) -> Spec {
         limits: Limits { duration: Duration::from_secs(900), tokens: Some(500), requeues: 8 },
         network: vec![],
         runs_on: Default::default(),
+        class: None,
         continues: None,
         plain_environment: false,
         sensitive: Vec::new(),

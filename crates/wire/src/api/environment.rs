@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use windlass_run::{EnvironmentId, ProjectId};
 
-use super::Who;
+use super::{Who, class::Limit};
 
 /// An environment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -68,6 +68,22 @@ pub struct Environment {
     /// Where the time of its last start went, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub start: Vec<Stage>,
+    /// What was there before its first start: `snapshot` (of one whose prebuild was done), `tree` (the work
+    /// tree) or `mirror` (at most the repository). Absent of a later start, which has its own work tree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_from: Option<String>,
+    /// The name of its class.
+    #[serde(default)]
+    pub class: String,
+    /// Labels that its runner has because it, or its class, asked for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runs_on: Vec<String>,
+    /// What it got of the machine at its last start, and who sees to that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<Limit>,
+    /// After how many days it is archived if it stays stopped; absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive_days: Option<u64>,
 }
 
 /// Work in an environment that no repository has.
@@ -121,6 +137,12 @@ pub struct NewEnvironment {
     /// After how many hours it is deleted, whatever happens; absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub life_hours: Option<u64>,
+    /// Its class; absent: what the project says, or `default`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+    /// Labels that a runner must have to take it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runs_on: Vec<String>,
 }
 
 /// A fork of an environment.

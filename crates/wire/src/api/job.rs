@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use windlass_run::{JobId, ProjectId, RunId, RunnerId, StepId};
 
-use super::{Who, environment::Stage};
+use super::{Who, class::Limit, environment::Stage};
 
 /// A job as a list shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -123,6 +123,9 @@ pub struct Start {
     /// What would make the next one faster, as far as that is known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub advice: Vec<String>,
+    /// What it got of the machine, and who sees to that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<Limit>,
 }
 
 /// What a runner's pool knew of starts alike.

@@ -97,6 +97,20 @@ pub struct Settings {
     /// otherwise; 0: never. 30 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_minutes: Option<u64>,
+    /// At least how many environments each runner keeps ahead for it, whether or not anybody asks; 0 if
+    /// absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool_min: Option<u32>,
+    /// At most how many; what the runner keeps for all if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool_max: Option<u32>,
+    /// The class of jobs and environments that do not choose one; `default` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+    /// After how many days an environment that stays stopped is archived; 0: never. What the server says
+    /// if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive_days: Option<u64>,
 }
 
 /// Changes what a project wants of its environments. What is absent stays as it is.
@@ -116,4 +130,54 @@ pub struct ChangeSettings {
     /// otherwise, at most 525,600; 0: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_minutes: Option<u64>,
+    /// At least how many environments each runner keeps ahead for it, at most 64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool_min: Option<u32>,
+    /// At most how many, at most 64 and not fewer than `pool_min`. More than 64: as many as the runner keeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool_max: Option<u32>,
+    /// The class of jobs and environments that do not choose one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+    /// After how many days an environment that stays stopped is archived, at most 3,650; 0: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive_days: Option<u64>,
+}
+
+/// What is kept ahead of demand for a project, on one runner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Pool {
+    /// The runner's name.
+    pub runner: String,
+    /// How many are ready.
+    pub ready: u32,
+    /// How many are being made.
+    pub making: u32,
+    /// How many should be: arrivals in the time that one takes to make, within the limits.
+    pub wanted: u32,
+    /// How many the runner keeps at most, of all projects.
+    pub most: u32,
+    /// Microseconds between two starts alike, smoothed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap_micros: Option<u64>,
+    /// Microseconds that making one takes, smoothed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refill_micros: Option<u64>,
+    /// Bytes of memory that those which are ready hold.
+    pub memory_bytes: u64,
+    /// Bytes of disk that they hold; blocks that files share are counted for each.
+    pub disk_bytes: u64,
+    /// Of the last starts, how many the pool had.
+    pub hits: u32,
+    /// The last starts there, at most 50, the newest last.
+    pub starts: Vec<PoolStart>,
+}
+
+/// A start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PoolStart {
+    /// Whether the pool had it.
+    pub hit: bool,
+    /// How long it took, set-up and all, in microseconds.
+    pub micros: u64,
 }

@@ -82,6 +82,9 @@ pub struct NewRun {
     /// Labels that a runner must have to take the job.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub runs_on: Vec<String>,
+    /// The class of the job's environment; absent: what the project says, or `default`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
     /// False if the work is not to become a pull request. True if absent.
     #[serde(default = "yes")]
     pub pull_request: bool,

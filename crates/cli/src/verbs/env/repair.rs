@@ -46,6 +46,7 @@ impl Verb<'_> {
             limits: None,
             network: broken.network,
             runs_on: Vec::new(),
+            class: None,
             pull_request: true,
             plain_environment: true,
         };

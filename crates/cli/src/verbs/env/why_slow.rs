@@ -21,14 +21,19 @@ impl Verb<'_> {
         }
         let env: Environment = self.client.get(&path(what)).await?;
         if self.settings.json {
-            super::super::print_json(
-                &serde_json::json!({ "phase": env.phase, "stages": env.start }),
-            )?;
+            super::super::print_json(&serde_json::json!({
+                "phase": env.phase, "from": env.start_from, "stages": env.start,
+            }))?;
             return Ok(Exit::Success);
         }
         println!("{}", Style::for_stdout().bold(&terminal::one_line(&env.name, 64)));
         if env.start.is_empty() {
             println!("  its runner has told nothing of a start yet: it is {}", env.phase);
+        }
+        if let Some(from) = &env.start_from {
+            println!("  {}", was(from));
+        } else if !env.start.is_empty() {
+            println!("  around its own work tree");
         }
         stages(&env.start);
         println!("  its log: windlass env logs {}", env.name);
@@ -54,15 +59,9 @@ impl Verb<'_> {
 }
 
 fn print(start: &Start) {
-    let was = match start.from.as_str() {
-        "pool" => "from the pool",
-        "snapshot" => "from a snapshot with its prebuild",
-        "tree" => "from a prepared work tree",
-        _ => "from the mirror of the repository",
-    };
     let total = start.stages.iter().map(|stage| stage.micros).sum();
     let style = Style::for_stdout();
-    println!("{} {was}", style.bold(&took(total)));
+    println!("{} {}", style.bold(&took(total)), was(&start.from));
     stages(&start.stages);
     if let Some(why) = &start.missed {
         println!("  not from the pool: {}", terminal::one_line(why, 200));
@@ -70,8 +69,22 @@ fn print(start: &Start) {
     if let Some(pool) = &start.pool {
         println!("  pool: {}", shelf(pool));
     }
+    for limit in start.limits.iter().filter(|limit| !limit.enforced) {
+        let text = format!("{} {} is not enforced: {}", limit.what, limit.shown, limit.how);
+        println!("  {}", terminal::one_line(&text, 400));
+    }
     for advice in &start.advice {
         println!("  {}", terminal::one_line(advice, 400));
+    }
+}
+
+/// What was there before a start began.
+fn was(from: &str) -> &'static str {
+    match from {
+        "pool" => "from the pool",
+        "snapshot" => "from a snapshot with its prebuild",
+        "tree" => "from a prepared work tree",
+        _ => "from the mirror of the repository",
     }
 }
 

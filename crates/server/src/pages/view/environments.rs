@@ -63,6 +63,9 @@ pub(crate) struct EnvironmentForm {
     pub(crate) project: Text,
     pub(crate) name: Text,
     pub(crate) base: Text,
+    /// Names of classes to choose from.
+    pub(crate) classes: Vec<Text>,
+    pub(crate) class: Text,
     pub(crate) problem: Option<FormProblem>,
 }
 
@@ -77,10 +80,17 @@ pub(crate) struct Environment {
     pub(crate) runner: Option<Text>,
     pub(crate) idle_minutes: Option<u64>,
     pub(crate) lives_until: Option<Moment>,
+    /// Its class, and the labels that its runner must have.
+    pub(crate) class: Text,
+    pub(crate) runs_on: Vec<Text>,
+    /// What it got of the machine.
+    pub(crate) limits: Vec<LimitRow>,
     /// What a person may wish of it now.
     pub(crate) wishes: Vec<Wish>,
     /// The page of its terminal, if it runs and this person may use it.
     pub(crate) terminal: Option<String>,
+    /// What was there before its last start, where that is known.
+    pub(crate) was: Option<&'static str>,
     /// Where the time of its last start went.
     pub(crate) stages: Vec<StageRow>,
     pub(crate) log: Text,
@@ -111,6 +121,16 @@ pub(crate) struct StageRow {
     pub(crate) share: u64,
     /// Where its share begins, from 0 to 100.
     pub(crate) from: u64,
+}
+
+/// What it got of one thing.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct LimitRow {
+    pub(crate) what: Text,
+    pub(crate) amount: Text,
+    /// True if something sees to it.
+    pub(crate) is_enforced: bool,
+    pub(crate) how: Text,
 }
 
 /// Work that no repository has.

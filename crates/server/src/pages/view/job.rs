@@ -100,6 +100,8 @@ pub(crate) struct Start {
     pub(crate) pool: Option<String>,
     /// What would make the next one faster.
     pub(crate) advice: Vec<Text>,
+    /// What it got of the machine, a line each.
+    pub(crate) limits: Vec<Text>,
 }
 
 /// Tokens used, beside the limit.

@@ -4,6 +4,7 @@ use askama::Template;
 
 use super::{
     Moment, Shell, Text,
+    ahead::Ahead,
     home::FormProblem,
     runs::{ChangeRow, JobRow},
     shell::Id,
@@ -57,6 +58,8 @@ pub(crate) struct Project {
     pub(crate) jobs: Vec<JobRow>,
     /// How ready it was found to be, newest first.
     pub(crate) readiness: Vec<ReadinessRow>,
+    /// What is kept ahead of demand.
+    pub(crate) ahead: Ahead,
     /// Where a task for it is begun, if this person may.
     pub(crate) start: Option<String>,
     /// Where its source is read again, if this person may.

@@ -168,6 +168,7 @@ impl Place {
             limits: Limits::default(),
             network: Vec::new(),
             runs_on: Default::default(),
+            class: None,
             continues: None,
             plain_environment: false,
             sensitive: Vec::new(),

@@ -150,5 +150,6 @@ async fn recipe(store: &Store, project: &Path, state: &Path) -> Result<Recipe> {
         inside: OBJECTS.into(),
         optional: false,
     }];
-    Ok(Recipe { from, home: None, prepared: Prepared::default(), plan })
+    let project = "bench".to_owned();
+    Ok(Recipe { project, from, home: None, prepared: Prepared::default(), plan })
 }
