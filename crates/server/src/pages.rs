@@ -21,6 +21,7 @@ mod environments;
 mod terminal;
 
 mod places;
+mod ports;
 mod public;
 mod runners;
 mod secrets;
@@ -46,7 +47,9 @@ use tower_http::compression::{CompressionLayer, Predicate};
 
 use crate::endpoint::Endpoint;
 
+pub(crate) use assets::find as asset;
 pub(crate) use public::show_problems;
+pub(crate) use text::Text;
 
 /// The pages and the targets of their forms.
 pub(crate) fn endpoints() -> Vec<Endpoint> {
@@ -56,6 +59,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     endpoints.extend(changes::endpoints());
     endpoints.extend(environments::endpoints());
     endpoints.extend(terminal::endpoints());
+    endpoints.extend(ports::endpoints());
     endpoints.extend(places::endpoints());
     endpoints.extend(runners::endpoints());
     endpoints.extend(secrets::endpoints());

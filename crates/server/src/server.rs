@@ -19,6 +19,7 @@ use crate::{
     idempotency::UnderWay,
     listen::{self, ListenError, Tls},
     local::Locks,
+    ports::{self, Ports},
     problem::Problem,
     reconcile, router,
     secret::{SealError, Sealer, Secret},
@@ -47,6 +48,8 @@ pub struct Options {
     pub lease_ttl: Duration,
     /// How many environments that live by themselves there may be.
     pub environment_limits: Limits,
+    /// How ports of environments are published.
+    pub ports: ports::Options,
 }
 
 impl Options {
@@ -62,6 +65,7 @@ impl Options {
             git: windlass_git::command::Options::default(),
             lease_ttl: Duration::from_secs(30),
             environment_limits: Limits::default(),
+            ports: ports::Options::default(),
         }
     }
 }
@@ -80,6 +84,9 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// Ports can't be published at this host.
+    #[error(transparent)]
+    Ports(#[from] ports::BadHost),
     /// Its key can't be used.
     #[error(transparent)]
     Key(#[from] SealError),
@@ -132,6 +139,7 @@ impl Server {
             }
             format!("{}://{shown}", if is_secure { "https" } else { "http" })
         });
+        let ports = Ports::new(&base_url, &options.ports)?;
         let app = AppState::new(Inner {
             store,
             clock: options.clock,
@@ -153,6 +161,7 @@ impl Server {
             repositories: Locks::default(),
             environments: crate::environments::Registry::default(),
             runners: crate::runners::Registry::default(),
+            ports,
             fingerprint: fingerprint.clone(),
         });
         let mut tasks = JoinSet::new();

@@ -5,6 +5,7 @@ pub mod accounts;
 pub mod environments;
 pub mod feed;
 pub mod jobs;
+pub mod ports;
 pub mod projects;
 pub mod pull_requests;
 pub mod readiness;

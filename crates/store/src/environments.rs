@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use windlass_run::{
     Duration, EnvironmentId, OrganisationId, ProjectId, RunnerId, Time,
     actor::{Actor, By},
-    environment::{self, Command, Event, Limits, Phase, Refusal, Seen, Spec, State, Unpushed, Way},
+    environment::{self, Command, Event, Limits, Phase, Refusal, Seen, Spec, State, Unpushed},
 };
 
 use crate::{
@@ -68,6 +68,9 @@ pub struct StartReport {
     pub stages: Vec<(String, u64)>,
     /// The end of the start's log, redacted.
     pub log: String,
+    /// Ports that the repository names: each with what it calls it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub offered: Vec<(u16, String)>,
 }
 
 /// What a runner says of an environment that it keeps.
@@ -363,7 +366,7 @@ fn change(
     rows::journal(tx, &row, &kept, who, now)?;
     told(tx, &row, now);
     if let Some(name) = audited(command) {
-        audit(tx, &row, who, name, command.way(), now);
+        audit(tx, &row, who, name, Some(command), now);
     }
     Ok(Ok(row))
 }
@@ -378,6 +381,8 @@ fn audited(command: &Command) -> Option<&'static str> {
         Command::Delete { .. } => Some("environment.delete"),
         Command::Undelete => Some("environment.undelete"),
         Command::Enter { .. } => Some("environment.enter"),
+        Command::Publish { .. } => Some("environment.publish"),
+        Command::Unpublish { .. } => Some("environment.unpublish"),
         Command::Place { .. } | Command::Observe { .. } | Command::Lose { .. } => None,
         Command::Watch => Some("environment.watch"),
     }
@@ -465,6 +470,7 @@ fn cut(report: &StartReport) -> StartReport {
     StartReport {
         stages: report.stages.iter().take(100).map(|(name, t)| (clean(name), *t)).collect(),
         log: clean(&report.log[from..]),
+        offered: report.offered.iter().take(100).map(|(port, name)| (*port, clean(name))).collect(),
     }
 }
 
@@ -477,8 +483,8 @@ fn audit(
     tx: &mut Tx<'_>,
     row: &EnvironmentRow,
     who: &Arc<str>,
-    command: &'static str,
-    way: Option<Way>,
+    name: &'static str,
+    command: Option<&Command>,
     now: Time,
 ) {
     let mut detail = serde_json::json!({
@@ -487,8 +493,12 @@ fn audit(
         "phase": row.state.phase.name(),
         "reason": row.state.phase.reason(),
     });
-    if let Some(way) = way {
+    if let Some(way) = command.and_then(Command::way) {
         detail["entered"] = serde_json::json!(way);
     }
-    tx.audit(who, &row.organisation_id, command, row.id.as_str(), detail.to_string(), now);
+    if let Some(Command::Publish { port, .. } | Command::Unpublish { port }) = command {
+        detail["port"] = serde_json::json!(port);
+        detail["published"] = serde_json::json!(row.state.published(*port));
+    }
+    tx.audit(who, &row.organisation_id, name, row.id.as_str(), detail.to_string(), now);
 }

@@ -9,6 +9,7 @@ pub mod account;
 pub mod environment;
 pub mod feed;
 pub mod job;
+pub mod port;
 pub mod problem;
 pub mod project;
 pub mod pull_request;

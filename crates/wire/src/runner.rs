@@ -525,6 +525,9 @@ pub struct EnvironmentStart {
     pub stages: Vec<(String, u64)>,
     /// The end of its log, redacted.
     pub log: String,
+    /// Ports that the repository names, each with what it calls it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub offered: Vec<(u16, String)>,
 }
 
 /// What a runner shall keep. What it keeps and is not in here, it leaves alone.

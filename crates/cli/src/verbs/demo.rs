@@ -62,6 +62,7 @@ pub(crate) async fn run(outer: &Settings, demo: Demo) -> Result<Exit> {
     repositories::write_sessions(&replays)?;
     let options = embedded::Options {
         environment_limits: Default::default(),
+        ports: Default::default(),
         listen: demo.listen,
         ssh: None,
         database: None,

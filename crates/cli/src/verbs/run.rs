@@ -47,6 +47,7 @@ pub(super) async fn with_server(
     settings.make_data_dir()?;
     let options = embedded::Options {
         environment_limits: Default::default(),
+        ports: Default::default(),
         listen: "127.0.0.1:0".parse().context("an address")?,
         ssh: None,
         database: None,

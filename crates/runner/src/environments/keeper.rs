@@ -303,7 +303,8 @@ impl Keeper {
         // One that was taken over as it was did not start.
         let is_new = stages.iter().any(|(name, _)| name == PREPARATION);
         if started.is_err() || is_new {
-            self.tell_start(&path, stages);
+            let offered = started.as_ref().map(|made| made.definition.offered());
+            self.tell_start(&path, stages, offered.unwrap_or_default());
         }
         let environment = started?;
         if recovery.is_some() && is_new {
@@ -327,7 +328,7 @@ impl Keeper {
         loop {
             tokio::select! {
                 started = &mut start => return started,
-                () = tokio::time::sleep(LOG) => self.tell_start(log, Vec::new()),
+                () = tokio::time::sleep(LOG) => self.tell_start(log, Vec::new(), Vec::new()),
             }
         }
     }
@@ -431,10 +432,16 @@ impl Keeper {
         (tenant, home)
     }
 
-    fn tell_start(&self, path: &std::path::Path, stages: Vec<(String, u64)>) {
+    fn tell_start(
+        &self,
+        path: &std::path::Path,
+        stages: Vec<(String, u64)>,
+        offered: Vec<(u16, String)>,
+    ) {
         let log = std::fs::read(path).unwrap_or_default();
         let end = &log[log.len().saturating_sub(LOG_BYTES)..];
-        self.view.started(EnvironmentStart { stages, log: String::from_utf8_lossy(end).into() });
+        let log = String::from_utf8_lossy(end).into();
+        self.view.started(EnvironmentStart { stages, log, offered });
     }
 
     /// A look at one that runs: is it still there, and is somebody at work in it?

@@ -150,6 +150,8 @@ fn said(word: &str) -> Option<&'static str> {
         "unkeyed" => "The key is removed, and what it had opened is cut.",
         "revoked" => "The token no longer works.",
         "told" => "The runner is told.",
+        "published" => "The port is published.",
+        "shut" => "The port is closed, and what was open to it is cut.",
         _ => return None,
     })
 }

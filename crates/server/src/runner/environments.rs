@@ -125,7 +125,11 @@ fn observed_of(observed: ObservedEnvironment) -> Observed {
         seen: observed.seen,
         active_at: observed.active_at,
         unpushed: observed.looked.map(|looked| looked.unpushed),
-        report: observed.start.map(|start| StartReport { stages: start.stages, log: start.log }),
+        report: observed.start.map(|start| StartReport {
+            stages: start.stages,
+            log: start.log,
+            offered: start.offered,
+        }),
     }
 }
 

@@ -204,7 +204,11 @@ async fn what_the_runner_sees_moves_it_and_a_stranger_is_not_heard(world: World)
     let told = sync_as(&world, &stranger, 8, vec![broken], world.now).await;
     assert_eq!(told, []);
     assert_eq!(found(&world, &row).await, row);
-    let report = StartReport { stages: vec![("repository".into(), 12)], log: "hello\n".into() };
+    let report = StartReport {
+        stages: vec![("repository".into(), 12)],
+        log: "hello\n".into(),
+        offered: vec![(3000, "web".into())],
+    };
     let observed = Observed {
         report: Some(report.clone()),
         active_at: Some(at(60)),
