@@ -8,7 +8,9 @@ mod runner;
 mod secret;
 
 pub(crate) use class::{Class, Gives, OfBackend};
-pub(crate) use env::{CreateEnv, Env, ExecEnv, RepairEnv, ShellEnv};
+pub(crate) use env::{
+    Admission, CreateEnv, Env, ExecEnv, PortsAdmission, PublishPort, RepairEnv, ShellEnv,
+};
 pub(crate) use image::{Backend, Image, Images, LoadImage};
 pub(crate) use key::Key;
 pub(crate) use runner::{JoinRunner, Runner, RunnerVerb, Tell, WorkAsRunner};
@@ -130,6 +132,8 @@ pub(crate) struct Up {
     /// Let people into environments by SSH, on this address: 127.0.0.1:8422, for example [default: no SSH].
     #[arg(long, env = "WINDLASS_SSH", value_name = "ADDRESS")]
     pub(crate) ssh: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) ports: PortsOptions,
     /// The database: `postgres://...` or `sqlite:PATH` [default: SQLite in the data folder].
     #[arg(long, env = "WINDLASS_DATABASE", value_name = "URL")]
     pub(crate) database: Option<String>,
@@ -153,6 +157,23 @@ pub(crate) struct Up {
     pub(crate) stats_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) runner: RunnerOptions,
+}
+
+/// How ports of environments are published.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct PortsOptions {
+    /// The name below which each published port has a name of its own. All names below it must lead to this
+    /// server [default: localhost where the server listens on loopback, else none].
+    #[arg(long, env = "WINDLASS_PORTS_HOST", value_name = "HOST")]
+    pub(crate) ports_host: Option<String>,
+    /// For whom ports may be published at most. Those that were published for more are shut.
+    #[arg(
+        long,
+        default_value = "organisation",
+        env = "WINDLASS_PORTS_ADMISSION",
+        value_name = "WHO"
+    )]
+    pub(crate) ports_admission: PortsAdmission,
 }
 
 /// How many environments that live by themselves there may be.

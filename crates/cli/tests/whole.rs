@@ -22,6 +22,8 @@ mod env;
 mod environment;
 #[path = "whole/image.rs"]
 mod image;
+#[path = "whole/ports.rs"]
+mod ports;
 #[path = "whole/readiness.rs"]
 mod readiness;
 #[path = "whole/real_agents.rs"]

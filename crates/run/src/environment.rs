@@ -7,10 +7,12 @@
 
 mod apply;
 mod decide;
+mod port;
 
 use serde::{Deserialize, Serialize};
 
 pub use decide::{decide, watch_at};
+pub use port::{Admission, LONGEST_PORT_NAME, MOST_PORTS, Published};
 
 use crate::{Class, Duration, EnvironmentId, Labels, ProjectId, RunnerId, Time, actor::By};
 
@@ -111,6 +113,12 @@ pub struct State {
     /// repaired.
     #[serde(default)]
     pub recovery: Option<String>,
+    /// The ports that are published, in their order.
+    #[serde(default)]
+    pub ports: Vec<Published>,
+    /// How often a port was opened so far.
+    #[serde(default)]
+    pub openings: u64,
 }
 
 /// Where an environment stands.
@@ -292,6 +300,20 @@ pub enum Command {
         /// How.
         way: Way,
     },
+    /// Somebody publishes a port, or changes its name or who is let in.
+    Publish {
+        /// Which, from 1.
+        port: u16,
+        /// What people call it.
+        name: Option<String>,
+        /// Who is let in.
+        admission: Admission,
+    },
+    /// Somebody closes a published port. One that is closed is left alone.
+    Unpublish {
+        /// Which.
+        port: u16,
+    },
     /// Its runner was not heard of for too long.
     Lose {
         /// Who was not heard of, for a person.
@@ -314,6 +336,8 @@ impl Command {
             | Self::Delete { .. }
             | Self::Undelete
             | Self::Observe { .. }
+            | Self::Publish { .. }
+            | Self::Unpublish { .. }
             | Self::Lose { .. }
             | Self::Watch => None,
         }
@@ -369,6 +393,13 @@ pub enum Event {
     Entered {
         /// How.
         way: Way,
+    },
+    /// Somebody published a port, or changed how it is.
+    Published(Published),
+    /// Somebody closed a published port.
+    Unpublished {
+        /// Which.
+        port: u16,
     },
 }
 

@@ -6,8 +6,8 @@ use windlass_run::{
     Duration, ProjectId, RunnerId, Time,
     actor::{Actor, By},
     environment::{
-        self, ARCHIVE, Command, Event, IDLE, Phase, Refusal, Seen, Spec, State, UNDO, Unpushed,
-        Wanted, Way, decide,
+        self, ARCHIVE, Admission, Command, Event, IDLE, LONGEST_PORT_NAME, MOST_PORTS, Phase,
+        Published, Refusal, Seen, Spec, State, UNDO, Unpushed, Wanted, Way, decide,
     },
 };
 
@@ -310,6 +310,9 @@ fn any_command() -> impl Strategy<Value = Command> {
         Just(Command::Delete { by: ada() }),
         Just(Command::Undelete),
         Just(Command::Enter { way: Way::Exec }),
+        (0u16..4, prop::sample::select(Admission::ALL.to_vec()))
+            .prop_map(|(port, admission)| Command::Publish { port, name: None, admission }),
+        (1u16..4).prop_map(|port| Command::Unpublish { port }),
         Just(Command::Lose { why: "away".into() }),
         Just(Command::Watch),
         (1u128..3, 1u64..12, any_seen(), proptest::option::of(0i64..100_000)).prop_map(
@@ -358,6 +361,18 @@ proptest! {
                 prop_assert!(deletion.purge_at <= it.now);
                 prop_assert_eq!(deletion.purge_at, deletion.at + UNDO);
             }
+            // A port is published once, and what was handed out for an earlier opening stays void.
+            let ports: Vec<u16> = after.ports.iter().map(|published| published.port).collect();
+            let mut sorted = ports.clone();
+            sorted.sort_unstable();
+            sorted.dedup();
+            prop_assert_eq!(&ports, &sorted);
+            for published in &after.ports {
+                let before = before.published(published.port);
+                let is_kept = before.is_some_and(|before| before.opening == published.opening);
+                prop_assert!(is_kept || published.opening == after.openings);
+                prop_assert!(!is_kept || before.map(|b| b.admission) == Some(published.admission));
+            }
             // What runs is wanted to.
             if after.phase == Phase::Running {
                 prop_assert_eq!(after.wanted, Wanted::Running);
@@ -381,4 +396,51 @@ fn whoever_goes_in_is_noted_and_only_where_it_runs() {
     it.give(Command::Stop { why: "Enough.".into() }).expect("stopped");
     let refused = it.give(Command::Enter { way }).expect_err("it stops");
     assert_eq!(refused.to_string(), "the environment is stopping, not running");
+}
+
+fn publish(port: u16, name: Option<&str>, admission: Admission) -> Command {
+    Command::Publish { port, name: name.map(str::to_owned), admission }
+}
+
+#[test]
+fn another_admission_is_another_opening_and_another_name_is_not() {
+    let mut it = Environment::running();
+    let give = |it: &mut Environment, command| it.give(command).expect("it may");
+    give(&mut it, publish(8080, None, Admission::Owner));
+    give(&mut it, publish(3000, Some("web"), Admission::Public));
+    give(&mut it, publish(8080, Some("api"), Admission::Owner));
+    let port = |port, name: &str, admission, opening| Published {
+        port,
+        name: Some(name.to_owned()),
+        admission,
+        opening,
+    };
+    let web = port(3000, "web", Admission::Public, 2);
+    assert_eq!(it.state.ports, [web.clone(), port(8080, "api", Admission::Owner, 1)]);
+    assert_eq!(give(&mut it, publish(8080, Some("api"), Admission::Owner)), vec![], "as it is");
+    give(&mut it, publish(8080, Some("api"), Admission::Organisation));
+    assert_eq!(it.state.ports, [web.clone(), port(8080, "api", Admission::Organisation, 3)]);
+    give(&mut it, Command::Unpublish { port: 8080 });
+    assert_eq!(give(&mut it, Command::Unpublish { port: 8080 }), vec![], "it is closed");
+    give(&mut it, publish(8080, Some("api"), Admission::Organisation));
+    assert_eq!(it.state.ports, [web, port(8080, "api", Admission::Organisation, 4)]);
+}
+
+#[test]
+fn a_port_that_cannot_be_published_says_why() {
+    let mut it = Environment::running();
+    let why = |it: &mut Environment, command| it.give(command).expect_err("no").to_string();
+    let owner = Admission::Owner;
+    assert!(why(&mut it, publish(0, None, owner)).contains("from 1 to 65535"));
+    let long = "x".repeat(LONGEST_PORT_NAME + 1);
+    for name in ["", " web", "a\nb", &long] {
+        assert!(why(&mut it, publish(80, Some(name), owner)).contains("1 to 64 characters"));
+    }
+    for port in 1..=u16::try_from(MOST_PORTS).expect("few") {
+        it.give(publish(port, None, owner)).expect("there is room");
+    }
+    assert!(why(&mut it, publish(8080, None, owner)).contains("close one first"));
+    it.give(publish(1, None, Admission::Public)).expect("one that is published may change");
+    it.give(Command::Delete { by: ada() }).expect("deleted");
+    assert!(why(&mut it, publish(1, None, owner)).contains("deleted"));
 }

@@ -7,6 +7,7 @@
 
 mod basis;
 mod files;
+mod offered;
 
 use std::collections::{BTreeMap, BTreeSet};
 

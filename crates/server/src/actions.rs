@@ -8,6 +8,7 @@ pub mod environments;
 pub mod follow_up;
 pub mod jobs;
 pub mod keys;
+pub mod ports;
 pub mod projects;
 pub mod pull_requests;
 pub mod runners;

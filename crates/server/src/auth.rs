@@ -191,7 +191,12 @@ async fn admit(rule: &Rule, request: &mut Request<Body>) -> Result<bool, Problem
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     let proven = match &principal.via {
         Via::Token | Via::Key => true,
-        Via::Session { .. } if is_read => true,
+        Via::Session { .. } if is_read => {
+            if rule.access != Access::Public {
+                cross_site::check_read(request.headers())?;
+            }
+            true
+        }
         Via::Session { csrf, .. } => cross_site::check_headers(request.headers(), csrf)?,
     };
     request.extensions_mut().insert(principal);

@@ -34,6 +34,7 @@ mod links;
 mod local;
 mod openapi;
 mod pages;
+pub mod ports;
 mod reconcile;
 mod remote;
 mod router;

@@ -23,6 +23,7 @@ mod terminal;
 mod ahead;
 mod classes;
 mod places;
+mod ports;
 mod public;
 mod runners;
 mod secrets;
@@ -48,7 +49,9 @@ use tower_http::compression::{CompressionLayer, Predicate};
 
 use crate::endpoint::Endpoint;
 
+pub(crate) use assets::find as asset;
 pub(crate) use public::show_problems;
+pub(crate) use text::Text;
 
 /// The pages and the targets of their forms.
 pub(crate) fn endpoints() -> Vec<Endpoint> {
@@ -58,6 +61,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     endpoints.extend(changes::endpoints());
     endpoints.extend(environments::endpoints());
     endpoints.extend(terminal::endpoints());
+    endpoints.extend(ports::endpoints());
     endpoints.extend(places::endpoints());
     endpoints.extend(runners::endpoints());
     endpoints.extend(classes::endpoints());

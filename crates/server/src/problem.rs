@@ -56,6 +56,7 @@ codes! {
     NotSignedIn = "not-signed-in", 401, "You are not signed in";
     Forbidden = "forbidden", 403, "Your role does not allow this";
     CrossSite = "cross-site", 403, "The request came from another site";
+    PortsOff = "ports-off", 403, "This server does not publish that port";
     NotFound = "not-found", 404, "There is no such thing here";
     MethodNotAllowed = "method-not-allowed", 405, "This address does not take that method";
     Conflict = "conflict", 409, "That does not fit the present state";
@@ -80,7 +81,9 @@ codes! {
     RateLimited = "rate-limited", 429, "Too many requests";
     Internal = "internal", 500, "The server failed";
     ForgeUnavailable = "forge-unavailable", 502, "The forge could not be reached";
+    PortSilent = "port-silent", 502, "Nothing answers on the port";
     Busy = "busy", 503, "The server is busy";
+    PortSlow = "port-slow", 504, "The service took too long to answer";
 }
 
 /// A refusal or failure, on its way to whoever asked.

@@ -14,7 +14,7 @@ use crate::{
     api, auth,
     endpoint::{Access, Doc, Endpoint},
     extract::Place,
-    git_http, hooks, openapi as document, pages,
+    git_http, hooks, openapi as document, pages, ports,
     problem::{Code, Problem},
     runner,
     state::AppState,
@@ -44,6 +44,7 @@ pub(crate) fn router(app: &AppState) -> Router {
         .layer(middleware::from_fn_with_state(app.clone(), pages::show_problems))
         .layer(middleware::from_fn(headers))
         .layer(pages::compression())
+        .layer(middleware::from_fn_with_state(app.clone(), ports::by_host))
         .with_state(app.clone())
 }
 
@@ -74,11 +75,12 @@ async fn headers(request: Request, next: Next) -> Response {
         form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
-    let defaults: [(HeaderName, &'static str); 5] = [
+    let defaults: [(HeaderName, &'static str); 6] = [
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "same-origin"),
         (header::X_FRAME_OPTIONS, "DENY"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
         (header::CACHE_CONTROL, "no-store"),
     ];
     for (name, value) in defaults {

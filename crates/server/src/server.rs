@@ -23,6 +23,7 @@ use crate::{
     idempotency::UnderWay,
     listen::{self, ListenError, Tls},
     local::Locks,
+    ports::{self, Ports},
     problem::Problem,
     reconcile, router,
     secret::{SealError, Sealer, Secret},
@@ -54,6 +55,8 @@ pub struct Options {
     /// How long an environment stays stopped before it is archived, where its project says nothing;
     /// absent: it never is.
     pub archive_after: Option<Duration>,
+    /// How ports of environments are published.
+    pub ports: ports::Options,
 }
 
 impl Options {
@@ -70,6 +73,7 @@ impl Options {
             lease_ttl: Duration::from_secs(30),
             environment_limits: Limits::default(),
             archive_after: Some(ARCHIVE),
+            ports: ports::Options::default(),
         }
     }
 }
@@ -88,6 +92,9 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// Ports can't be published at this host.
+    #[error(transparent)]
+    Ports(#[from] ports::BadHost),
     /// Its key can't be used.
     #[error(transparent)]
     Key(#[from] SealError),
@@ -140,6 +147,7 @@ impl Server {
             }
             format!("{}://{shown}", if is_secure { "https" } else { "http" })
         });
+        let ports = Ports::new(&base_url, &options.ports)?;
         let app = AppState::new(Inner {
             store,
             clock: options.clock,
@@ -162,6 +170,7 @@ impl Server {
             repositories: Locks::default(),
             environments: crate::environments::Registry::default(),
             runners: crate::runners::Registry::default(),
+            ports,
             fingerprint: fingerprint.clone(),
         });
         let mut tasks = JoinSet::new();

@@ -49,6 +49,7 @@ pub(crate) struct Inner {
     pub(crate) repositories: crate::local::Locks,
     pub(crate) environments: crate::environments::Registry,
     pub(crate) runners: crate::runners::Registry,
+    pub(crate) ports: crate::ports::Ports,
     pub(crate) fingerprint: Option<String>,
 }
 
@@ -133,6 +134,11 @@ impl AppState {
     /// What this process knows of runners' machines.
     pub(crate) fn runners(&self) -> &crate::runners::Registry {
         &self.inner.runners
+    }
+
+    /// What this process knows of published ports.
+    pub(crate) fn ports(&self) -> &crate::ports::Ports {
+        &self.inner.ports
     }
 
     /// The SHA-256 of the server's certificate, as hexadecimal digits, under TLS.
@@ -264,6 +270,15 @@ impl AppState {
             Credential::Session(hash) => {
                 self.session_principal(*hash, principal.csrf().to_owned()).await
             }
+        }
+    }
+
+    /// Whoever a credential stands for, as they are now. They can sign no form of a page.
+    pub(crate) async fn behind(&self, credential: &Credential) -> Result<Principal, Problem> {
+        match credential {
+            Credential::Key(id) => self.principal_of_key(id).await,
+            Credential::Token(hash) => self.token_principal(*hash).await,
+            Credential::Session(hash) => self.session_principal(*hash, String::new()).await,
         }
     }
 

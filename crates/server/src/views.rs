@@ -6,6 +6,7 @@ pub mod classes;
 pub mod environments;
 pub mod feed;
 pub mod jobs;
+pub mod ports;
 pub mod projects;
 pub mod pull_requests;
 pub mod readiness;

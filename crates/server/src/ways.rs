@@ -11,6 +11,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use windlass_run::{
     EnvironmentId,
+    actor::By,
     environment::{Command, Limits, Phase, Way},
 };
 use windlass_store::environments::EnvironmentRow;
@@ -56,8 +57,21 @@ pub(crate) async fn enter(
     row: &EnvironmentRow,
     way: Way,
 ) -> Result<(), Problem> {
+    enter_as(app, principal.by(), row, way).await
+}
+
+/// The same for whoever has no name, too.
+///
+/// # Errors
+/// It does not run; the store's failures.
+pub(crate) async fn enter_as(
+    app: &AppState,
+    by: By,
+    row: &EnvironmentRow,
+    way: Way,
+) -> Result<(), Problem> {
     let entered = app.store().command_environment(
-        principal.by(),
+        by.clone(),
         row.organisation_id.clone(),
         row.id.clone(),
         Command::Enter { way },
@@ -68,7 +82,7 @@ pub(crate) async fn enter(
         Problem::new(Code::EnvironmentState, refusal.to_string())
     };
     entered.await?.map_err(refused)?;
-    tracing::info!(environment = %row.id, by = ?principal.actor, ?way, "somebody goes into an environment");
+    tracing::info!(environment = %row.id, by = ?by.actor, ?way, "somebody goes into an environment");
     Ok(())
 }
 

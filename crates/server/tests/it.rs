@@ -2,6 +2,8 @@
 
 #[path = "it/house.rs"]
 mod house;
+#[path = "it/scripted_keeper.rs"]
+mod scripted_keeper;
 #[path = "it/scripted_runner.rs"]
 mod scripted_runner;
 
@@ -22,6 +24,8 @@ mod github;
 mod golden;
 #[path = "it/pages.rs"]
 mod pages;
+#[path = "it/ports.rs"]
+mod ports;
 #[path = "it/prebuilds.rs"]
 mod prebuilds;
 #[path = "it/review.rs"]

@@ -14,7 +14,7 @@ use windlass_run::{
     Duration, EnvironmentId, OrganisationId, ProjectId, RunnerId, Time,
     actor::{Actor, By},
     class::Limited,
-    environment::{self, Command, Event, Limits, Phase, Refusal, Seen, Spec, State, Unpushed, Way},
+    environment::{self, Command, Event, Limits, Phase, Refusal, Seen, Spec, State, Unpushed},
     job::start::{Basis, cut_limits},
 };
 
@@ -76,6 +76,9 @@ pub struct StartReport {
     /// What was there before its first start; absent of a later one.
     #[serde(default)]
     pub from: Option<Basis>,
+    /// Ports that the repository names: each with what it calls it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub offered: Vec<(u16, String)>,
 }
 
 /// What a runner says of an environment that it keeps.
@@ -371,7 +374,7 @@ fn change(
     rows::journal(tx, &row, &kept, who, now)?;
     told(tx, &row, now);
     if let Some(name) = audited(command) {
-        audit(tx, &row, who, name, command.way(), now);
+        audit(tx, &row, who, name, Some(command), now);
     }
     Ok(Ok(row))
 }
@@ -386,6 +389,8 @@ fn audited(command: &Command) -> Option<&'static str> {
         Command::Delete { .. } => Some("environment.delete"),
         Command::Undelete => Some("environment.undelete"),
         Command::Enter { .. } => Some("environment.enter"),
+        Command::Publish { .. } => Some("environment.publish"),
+        Command::Unpublish { .. } => Some("environment.unpublish"),
         Command::Place { .. } | Command::Observe { .. } | Command::Lose { .. } => None,
         Command::Watch => Some("environment.watch"),
     }
@@ -476,6 +481,7 @@ fn cut(report: &StartReport) -> StartReport {
         log: clean(&report.log[from..]),
         limits: cut_limits(&report.limits),
         from: report.from,
+        offered: report.offered.iter().take(100).map(|(port, name)| (*port, clean(name))).collect(),
     }
 }
 
@@ -488,8 +494,8 @@ fn audit(
     tx: &mut Tx<'_>,
     row: &EnvironmentRow,
     who: &Arc<str>,
-    command: &'static str,
-    way: Option<Way>,
+    name: &'static str,
+    command: Option<&Command>,
     now: Time,
 ) {
     let mut detail = serde_json::json!({
@@ -498,8 +504,12 @@ fn audit(
         "phase": row.state.phase.name(),
         "reason": row.state.phase.reason(),
     });
-    if let Some(way) = way {
+    if let Some(way) = command.and_then(Command::way) {
         detail["entered"] = serde_json::json!(way);
     }
-    tx.audit(who, &row.organisation_id, command, row.id.as_str(), detail.to_string(), now);
+    if let Some(Command::Publish { port, .. } | Command::Unpublish { port }) = command {
+        detail["port"] = serde_json::json!(port);
+        detail["published"] = serde_json::json!(row.state.published(*port));
+    }
+    tx.audit(who, &row.organisation_id, name, row.id.as_str(), detail.to_string(), now);
 }

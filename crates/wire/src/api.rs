@@ -10,6 +10,7 @@ pub mod class;
 pub mod environment;
 pub mod feed;
 pub mod job;
+pub mod port;
 pub mod problem;
 pub mod project;
 pub mod pull_request;

@@ -579,6 +579,9 @@ pub struct EnvironmentStart {
     /// What was there before its first start; absent of a later one, which has its own work tree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Basis>,
+    /// Ports that the repository names, each with what it calls it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub offered: Vec<(u16, String)>,
 }
 
 /// What a runner shall keep. What it keeps and is not in here, it leaves alone.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 /// `windlass env`
 #[derive(Debug, Subcommand)]
@@ -98,6 +98,21 @@ pub(crate) enum Env {
     Exec(ExecEnv),
     /// Open a shell in one, in this terminal. Ends as the shell does.
     Shell(ShellEnv),
+    /// List its ports: those that are published, each with its address, and those that the repository names.
+    Ports {
+        /// Its name or id.
+        env: String,
+    },
+    /// Publish a port at an address of its own, or change its name or who is let in.
+    Publish(PublishPort),
+    /// Close a published port. What is open to it is cut at once.
+    Unpublish {
+        /// Its name or id.
+        env: String,
+        /// The port.
+        #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+        port: u16,
+    },
     /// Print what `ssh` needs to reach yours by their names, as `ssh NAME.windlass`.
     SshConfig {
         /// Write it below ~/.ssh/windlass instead, with the server's key.
@@ -199,6 +214,47 @@ pub(crate) struct ExecEnv {
     /// The program and its arguments, as they are: there is no shell.
     #[arg(last = true, required = true)]
     pub(crate) argv: Vec<String>,
+}
+
+/// `windlass env publish`
+#[derive(Debug, Args)]
+pub(crate) struct PublishPort {
+    /// Its name or id.
+    pub(crate) env: String,
+    /// The port, on which a program inside listens.
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: u16,
+    /// What people call it [default: as it is, or what the repository calls it].
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Who is let in: whoever may use the environment, everybody who is signed in, or anybody [default: as
+    /// it is, or owner].
+    #[arg(long, value_name = "WHO")]
+    pub(crate) admission: Option<Admission>,
+}
+
+/// Who is let in to a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Admission {
+    /// Its owner, and admins.
+    Owner,
+    /// Everybody who is signed in.
+    Organisation,
+    /// Anybody who knows the address.
+    Public,
+}
+
+/// The widest admission of a port at a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PortsAdmission {
+    /// Its owner, and admins.
+    Owner,
+    /// Everybody who is signed in.
+    Organisation,
+    /// Anybody who knows the address.
+    Public,
+    /// Nobody: no port is published.
+    Off,
 }
 
 /// `windlass env shell`

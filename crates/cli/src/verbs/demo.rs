@@ -63,6 +63,7 @@ pub(crate) async fn run(outer: &Settings, demo: Demo) -> Result<Exit> {
     let options = embedded::Options {
         environment_limits: Default::default(),
         archive_after: Some(windlass_run::environment::ARCHIVE),
+        ports: Default::default(),
         listen: demo.listen,
         ssh: None,
         database: None,

@@ -50,6 +50,8 @@ pub(crate) struct Options {
     pub(crate) environment_limits: Limits,
     /// How long an environment stays stopped before it is archived; absent: it never is.
     pub(crate) archive_after: Option<Span>,
+    /// How ports of environments are published.
+    pub(crate) ports: windlass_server::ports::Options,
 }
 
 /// A server that runs, perhaps with a runner.
@@ -68,7 +70,9 @@ impl Embedded {
     pub(crate) async fn start(settings: &Settings, options: Options) -> Result<Self> {
         let lease_ttl = Span::from_secs(i64::from(options.lease_seconds.unwrap_or(30)));
         let store = open(settings, options.database.as_deref(), lease_ttl).await?;
-        let tls = if options.tls { Tls::SelfMade { names: Vec::new() } } else { Tls::Off };
+        // A name of its own for each published port.
+        let names = vec![format!("*.{}", options.ports.host.as_deref().unwrap_or("localhost"))];
+        let tls = if options.tls { Tls::SelfMade { names } } else { Tls::Off };
         let server = windlass_server::Options {
             tls,
             ssh: options.ssh,
@@ -76,6 +80,7 @@ impl Embedded {
             lease_ttl,
             environment_limits: options.environment_limits,
             archive_after: options.archive_after,
+            ports: options.ports,
             ..windlass_server::Options::new(options.listen, &settings.data_dir)
         };
         let handle = match Server::start(store.clone(), server).await {

@@ -1,6 +1,7 @@
 //! `windlass env`: environments that live by themselves.
 
 mod exec;
+pub(crate) mod ports;
 mod repair;
 mod shell;
 mod ssh_config;
@@ -46,6 +47,9 @@ pub(crate) async fn run(settings: &Settings, verb: Env) -> Result<Exit> {
         Env::Undelete { env: name } => env(client).say(&name, "undelete").await,
         Env::Exec(exec) => exec::run(&client, exec, settings.json).await,
         Env::Shell(shell) => shell::run(&client, shell).await,
+        Env::Ports { env: name } => ports::list(&client, &name, settings.json).await,
+        Env::Publish(publish) => ports::publish(&client, publish, settings.json).await,
+        Env::Unpublish { env: name, port } => ports::unpublish(&client, &name, port).await,
         Env::SshConfig { write } => ssh_config::run(&client, write).await,
         Env::Cp { from, to } => exec::copy(&client, &from, &to).await,
         Env::Work { env: name, output } => env(client).work(&name, &output).await,

@@ -48,6 +48,7 @@ pub(super) async fn with_server(
     let options = embedded::Options {
         environment_limits: Default::default(),
         archive_after: Some(windlass_run::environment::ARCHIVE),
+        ports: Default::default(),
         listen: "127.0.0.1:0".parse().context("an address")?,
         ssh: None,
         database: None,

@@ -28,6 +28,10 @@ pub(crate) async fn run(settings: &Settings, up: Up) -> Result<Exit> {
             running_of_person: up.limits.environments_running,
             of_project: up.limits.environments_of_project,
         },
+        ports: windlass_server::ports::Options {
+            host: up.ports.ports_host,
+            ceiling: super::env::ports::ceiling(up.ports.ports_admission),
+        },
     };
     let embedded = Embedded::start(settings, options).await?;
     let style = Style::for_stdout();

@@ -23,6 +23,8 @@ impl State {
             unpushed: None,
             deletion: None,
             recovery: None,
+            ports: Vec::new(),
+            openings: 0,
         })
     }
 
@@ -60,6 +62,8 @@ impl State {
             Event::Undeleted => self.deletion = None,
             Event::Recovering { reason } => self.recovery.clone_from(reason),
             Event::Entered { .. } => self.active_at = self.active_at.max(at),
+            Event::Published(published) => self.opened(published),
+            Event::Unpublished { port } => self.closed(*port),
         }
     }
 }

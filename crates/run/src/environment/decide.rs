@@ -4,7 +4,7 @@ use crate::{
     RunnerId, Time,
     actor::By,
     environment::{
-        Command, Deletion, Event, Phase, Refusal, Seen, State, UNDO, Unpushed, Wanted, Way,
+        Command, Deletion, Event, Phase, Refusal, Seen, State, UNDO, Unpushed, Wanted, Way, port,
     },
 };
 
@@ -33,6 +33,10 @@ pub fn decide(state: &State, command: &Command, now: Time) -> Result<Vec<Event>,
             Ok(events)
         }
         Command::Enter { way } => enter(state, *way),
+        Command::Publish { port, name, admission } => {
+            port::publish(state, *port, name.as_deref(), *admission)
+        }
+        Command::Unpublish { port } => Ok(port::unpublish(state, *port)),
         Command::Lose { why } => Ok(lose(state, why)),
         Command::Watch => Ok(watch(state, now)),
     }

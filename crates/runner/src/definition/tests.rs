@@ -249,3 +249,16 @@ fn a_dockerfile_names_the_images_that_it_is_built_from_without_an_engine() {
         ["Dockerfile:2:1: ONBUILD needs a container engine: choose the backend `oci`"]
     );
 }
+
+#[test]
+fn ports_that_the_repository_names_are_offered_by_their_labels() {
+    let devcontainer = r#"{ "forwardPorts": [3000, "db:5432", 9229],
+        "portsAttributes": { "3000": { "label": "the \u0007page" }, "4000-4010": { "label": "many" },
+                             "8080": { "label": "docs" } } }"#;
+    let services = "services: { web: { start: x, ports: [3000, 8125] } }";
+    let files = [(".devcontainer.json", devcontainer), (".windlass/environment.yaml", services)];
+    let definition = read(Strictness::Lenient, &files).expect("nothing is refused");
+    let expected = [(3000, "the page"), (8080, "docs"), (8125, "web"), (9229, "")];
+    let expected = expected.map(|(port, name)| (port, name.to_owned()));
+    assert_eq!(definition.offered(), expected);
+}

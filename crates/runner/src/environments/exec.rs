@@ -43,18 +43,12 @@ pub(super) async fn serve(link: &Link, view: &View, clock: &Clock, attach: &Atta
     let end = match entry {
         None => Some(End::Lost { why: "the environment does not run any more".to_owned() }),
         Some(entry) => {
-            let alive = async {
-                loop {
-                    view.active(clock());
-                    tokio::time::sleep(ALIVE).await;
-                }
-            };
+            let signs = Signs { view, clock };
             tokio::select! {
-                end = wanted(&entry, attach, &mut from, &mut to) => end,
+                end = wanted(&entry, attach, &signs, &mut from, &mut to) => end,
                 _ = entries.changed() => {
                     Some(End::Lost { why: "the environment was stopped".to_owned() })
                 }
-                () = alive => None,
             }
         }
     };
@@ -65,21 +59,48 @@ pub(super) async fn serve(link: &Link, view: &View, clock: &Clock, attach: &Atta
     let _ = to.shutdown().await;
 }
 
+/// Tells that somebody uses the environment.
+struct Signs<'a> {
+    view: &'a View,
+    clock: &'a Clock,
+}
+
+impl Signs<'_> {
+    fn one(&self) {
+        self.view.active((self.clock)());
+    }
+
+    /// Tells it for as long as the work takes.
+    async fn during<T>(&self, work: impl Future<Output = T>) -> T {
+        let alive = async {
+            loop {
+                self.one();
+                tokio::time::sleep(ALIVE).await;
+            }
+        };
+        tokio::select! {
+            done = work => done,
+            never = alive => never,
+        }
+    }
+}
+
 /// Does what the client wants. Absent if the client is gone.
 async fn wanted(
     entry: &Entry,
     attach: &Attach,
+    signs: &Signs<'_>,
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
 ) -> Option<End> {
     let refused = |why: String| Some(End::NotStarted { why });
     match tokio::time::timeout(PATIENCE, read(from)).await {
         Ok(Ok(Some((FrameKind::Open, content)))) => match json(&content) {
-            Ok(open) => program(entry, attach, &open, from, to).await,
+            Ok(open) => signs.during(program(entry, attach, &open, from, to)).await,
             Err(error) => refused(format!("what to execute can't be read: {error}")),
         },
         Ok(Ok(Some((FrameKind::Dial, content)))) => match json::<Dial>(&content) {
-            Ok(dial) => port(entry, dial.port, from, to).await,
+            Ok(dial) => port(entry, dial.port, signs, from, to).await,
             Err(error) => refused(format!("what to reach can't be read: {error}")),
         },
         Ok(Ok(Some(_))) => refused("the stream did not begin with what is wanted".into()),
@@ -87,10 +108,12 @@ async fn wanted(
     }
 }
 
-/// Connects to a port inside and carries bytes until one side has ended.
+/// Connects to a port inside and carries bytes until one side has ended. What crosses is a sign of use; a
+/// connection on which nothing does, such as that of a page that was forgotten, is none.
 async fn port(
     entry: &Entry,
     port: u16,
+    signs: &Signs<'_>,
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
 ) -> Option<End> {
@@ -109,6 +132,7 @@ async fn port(
     let outward = async {
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(n @ 1..) = answers.read(&mut buffer).await {
+            signs.one();
             if write(to, FrameKind::Output, &buffer[..n]).await.is_err() {
                 return;
             }
@@ -116,6 +140,7 @@ async fn port(
     };
     let inward = async {
         while let Ok(Some((kind, content))) = read(from).await {
+            signs.one();
             match (kind, content.is_empty()) {
                 (FrameKind::Input, false) if questions.write_all(&content).await.is_err() => return,
                 // It says no more, and may still hear.

@@ -446,7 +446,9 @@ impl Keeper {
         let log = String::from_utf8_lossy(end).into();
         let limits = started.map(|environment| environment.limits.clone()).unwrap_or_default();
         let from = started.and_then(|environment| Some(environment.start.as_ref()?.from));
-        self.view.started(EnvironmentStart { stages, log, limits, from });
+        let offered = started.map(|environment| environment.definition.offered());
+        let offered = offered.unwrap_or_default();
+        self.view.started(EnvironmentStart { stages, log, limits, from, offered });
     }
 
     /// A look at one that runs: is it still there, and is somebody at work in it?

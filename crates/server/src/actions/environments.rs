@@ -4,9 +4,9 @@
 use windlass_policy::network;
 use windlass_run::{
     Duration, EnvironmentId,
-    environment::{Command, IDLE, Spec},
+    environment::{Command, IDLE, Phase, Spec},
 };
-use windlass_store::environments::{NewEnvironment as NewRow, Work};
+use windlass_store::environments::{EnvironmentRow, NewEnvironment as NewRow, Work};
 use windlass_wire::api::environment::{Environment, NewEnvironment};
 
 use super::secrets::user_of;
@@ -132,19 +132,34 @@ pub async fn command(
     command: Command,
 ) -> Result<Environment, Problem> {
     let row = views::find_to_use(app, principal, name).await?;
-    let (organisation_id, id) = (principal.organisation_id.clone(), row.id.clone());
+    let row = give(app, principal, &row.id, command).await?;
+    app.environments().changed();
+    if row.state.phase != Phase::Running {
+        app.admission_narrows();
+    }
+    views::shown(app, principal, &row).await
+}
+
+/// Gives a command to an environment that the principal may use.
+///
+/// # Errors
+/// It is refused; a limit that is reached; the store's failures.
+pub(crate) async fn give(
+    app: &AppState,
+    principal: &Principal,
+    id: &EnvironmentId,
+    command: Command,
+) -> Result<EnvironmentRow, Problem> {
     let given = app.store().command_environment(
         principal.by(),
-        organisation_id,
-        id,
+        principal.organisation_id.clone(),
+        id.clone(),
         command,
         app.environment_limits(),
         app.now(),
     );
     let given = given.await.map_err(limited)?;
-    let row = given.map_err(|refusal| Problem::new(Code::EnvironmentState, refusal.to_string()))?;
-    app.environments().changed();
-    views::shown(app, principal, &row).await
+    given.map_err(|refusal| Problem::new(Code::EnvironmentState, refusal.to_string()))
 }
 
 /// Why somebody's stop was a stop, for a person.

@@ -8,6 +8,9 @@ mod get;
 mod journal;
 mod list;
 mod log;
+mod ports;
+mod publish;
+mod unpublish;
 mod work;
 
 use crate::endpoint::Endpoint;
@@ -17,5 +20,6 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         vec![list::endpoint(), create::endpoint(), get::endpoint(), log::endpoint()];
     endpoints.extend(command::endpoints());
     endpoints.extend([fork::endpoint(), work::endpoint(), exec::endpoint(), journal::endpoint()]);
+    endpoints.extend([ports::endpoint(), publish::endpoint(), unpublish::endpoint()]);
     endpoints
 }

@@ -33,6 +33,19 @@ pub(crate) fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
+/// Judges a request that only reads: pages of other sites, our neighbours' too, may lead a person here and
+/// nothing else. A browser that does not say is not one that would let them read the answer.
+pub(super) fn check_read(headers: &HeaderMap) -> Result<(), Problem> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let is_foreign = matches!(text("sec-fetch-site"), Some("same-site" | "cross-site"));
+    let is_led =
+        text("sec-fetch-mode") == Some("navigate") && text("sec-fetch-dest") == Some("document");
+    if is_foreign && !is_led {
+        return Err(refuse("another site asks for it"));
+    }
+    Ok(())
+}
+
 /// Judges the headers. False means that the token must be in the form: see [`check_form`].
 pub(super) fn check_headers(headers: &HeaderMap, csrf: &str) -> Result<bool, Problem> {
     check_origin(headers)?;
@@ -84,6 +97,29 @@ mod tests {
             .iter()
             .map(|(name, value)| ((*name).parse().expect("name"), value.parse().expect("value")))
             .collect()
+    }
+
+    #[test]
+    fn another_site_leads_a_person_here_and_reads_nothing() {
+        let verdict = |site, mode, dest| {
+            let pairs =
+                [("sec-fetch-site", site), ("sec-fetch-mode", mode), ("sec-fetch-dest", dest)];
+            check_read(&headers(&pairs)).map_err(|problem| problem.code)
+        };
+        for site in ["same-site", "cross-site"] {
+            assert_eq!(verdict(site, "navigate", "document"), Ok(()));
+            for (mode, dest) in [
+                ("navigate", "iframe"),
+                ("no-cors", "image"),
+                ("cors", "empty"),
+                ("websocket", "websocket"),
+            ] {
+                assert_eq!(verdict(site, mode, dest), Err(Code::CrossSite), "{mode} {dest}");
+            }
+        }
+        assert_eq!(verdict("same-origin", "cors", "empty"), Ok(()));
+        assert_eq!(verdict("none", "navigate", "document"), Ok(()));
+        assert_eq!(check_read(&headers(&[])).map_err(|problem| problem.code), Ok(()));
     }
 
     #[test]

@@ -76,7 +76,9 @@ async fn sign_in(
     cross_site::check_origin(&headers)?;
     let session = Secret::fresh("wls_");
     let now = app.now();
-    let link = SecretHash::of(form.link.trim());
+    // The whole link, or its last part.
+    let link = form.link.trim();
+    let link = SecretHash::of(link.rsplit_once("?link=").map_or(link, |(_, secret)| secret));
     let hash = SecretHash::of(session.expose());
     let user = app.store().use_link(link, hash, now + SESSION, now).await?.ok_or_else(|| {
         Problem::new(

@@ -166,6 +166,7 @@ async fn one(
     let environment = views::environments::one(&app, &principal, &name).await?;
     let log = views::environments::log(&app, &principal, &name).await?;
     let journal = views::environments::journal(&app, &principal, &name).await?;
+    let ports = views::ports::list(&app, &principal, &name).await?;
     let crumbs =
         vec![Crumb::to("Environments", "/environments"), Crumb::here(environment.name.as_str())];
     let here = links::environment(&environment.id);
@@ -201,6 +202,7 @@ async fn one(
             href: format!("/api/v1/environments/{}/work", environment.id),
         }),
         happenings: journal.iter().take(50).map(happening).collect(),
+        ports: super::ports::section(&app, &environment, ports),
         ways: if environment.yours { ways(&environment.name, app.ssh()) } else { Vec::new() },
     })
 }

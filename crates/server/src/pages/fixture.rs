@@ -27,6 +27,7 @@ use super::{
         log::{Earlier, Log, Reader},
         people::{Fresh, KeyRow, Settings, SignIn, TokenRow, UserRow},
         places::{Project, ProjectForm, ProjectRow, Projects, ReadinessRow},
+        ports::{OfferedRow, PortEnter, PortRow, PortsSection, Stands},
         problem::{CodePage, CodesPage, ProblemPage},
         runners::{RunnerRow, Runners},
         runs::{
@@ -109,6 +110,18 @@ pub(crate) fn pages(theme: Theme) -> Vec<Page> {
         (
             "/environment/failed",
             rendered(environment(frame(Some(Section::Environments), "kettle-1"), false).render()),
+        ),
+        (
+            "/port/down",
+            rendered(port_enter(frame(Some(Section::Environments), "Port"), down(true)).render()),
+        ),
+        (
+            "/port/down-viewer",
+            rendered(port_enter(reader(Some(Section::Environments), "Port"), down(false)).render()),
+        ),
+        (
+            "/port/shut",
+            rendered(port_enter(frame(Some(Section::Environments), "Port"), shut()).render()),
         ),
         ("/terminal", rendered(terminal(frame(Some(Section::Environments), "Terminal")).render())),
         ("/classes", rendered(classes(frame(Some(Section::Runners), "Classes"), 3).render())),
@@ -1077,6 +1090,7 @@ fn environment(shell: Shell, is_running: bool) -> Environment {
             happening(somebody("user", "Ada"), "opened a terminal in a page"),
             happening(somebody("runner", "kettle-host"), HOSTILE),
         ],
+        ports: ports_section(is_running),
         ways: vec![("A shell", "windlass env shell kettle-1".to_owned())],
     }
 }
@@ -1107,6 +1121,59 @@ fn classes(shell: Shell, n: usize) -> Classes {
     let form = (n > 1).then(|| ClassForm { name: HOSTILE.into(), ..ClassForm::default() });
     let problem = FormProblem { code: "name-taken".to_owned(), detail: HOSTILE.into() };
     Classes { shell, rows, form, problem: (n > 1).then_some(problem) }
+}
+
+fn ports_section(is_running: bool) -> PortsSection {
+    let url = |port: u16| format!("http://{port}--01kb2m9d5xq8s0v3c7w1r4t6ya.localhost:8420/");
+    let row = |port, name: Option<&str>, admission, shut: Option<&str>| PortRow {
+        port,
+        name: name.map(Text::from),
+        url: Some(url(port)),
+        admission,
+        shut: shut.map(Text::from),
+    };
+    if !is_running {
+        return PortsSection {
+            unreachable: Some("This server has no host for ports.".into()),
+            ..PortsSection::default()
+        };
+    }
+    PortsSection {
+        rows: vec![
+            row(3000, Some("web"), "owner", None),
+            row(8080, Some(HOSTILE), "organisation", None),
+            row(
+                65535,
+                None,
+                "public",
+                Some("This server publishes ports for `organisation` at most."),
+            ),
+        ],
+        offered: vec![
+            OfferedRow { port: 5173, name: Some("dev server".into()) },
+            OfferedRow { port: 9229, name: Some(HOSTILE.into()) },
+        ],
+        action: Some("#".to_owned()),
+        admissions: vec!["owner", "organisation"],
+        unreachable: None,
+    }
+}
+
+fn port_enter(shell: Shell, stands: Stands) -> PortEnter {
+    PortEnter { shell, port: 8080, name: HOSTILE.into(), href: "#".to_owned(), stands }
+}
+
+fn down(is_own: bool) -> Stands {
+    Stands::Down {
+        word: "stopped".to_owned(),
+        state: State::Closed,
+        again: "#".to_owned(),
+        start: is_own.then(|| "#".to_owned()),
+    }
+}
+
+fn shut() -> Stands {
+    Stands::Shut { why: HOSTILE.into() }
 }
 
 fn terminal(shell: Shell) -> Terminal {

@@ -151,6 +151,8 @@ fn said(word: &str) -> Option<&'static str> {
         "revoked" => "The token no longer works.",
         "told" => "The runner is told.",
         "class" => "The class is there.",
+        "published" => "The port is published.",
+        "shut" => "The port is closed, and what was open to it is cut.",
         _ => return None,
     })
 }

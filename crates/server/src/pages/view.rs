@@ -21,6 +21,7 @@ pub(crate) mod ahead;
 pub(crate) mod environments;
 pub(crate) mod people;
 pub(crate) mod places;
+pub(crate) mod ports;
 pub(crate) mod problem;
 pub(crate) mod runners;
 pub(crate) mod secrets;

@@ -17,6 +17,7 @@ pub(super) async fn round(app: &AppState) -> Result<Duration, Problem> {
     }
     if !changed.is_empty() {
         app.environments().changed();
+        app.admission_narrows();
     }
     for runner_id in app.store().environment_runners(app.organisation_id()).await? {
         if !app.environments().is_silent(&runner_id, now) {

@@ -130,6 +130,7 @@ fn observed_of(observed: ObservedEnvironment) -> Observed {
             log: start.log,
             limits: start.limits,
             from: start.from,
+            offered: start.offered,
         }),
     }
 }

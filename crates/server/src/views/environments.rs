@@ -132,6 +132,12 @@ fn in_words(event: &Event) -> Option<String> {
             Way::Ssh => "connected by SSH".to_owned(),
             Way::Port { port } => format!("went to port {port}"),
         },
+        Event::Published(published) => {
+            let name = published.name.as_deref().map(|name| format!(" ({name})"));
+            let name = name.unwrap_or_default();
+            format!("published port {}{name} for {}", published.port, published.admission.name())
+        }
+        Event::Unpublished { port } => format!("closed port {port}"),
     })
 }
 

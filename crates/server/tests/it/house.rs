@@ -38,7 +38,8 @@ impl House {
         let handle = Server::start(store.clone(), options).await.expect("the server starts");
         let admin = handle.issue_token("test", Role::Admin).await.expect("token");
         Self {
-            url: handle.url().to_owned(),
+            // Where it listens: its public address may be another.
+            url: format!("http://{}", handle.address()),
             admin: admin.expose().to_owned(),
             handle: Some(handle),
             store,

@@ -268,6 +268,7 @@ async fn what_the_runner_sees_moves_it_and_a_stranger_is_not_heard(world: World)
     let report = StartReport {
         stages: vec![("repository".into(), 12)],
         log: "hello\n".into(),
+        offered: vec![(3000, "web".into())],
         ..StartReport::default()
     };
     let observed = Observed {

@@ -5,6 +5,7 @@ use askama::Template;
 use super::{
     Moment, Shell, Text,
     home::FormProblem,
+    ports::PortsSection,
     shell::{Id, State, Who},
 };
 
@@ -96,6 +97,7 @@ pub(crate) struct Environment {
     pub(crate) log: Text,
     pub(crate) work: Option<WorkLine>,
     pub(crate) happenings: Vec<HappeningRow>,
+    pub(crate) ports: PortsSection,
     /// Commands that lead into it, with what each is for.
     pub(crate) ways: Vec<(&'static str, String)>,
 }
