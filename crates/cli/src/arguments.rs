@@ -6,7 +6,9 @@ mod key;
 mod runner;
 mod secret;
 
-pub(crate) use env::{CreateEnv, Env, ExecEnv, RepairEnv, ShellEnv};
+pub(crate) use env::{
+    CreateEnv, Env, ExecEnv, OneService, RepairEnv, ServiceWish, Services, ShellEnv,
+};
 pub(crate) use image::{Backend, Image, Images, LoadImage};
 pub(crate) use key::Key;
 pub(crate) use runner::{JoinRunner, Runner, RunnerVerb, Tell, WorkAsRunner};
@@ -104,6 +106,9 @@ pub(crate) enum Verb {
     /// Speaks SFTP on standard input and output; started inside of an environment.
     #[command(hide = true)]
     SftpServer,
+    /// Answers one question about files on standard input and output; started inside of an environment.
+    #[command(hide = true)]
+    FileServer,
     /// Owns this host's environments; started by a runner.
     #[command(hide = true)]
     Supervisor(Supervisor),

@@ -7,10 +7,14 @@
 
 mod apply;
 mod decide;
+mod edit;
+mod service;
 
 use serde::{Deserialize, Serialize};
 
 pub use decide::{decide, watch_at};
+pub use edit::Edit;
+pub use service::{Ended, Steer};
 
 use crate::{Duration, EnvironmentId, ProjectId, RunnerId, Time, actor::By};
 
@@ -96,6 +100,9 @@ pub struct State {
     /// repaired.
     #[serde(default)]
     pub recovery: Option<String>,
+    /// When a service ended last, as far as it is in the journal.
+    #[serde(default)]
+    pub service_ended_at: Option<Time>,
 }
 
 /// Where an environment stands.
@@ -271,11 +278,24 @@ pub enum Command {
         active_at: Option<Time>,
         /// Work that no repository has yet; absent if the runner did not look.
         unpushed: Option<Option<Unpushed>>,
+        /// How services ended lately, the oldest first. What is known already yields nothing.
+        #[serde(default)]
+        ended: Vec<Ended>,
     },
     /// Somebody goes in. Legal while it runs.
     Enter {
         /// How.
         way: Way,
+    },
+    /// Somebody changed something among its files: that is noted, however it stands by now.
+    Edit {
+        /// What was done.
+        edit: Edit,
+    },
+    /// Somebody wants something of its services and tasks. Legal while it runs.
+    Steer {
+        /// What.
+        steer: Steer,
     },
     /// Its runner was not heard of for too long.
     Lose {
@@ -299,6 +319,8 @@ impl Command {
             | Self::Delete { .. }
             | Self::Undelete
             | Self::Observe { .. }
+            | Self::Edit { .. }
+            | Self::Steer { .. }
             | Self::Lose { .. }
             | Self::Watch => None,
         }
@@ -355,6 +377,21 @@ pub enum Event {
         /// How.
         way: Way,
     },
+    /// Somebody changed something among its files.
+    Edited {
+        /// What.
+        edit: Edit,
+    },
+    /// Somebody wanted something of its services and tasks.
+    Steered {
+        /// What.
+        steer: Steer,
+    },
+    /// A service ended by itself.
+    ServiceEnded {
+        /// Which, and how.
+        ended: Ended,
+    },
 }
 
 /// A way into an environment.
@@ -372,6 +409,8 @@ pub enum Way {
         /// Which.
         port: u16,
     },
+    /// Its files, read or changed by the API or a page.
+    Files,
 }
 
 /// Why a command was refused.

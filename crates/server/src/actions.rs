@@ -3,7 +3,9 @@
 //! documentation what makes it so.
 
 pub mod accounts;
+pub mod automation;
 pub mod environments;
+pub mod files;
 pub mod follow_up;
 pub mod jobs;
 pub mod keys;

@@ -34,6 +34,7 @@ mod links;
 mod local;
 mod openapi;
 mod pages;
+mod range;
 mod reconcile;
 mod remote;
 mod router;

@@ -2,8 +2,10 @@
 //! never shows what belongs to another organisation. Nothing here changes anything.
 
 pub mod accounts;
+pub mod automation;
 pub mod environments;
 pub mod feed;
+pub mod files;
 pub mod jobs;
 pub mod projects;
 pub mod pull_requests;

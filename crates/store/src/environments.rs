@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use windlass_run::{
     Duration, EnvironmentId, OrganisationId, ProjectId, RunnerId, Time,
     actor::{Actor, By},
-    environment::{self, Command, Event, Limits, Phase, Refusal, Seen, Spec, State, Unpushed, Way},
+    environment::{self, Command, Ended, Event, Limits, Phase, Refusal, Seen, Spec, State, Unpushed},
 };
 
 use crate::{
@@ -85,6 +85,8 @@ pub struct Observed {
     pub unpushed: Option<Option<Unpushed>>,
     /// The last start, if there is news of it.
     pub report: Option<StartReport>,
+    /// How its services ended by themselves lately, the oldest first.
+    pub ended: Vec<Ended>,
 }
 
 /// A runner that says what it has and asks what it shall have.
@@ -363,7 +365,7 @@ fn change(
     rows::journal(tx, &row, &kept, who, now)?;
     told(tx, &row, now);
     if let Some(name) = audited(command) {
-        audit(tx, &row, who, name, command.way(), now);
+        audit(tx, &row, who, name, Some(command), now);
     }
     Ok(Ok(row))
 }
@@ -378,6 +380,8 @@ fn audited(command: &Command) -> Option<&'static str> {
         Command::Delete { .. } => Some("environment.delete"),
         Command::Undelete => Some("environment.undelete"),
         Command::Enter { .. } => Some("environment.enter"),
+        Command::Edit { .. } => Some("environment.edit"),
+        Command::Steer { .. } => Some("environment.steer"),
         Command::Place { .. } | Command::Observe { .. } | Command::Lose { .. } => None,
         Command::Watch => Some("environment.watch"),
     }
@@ -454,6 +458,7 @@ fn observe(
         seen: observed.seen.clone(),
         active_at: observed.active_at,
         unpushed: observed.unpushed.clone(),
+        ended: observed.ended.clone(),
     };
     change(tx, row, &command, by, now).map(drop)
 }
@@ -478,7 +483,7 @@ fn audit(
     row: &EnvironmentRow,
     who: &Arc<str>,
     command: &'static str,
-    way: Option<Way>,
+    given: Option<&Command>,
     now: Time,
 ) {
     let mut detail = serde_json::json!({
@@ -487,8 +492,14 @@ fn audit(
         "phase": row.state.phase.name(),
         "reason": row.state.phase.reason(),
     });
-    if let Some(way) = way {
+    if let Some(way) = given.and_then(Command::way) {
         detail["entered"] = serde_json::json!(way);
+    }
+    if let Some(Command::Steer { steer }) = given {
+        detail["steered"] = serde_json::json!(steer);
+    }
+    if let Some(Command::Edit { edit }) = given {
+        detail["edited"] = serde_json::json!(edit.clone().short());
     }
     tx.audit(who, &row.organisation_id, command, row.id.as_str(), detail.to_string(), now);
 }

@@ -8,6 +8,7 @@
 pub mod account;
 pub mod environment;
 pub mod feed;
+pub mod file;
 pub mod job;
 pub mod problem;
 pub mod project;
@@ -17,6 +18,7 @@ pub mod run;
 pub mod runner;
 pub mod search;
 pub mod secret;
+pub mod service;
 pub mod system;
 
 use schemars::JsonSchema;

@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 use windlass_run::{
     EffectKey, EnvironmentId, JobId, Labels, ProjectId, RunId, RunnerId, StepId, Time,
     effect::{self, Effect},
-    environment::{Seen, Spec, Unpushed, Wanted},
+    environment::{Ended, Seen, Spec, Unpushed, Wanted},
     job::{Cancel, Report, State},
 };
 
@@ -509,6 +509,9 @@ pub struct ObservedEnvironment {
     /// The last start, if there is news of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<EnvironmentStart>,
+    /// How its services ended by themselves lately, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ended: Vec<Ended>,
 }
 
 /// What a runner found when it looked for work that no repository has.

@@ -23,6 +23,7 @@ impl State {
             unpushed: None,
             deletion: None,
             recovery: None,
+            service_ended_at: None,
         })
     }
 
@@ -59,7 +60,12 @@ impl State {
             Event::Deleted(deletion) => self.deletion = Some(deletion.clone()),
             Event::Undeleted => self.deletion = None,
             Event::Recovering { reason } => self.recovery.clone_from(reason),
-            Event::Entered { .. } => self.active_at = self.active_at.max(at),
+            Event::Entered { .. } | Event::Edited { .. } | Event::Steered { .. } => {
+                self.active_at = self.active_at.max(at);
+            }
+            Event::ServiceEnded { ended } => {
+                self.service_ended_at = self.service_ended_at.max(Some(ended.at));
+            }
         }
     }
 }

@@ -461,6 +461,7 @@ impl Keeper {
             self.view.active((self.workshop.options.clock)());
         }
         up.used = now;
+        self.view.services_ended(up.environment.services.ends());
         // A generation that grew without another wish: started twice in a row.
         let seen = up.seen();
         self.view.see(wanted.generation, seen);

@@ -178,6 +178,9 @@ async fn one(
         lives_until: environment.lives_until.map(|at| frame.moment(at)),
         wishes: if environment.yours { wishes(&environment.phase, &here) } else { Vec::new() },
         terminal: (environment.yours && is_running).then(|| format!("{here}/terminal")),
+        files: format!("{here}/files"),
+        changes: format!("{here}/changes"),
+        services: format!("{here}/services"),
         stages: stages(&environment.start),
         log: Text::from(log),
         work: environment.unpushed.as_ref().filter(|_| environment.yours).map(|work| WorkLine {

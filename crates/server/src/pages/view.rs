@@ -17,11 +17,13 @@ pub(crate) mod change;
 pub(crate) mod diff;
 
 pub(crate) mod environments;
+pub(crate) mod files;
 pub(crate) mod people;
 pub(crate) mod places;
 pub(crate) mod problem;
 pub(crate) mod runners;
 pub(crate) mod secrets;
+pub(crate) mod services;
 
 pub(crate) use super::text::{Html, Text};
 pub(crate) use super::when::Moment;

@@ -125,6 +125,7 @@ fn observed_of(observed: ObservedEnvironment) -> Observed {
         seen: observed.seen,
         active_at: observed.active_at,
         unpushed: observed.looked.map(|looked| looked.unpushed),
+        ended: observed.ended,
         report: observed.start.map(|start| StartReport { stages: start.stages, log: start.log }),
     }
 }

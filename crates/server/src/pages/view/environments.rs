@@ -81,6 +81,12 @@ pub(crate) struct Environment {
     pub(crate) wishes: Vec<Wish>,
     /// The page of its terminal, if it runs and this person may use it.
     pub(crate) terminal: Option<String>,
+    /// The page of its files.
+    pub(crate) files: String,
+    /// The page of how its work tree differs from its base.
+    pub(crate) changes: String,
+    /// The page of its services and tasks.
+    pub(crate) services: String,
     /// Where the time of its last start went.
     pub(crate) stages: Vec<StageRow>,
     pub(crate) log: Text,
