@@ -151,7 +151,12 @@ async fn save(
         let theirs = (app.clone(), principal.clone(), name.clone());
         draft.meet(theirs).await?;
     }
-    let (status, problem) = form_problem(problem)?;
+    let (status, mut problem) = form_problem(problem)?;
+    if draft.conflict.is_some() {
+        let why = "It changed since you opened it: somebody else wrote it, or a program inside. Nothing is \
+                   saved yet.";
+        problem.detail = Text::from(why);
+    }
     draft.problem = Some(problem);
     page_with(status, &draft.page(&place, &frame))
 }
