@@ -9,7 +9,8 @@ mod secret;
 
 pub(crate) use class::{Class, Gives, OfBackend};
 pub(crate) use env::{
-    Admission, CreateEnv, Env, ExecEnv, PortsAdmission, PublishPort, RepairEnv, ShellEnv,
+    Admission, CreateEnv, Env, ExecEnv, OneService, PortsAdmission, PublishPort, RepairEnv,
+    ServiceWish, Services, ShellEnv,
 };
 pub(crate) use image::{Backend, Image, Images, LoadImage};
 pub(crate) use key::Key;
@@ -111,6 +112,9 @@ pub(crate) enum Verb {
     /// Speaks SFTP on standard input and output; started inside of an environment.
     #[command(hide = true)]
     SftpServer,
+    /// Answers one question about files on standard input and output; started inside of an environment.
+    #[command(hide = true)]
+    FileServer,
     /// Owns this host's environments; started by a runner.
     #[command(hide = true)]
     Supervisor(Supervisor),

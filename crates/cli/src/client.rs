@@ -21,6 +21,14 @@ pub(crate) struct Client {
     connection: Connection,
 }
 
+/// A file, as it comes.
+pub(crate) struct File {
+    /// Its tag.
+    pub(crate) etag: String,
+    /// Its content.
+    pub(crate) pieces: futures::stream::BoxStream<'static, Result<Vec<u8>>>,
+}
+
 impl Client {
     /// The server that the user named, or the one that runs on the data folder.
     pub(crate) async fn find(settings: &Settings) -> Result<Self> {
@@ -90,6 +98,29 @@ impl Client {
     pub(crate) async fn bytes(&self, path: &str) -> Result<Vec<u8>> {
         let response = self.send(self.request(Method::GET, path)).await?;
         Ok(response.bytes().await.context("failed to read the answer")?.into())
+    }
+
+    /// Reads a file with its tag, as it comes.
+    pub(crate) async fn file(&self, path: &str, query: &impl Serialize) -> Result<File> {
+        let response = self.send(self.request(Method::GET, path).query(query)).await?;
+        let etag = response.headers().get("ETag").and_then(|tag| tag.to_str().ok());
+        let etag = etag.unwrap_or_default().to_owned();
+        let pieces = response
+            .bytes_stream()
+            .map(|piece| piece.map(|piece| piece.to_vec()).context("the file broke off"));
+        Ok(File { etag, pieces: Box::pin(pieces) })
+    }
+
+    /// Writes a file under a condition: a header and its value.
+    pub(crate) async fn put_file<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &impl Serialize,
+        (name, value): (&'static str, &str),
+        content: Vec<u8>,
+    ) -> Result<T> {
+        let request = self.request(Method::PUT, path).query(query).header(name, value);
+        json(self.send(request.body(content)).await?).await
     }
 
     /// Upgrades a connection to a stream into an environment.

@@ -9,6 +9,7 @@ mod doctor;
 mod embedded;
 mod env;
 mod environment;
+mod files;
 mod find;
 mod first_process;
 mod follow;
@@ -43,13 +44,14 @@ use crate::{
 
 /// Does what the command line asks for.
 pub(crate) fn dispatch(arguments: Arguments) -> Result<Exit> {
-    // These four run before anything else is set up: two must have a single thread, one owns its
-    // standard streams, one must work without a home folder.
+    // These run before anything else is set up: two must have a single thread, two own their standard
+    // streams, one must work without a home folder.
     match arguments.verb {
         Verb::Supervisor(verb) => return supervisor::run(verb),
         Verb::FirstProcess { arguments } => return first_process::run(&arguments),
         Verb::Agent => return wait(agent::run()),
         Verb::SftpServer => return wait(sftp::run()),
+        Verb::FileServer => return files::run(),
         Verb::Completion { shell } => {
             let mut command = Arguments::command();
             clap_complete::generate(shell, &mut command, "windlass", &mut std::io::stdout());
@@ -86,6 +88,7 @@ pub(crate) fn dispatch(arguments: Arguments) -> Result<Exit> {
         | Verb::FirstProcess { .. }
         | Verb::Agent
         | Verb::SftpServer
+        | Verb::FileServer
         | Verb::Completion { .. } => Ok(Exit::Success),
     }
 }

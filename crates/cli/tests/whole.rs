@@ -18,6 +18,10 @@ mod classes;
 mod demo;
 #[path = "whole/env.rs"]
 mod env;
+#[path = "whole/env_files.rs"]
+mod env_files;
+#[path = "whole/env_services.rs"]
+mod env_services;
 #[path = "whole/environment.rs"]
 mod environment;
 #[path = "whole/image.rs"]

@@ -3,6 +3,7 @@
 //! silence: whoever misspells `depends_on` would wait for nothing.
 
 mod order;
+pub mod output;
 mod read;
 
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde::Serialize;
 
+use self::output::Output;
 use crate::{place::Refused, reserved::Reserved};
 
 /// Where the file lies in a project.
@@ -85,6 +87,9 @@ pub struct Task {
     pub depends_on: Vec<String>,
     /// Its own variables.
     pub env: IndexMap<String, String>,
+    /// The values that it gives.
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    pub outputs: IndexMap<String, Output>,
 }
 
 /// When a task runs.
@@ -97,6 +102,8 @@ pub enum Occasion {
     Start,
     /// While the environment is made, before any service: what it leaves is files.
     Prebuild,
+    /// After those of a prebuild, if a snapshot of what they left is taken then.
+    BeforeSnapshot,
 }
 
 impl Automation {
@@ -111,7 +118,16 @@ impl Automation {
 
     /// The tasks of a prebuild: the lists one after the other, what is in one list at once.
     pub fn prebuild(&self) -> Vec<Vec<&str>> {
-        let names = self.tasks.iter().filter(|(_, task)| task.on.contains(&Occasion::Prebuild));
+        self.on(Occasion::Prebuild)
+    }
+
+    /// The tasks that run before a snapshot is taken, in the same way.
+    pub fn before_snapshot(&self) -> Vec<Vec<&str>> {
+        self.on(Occasion::BeforeSnapshot)
+    }
+
+    fn on(&self, occasion: Occasion) -> Vec<Vec<&str>> {
+        let names = self.tasks.iter().filter(|(_, task)| task.on.contains(&occasion));
         self.levels(names.map(|(name, _)| name.as_str()).collect())
     }
 

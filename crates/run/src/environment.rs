@@ -7,12 +7,16 @@
 
 mod apply;
 mod decide;
+mod edit;
 mod port;
+mod service;
 
 use serde::{Deserialize, Serialize};
 
 pub use decide::{decide, watch_at};
+pub use edit::Edit;
 pub use port::{Admission, LONGEST_PORT_NAME, MOST_PORTS, Published};
+pub use service::{Ended, Steer};
 
 use crate::{Class, Duration, EnvironmentId, Labels, ProjectId, RunnerId, Time, actor::By};
 
@@ -119,6 +123,9 @@ pub struct State {
     /// How often a port was opened so far.
     #[serde(default)]
     pub openings: u64,
+    /// When a service ended last, as far as it is in the journal.
+    #[serde(default)]
+    pub service_ended_at: Option<Time>,
 }
 
 /// Where an environment stands.
@@ -294,6 +301,9 @@ pub enum Command {
         active_at: Option<Time>,
         /// Work that no repository has yet; absent if the runner did not look.
         unpushed: Option<Option<Unpushed>>,
+        /// How services ended lately, the oldest first. What is known already yields nothing.
+        #[serde(default)]
+        ended: Vec<Ended>,
     },
     /// Somebody goes in. Legal while it runs.
     Enter {
@@ -313,6 +323,16 @@ pub enum Command {
     Unpublish {
         /// Which.
         port: u16,
+    },
+    /// Somebody changed something among its files: that is noted, however it stands by now.
+    Edit {
+        /// What was done.
+        edit: Edit,
+    },
+    /// Somebody wants something of its services and tasks. Legal while it runs.
+    Steer {
+        /// What.
+        steer: Steer,
     },
     /// Its runner was not heard of for too long.
     Lose {
@@ -338,6 +358,8 @@ impl Command {
             | Self::Observe { .. }
             | Self::Publish { .. }
             | Self::Unpublish { .. }
+            | Self::Edit { .. }
+            | Self::Steer { .. }
             | Self::Lose { .. }
             | Self::Watch => None,
         }
@@ -401,6 +423,21 @@ pub enum Event {
         /// Which.
         port: u16,
     },
+    /// Somebody changed something among its files.
+    Edited {
+        /// What.
+        edit: Edit,
+    },
+    /// Somebody wanted something of its services and tasks.
+    Steered {
+        /// What.
+        steer: Steer,
+    },
+    /// A service ended by itself.
+    ServiceEnded {
+        /// Which, and how.
+        ended: Ended,
+    },
 }
 
 /// A way into an environment.
@@ -418,6 +455,8 @@ pub enum Way {
         /// Which.
         port: u16,
     },
+    /// Its files, read or changed by the API or a page.
+    Files,
 }
 
 /// Why a command was refused.

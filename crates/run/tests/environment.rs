@@ -6,8 +6,8 @@ use windlass_run::{
     Duration, ProjectId, RunnerId, Time,
     actor::{Actor, By},
     environment::{
-        self, ARCHIVE, Admission, Command, Event, IDLE, LONGEST_PORT_NAME, MOST_PORTS, Phase,
-        Published, Refusal, Seen, Spec, State, UNDO, Unpushed, Wanted, Way, decide,
+        self, ARCHIVE, Admission, Command, Edit, Ended, Event, IDLE, LONGEST_PORT_NAME, MOST_PORTS,
+        Phase, Published, Refusal, Seen, Spec, State, Steer, UNDO, Unpushed, Wanted, Way, decide,
     },
 };
 
@@ -69,7 +69,7 @@ impl Environment {
 
     fn see_as(&mut self, generation: u64, seen: Seen) -> Result<Vec<Event>, Refusal> {
         let runner_id = runner(1);
-        self.give(Command::Observe { runner_id, generation, seen, active_at: None, unpushed: None })
+        self.give(Command::Observe { runner_id, generation, seen, active_at: None, unpushed: None, ended: vec![] })
     }
 
     fn stop(&mut self) {
@@ -151,6 +151,7 @@ fn a_runner_that_does_not_keep_it_says_nothing() {
         seen: Seen::Gone,
         active_at: None,
         unpushed: None,
+        ended: vec![],
     };
     assert_eq!(it.give(command), Err(Refusal::NotYours));
 }
@@ -167,6 +168,7 @@ fn an_idle_one_is_stopped_and_a_busy_one_is_not() {
         seen: Seen::Running,
         active_at: Some(at(20 * 60)),
         unpushed: None,
+        ended: vec![],
     };
     it.give(busy).expect("heard");
     it.now = at(31 * 60);
@@ -192,6 +194,7 @@ fn activity_in_the_future_counts_as_now() {
         seen,
         active_at: Some(at(1_000_000)),
         unpushed: None,
+        ended: vec![],
     };
     it.give(ahead).expect("heard");
     assert_eq!(it.state.active_at, at(60));
@@ -322,6 +325,7 @@ fn any_command() -> impl Strategy<Value = Command> {
                 seen,
                 active_at: active.map(at),
                 unpushed: Some(Some(unpushed.clone())),
+                ended: vec![],
             }
         ),
     ]
@@ -443,4 +447,53 @@ fn a_port_that_cannot_be_published_says_why() {
     it.give(publish(1, None, Admission::Public)).expect("one that is published may change");
     it.give(Command::Delete { by: ada() }).expect("deleted");
     assert!(why(&mut it, publish(1, None, owner)).contains("deleted"));
+}
+
+#[test]
+fn what_somebody_changed_among_its_files_is_noted_even_if_it_stopped_meanwhile() {
+    let edit = Edit::Wrote { path: "x".repeat(2_000) };
+    let kept = Event::Edited { edit: Edit::Wrote { path: "x".repeat(1_000) } };
+    let mut it = Environment::running();
+    it.now = at(60);
+    assert_eq!(it.give(Command::Edit { edit: edit.clone() }), Ok(vec![kept.clone()]));
+    assert_eq!(it.state.active_at, at(60));
+    it.give(Command::Stop { why: "Enough.".into() }).expect("stopped");
+    assert_eq!(it.give(Command::Edit { edit }), Ok(vec![kept]));
+}
+
+#[test]
+fn the_end_of_a_service_is_noted_once_however_often_it_is_told() {
+    let end = |seconds, in_a_row| Ended {
+        name: "db".into(),
+        at: at(seconds),
+        how: "exit 1".into(),
+        again: true,
+        in_a_row,
+    };
+    let mut it = Environment::running();
+    let tell = |it: &mut Environment, ended: Vec<Ended>| {
+        let command = Command::Observe {
+            runner_id: runner(1),
+            generation: it.state.generation,
+            seen: Seen::Running,
+            active_at: None,
+            unpushed: None,
+            ended,
+        };
+        it.give(command).expect("heard")
+    };
+    let noted = |ended: Ended| Event::ServiceEnded { ended };
+    assert_eq!(tell(&mut it, vec![end(1, 1)]), [noted(end(1, 1))]);
+    assert_eq!(tell(&mut it, vec![end(1, 1), end(2, 2)]), [noted(end(2, 2))]);
+    assert_eq!(tell(&mut it, vec![end(1, 1), end(2, 2)]), []);
+}
+
+#[test]
+fn services_are_steered_only_where_it_runs() {
+    let steer = Steer::Restart { service: "db".into() };
+    let mut it = Environment::running();
+    let noted = vec![Event::Steered { steer: steer.clone() }];
+    assert_eq!(it.give(Command::Steer { steer: steer.clone() }), Ok(noted));
+    it.give(Command::Stop { why: "Enough.".into() }).expect("stopped");
+    assert!(it.give(Command::Steer { steer }).is_err());
 }

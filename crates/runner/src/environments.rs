@@ -6,6 +6,7 @@
 //! lies in the folder of kept environments and nobody knows is left alone.
 
 mod activity;
+mod board;
 mod exec;
 mod keeper;
 mod record;

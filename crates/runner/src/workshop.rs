@@ -35,7 +35,7 @@ mod publish;
 mod readiness;
 pub(crate) mod repository;
 pub(crate) mod secrets;
-mod services;
+pub(crate) mod services;
 pub(crate) mod setup;
 pub(crate) mod stocked;
 pub(crate) mod trees;

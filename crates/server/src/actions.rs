@@ -3,8 +3,10 @@
 //! documentation what makes it so.
 
 pub mod accounts;
+pub mod automation;
 pub mod classes;
 pub mod environments;
+pub mod files;
 pub mod follow_up;
 pub mod jobs;
 pub mod keys;

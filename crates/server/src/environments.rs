@@ -23,6 +23,8 @@ pub(crate) struct Registry {
     changed: watch::Sender<u64>,
     heard: Mutex<HashMap<RunnerId, Time>>,
     streams: Mutex<HashMap<String, Asked>>,
+    /// Who looked at whose files, and when that was written down last.
+    looked: Mutex<HashMap<(EnvironmentId, String), Time>>,
 }
 
 /// A stream that a runner is asked to dial.
@@ -50,7 +52,12 @@ impl Drop for Awaited<'_> {
 
 impl Default for Registry {
     fn default() -> Self {
-        Self { changed: watch::Sender::new(0), heard: Mutex::default(), streams: Mutex::default() }
+        Self {
+            changed: watch::Sender::new(0),
+            heard: Mutex::default(),
+            streams: Mutex::default(),
+            looked: Mutex::default(),
+        }
     }
 }
 
@@ -119,6 +126,26 @@ impl Registry {
 
     fn streams(&self) -> MutexGuard<'_, HashMap<String, Asked>> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it is to be written down that somebody looks at an environment's files: it was not for
+    /// this long.
+    pub(crate) fn looks_again(
+        &self,
+        id: &EnvironmentId,
+        who: &str,
+        now: Time,
+        after: Duration,
+    ) -> bool {
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_old = |at: &Time| now.since(*at).as_micros() >= after.as_micros();
+        let key = (id.clone(), who.to_owned());
+        if looked.get(&key).is_some_and(|at| !is_old(at)) {
+            return false;
+        }
+        looked.retain(|_, at| !is_old(at));
+        looked.insert(key, now);
+        true
     }
 
     /// A runner was heard of.

@@ -35,6 +35,7 @@ mod local;
 mod openapi;
 mod pages;
 pub mod ports;
+mod range;
 mod reconcile;
 mod remote;
 mod router;

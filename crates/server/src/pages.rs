@@ -18,6 +18,8 @@ mod live;
 mod changes;
 
 mod environments;
+mod files;
+mod services;
 mod terminal;
 
 mod ahead;
@@ -60,6 +62,8 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     endpoints.extend(jobs::endpoints());
     endpoints.extend(changes::endpoints());
     endpoints.extend(environments::endpoints());
+    endpoints.extend(files::endpoints());
+    endpoints.extend(services::endpoints());
     endpoints.extend(terminal::endpoints());
     endpoints.extend(ports::endpoints());
     endpoints.extend(places::endpoints());

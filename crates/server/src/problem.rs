@@ -68,6 +68,9 @@ codes! {
     HeadMoved = "head-moved", 409, "The change has moved on";
     MergeConflict = "merge-conflict", 409, "The change conflicts with its base";
     SecretUnreadable = "secret-unreadable", 409, "A secret can't be opened";
+    FileChanged = "file-changed", 412, "The file is not what you have seen";
+    FileRefused = "file-refused", 422, "The environment's files don't allow that";
+    ConditionMissing = "condition-missing", 428, "Say which state of the file you have seen";
     PullRequestState = "pull-request-state", 409, "The pull request is not open";
     IdempotencyMismatch = "idempotency-mismatch", 422, "The key was used for another request";
     ProtocolMismatch = "protocol-mismatch", 409, "Runner and server speak different protocols";
@@ -97,13 +100,16 @@ pub struct Problem {
     pub place: Option<String>,
     /// Try again after so many seconds.
     pub retry_after: Option<u64>,
+    /// The tag of a file as it is now, of a request about another state of it.
+    pub etag: Option<String>,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 impl Problem {
     /// A problem with this code and these words.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), place: None, retry_after: None, source: None }
+        let detail = detail.into();
+        Self { code, detail, place: None, retry_after: None, etag: None, source: None }
     }
 
     /// There is no such thing: `what` with its id, as in "run run_01...".
@@ -130,6 +136,13 @@ impl Problem {
         self
     }
 
+    /// Says what the tag of the file is now.
+    #[must_use]
+    pub fn now(mut self, etag: Option<String>) -> Self {
+        self.etag = etag;
+        self
+    }
+
     /// Keeps the cause for the server's log.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
@@ -147,6 +160,7 @@ impl Problem {
             detail: self.detail.clone(),
             place: self.place.clone(),
             retry_after: self.retry_after,
+            etag: self.etag.clone(),
         }
     }
 
@@ -190,6 +204,9 @@ impl IntoResponse for Problem {
         }
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(etag) = self.etag.as_deref().and_then(|etag| HeaderValue::from_str(etag).ok()) {
+            headers.insert(header::ETAG, etag);
         }
         response.extensions_mut().insert(self);
         response

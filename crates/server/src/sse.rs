@@ -136,3 +136,28 @@ where
         }
     }
 }
+
+/// How many of the bytes can be shown without cutting a character in two. At the end of a log all.
+pub(crate) fn whole_characters(bytes: &[u8], is_end: bool) -> usize {
+    match std::str::from_utf8(bytes) {
+        Err(error) if error.error_len().is_none() && !(is_end && error.valid_up_to() == 0) => {
+            error.valid_up_to()
+        }
+        Ok(_) | Err(_) => bytes.len(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_character_is_never_cut_in_two_but_broken_bytes_pass() {
+        let euro = "€".as_bytes();
+        assert_eq!(whole_characters(b"ab", false), 2);
+        assert_eq!(whole_characters(&[b"a", &euro[..2]].concat(), false), 1);
+        assert_eq!(whole_characters(&euro[..2], false), 0);
+        assert_eq!(whole_characters(&euro[..2], true), 2);
+        assert_eq!(whole_characters(&[0xff, b'a'], false), 2);
+    }
+}

@@ -2,9 +2,11 @@
 //! never shows what belongs to another organisation. Nothing here changes anything.
 
 pub mod accounts;
+pub mod automation;
 pub mod classes;
 pub mod environments;
 pub mod feed;
+pub mod files;
 pub mod jobs;
 pub mod ports;
 pub mod projects;

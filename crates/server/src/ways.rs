@@ -3,6 +3,8 @@
 //!
 //! Never done here: reading what crosses a stream that has a client of its own.
 
+pub(crate) mod automation;
+pub(crate) mod files;
 pub(crate) mod frames;
 
 use std::time::Duration;

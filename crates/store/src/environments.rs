@@ -14,7 +14,7 @@ use windlass_run::{
     Duration, EnvironmentId, OrganisationId, ProjectId, RunnerId, Time,
     actor::{Actor, By},
     class::Limited,
-    environment::{self, Command, Event, Limits, Phase, Refusal, Seen, Spec, State, Unpushed},
+    environment::{self, Command, Ended, Event, Limits, Phase, Refusal, Seen, Spec, State, Unpushed},
     job::start::{Basis, cut_limits},
 };
 
@@ -96,6 +96,8 @@ pub struct Observed {
     pub unpushed: Option<Option<Unpushed>>,
     /// The last start, if there is news of it.
     pub report: Option<StartReport>,
+    /// How its services ended by themselves lately, the oldest first.
+    pub ended: Vec<Ended>,
 }
 
 /// A runner that says what it has and asks what it shall have.
@@ -391,6 +393,8 @@ fn audited(command: &Command) -> Option<&'static str> {
         Command::Enter { .. } => Some("environment.enter"),
         Command::Publish { .. } => Some("environment.publish"),
         Command::Unpublish { .. } => Some("environment.unpublish"),
+        Command::Edit { .. } => Some("environment.edit"),
+        Command::Steer { .. } => Some("environment.steer"),
         Command::Place { .. } | Command::Observe { .. } | Command::Lose { .. } => None,
         Command::Watch => Some("environment.watch"),
     }
@@ -468,6 +472,7 @@ fn observe(
         seen: observed.seen.clone(),
         active_at: observed.active_at,
         unpushed: observed.unpushed.clone(),
+        ended: observed.ended.clone(),
     };
     change(tx, row, &command, by, now).map(drop)
 }
@@ -510,6 +515,12 @@ fn audit(
     if let Some(Command::Publish { port, .. } | Command::Unpublish { port }) = command {
         detail["port"] = serde_json::json!(port);
         detail["published"] = serde_json::json!(row.state.published(*port));
+    }
+    if let Some(Command::Steer { steer }) = command {
+        detail["steered"] = serde_json::json!(steer);
+    }
+    if let Some(Command::Edit { edit }) = command {
+        detail["edited"] = serde_json::json!(edit.clone().short());
     }
     tx.audit(who, &row.organisation_id, name, row.id.as_str(), detail.to_string(), now);
 }

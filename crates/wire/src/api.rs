@@ -9,6 +9,7 @@ pub mod account;
 pub mod class;
 pub mod environment;
 pub mod feed;
+pub mod file;
 pub mod job;
 pub mod port;
 pub mod problem;
@@ -19,6 +20,7 @@ pub mod run;
 pub mod runner;
 pub mod search;
 pub mod secret;
+pub mod service;
 pub mod system;
 
 use schemars::JsonSchema;

@@ -50,6 +50,8 @@ pub enum FrameKind {
     Signal,
     /// From the client, first, in place of [`FrameKind::Open`]: a [`Dial`] as JSON.
     Dial,
+    /// From the server, first, in place of [`FrameKind::Open`]: an [`Ask`](crate::automation::Ask) as JSON.
+    Ask,
 }
 
 impl FrameKind {
@@ -64,6 +66,7 @@ impl FrameKind {
             Self::Size => 6,
             Self::Signal => 7,
             Self::Dial => 8,
+            Self::Ask => 9,
         }
     }
 
@@ -78,6 +81,7 @@ impl FrameKind {
             Self::Size,
             Self::Signal,
             Self::Dial,
+            Self::Ask,
         ];
         all.into_iter().find(|kind| kind.byte() == byte)
     }
@@ -203,6 +207,6 @@ mod tests {
     #[test]
     fn every_kind_is_found_by_its_byte_and_no_other_byte_is_one() {
         let found: Vec<u8> = (0..=255).filter_map(FrameKind::of).map(FrameKind::byte).collect();
-        assert_eq!(found, [1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(found, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
     }
 }

@@ -3,5 +3,7 @@
 
 pub mod api;
 pub mod attach;
+pub mod automation;
+pub mod files;
 pub mod runner;
 pub mod session;

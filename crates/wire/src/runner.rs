@@ -32,7 +32,7 @@ use windlass_run::{
     Class, EffectKey, EnvironmentId, JobId, Labels, ProjectId, RunId, RunnerId, StepId, Time,
     class::Limited,
     effect::{self, Effect},
-    environment::{Seen, Spec, Unpushed, Wanted},
+    environment::{Ended, Seen, Spec, Unpushed, Wanted},
     job::{Cancel, Report, State, start::Basis},
 };
 
@@ -557,6 +557,9 @@ pub struct ObservedEnvironment {
     /// The last start, if there is news of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<EnvironmentStart>,
+    /// How its services ended by themselves lately, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ended: Vec<Ended>,
 }
 
 /// What a runner found when it looked for work that no repository has.

@@ -26,10 +26,28 @@ pub(crate) enum Env {
         /// Its name or id.
         env: String,
     },
-    /// Print the log of its last start.
+    /// Print the log of its last start, or what a service or a task printed lately.
     Logs {
         /// Its name or id.
         env: String,
+        /// Of this service.
+        #[arg(long, value_name = "NAME")]
+        service: Option<String>,
+        /// Of this task's last run.
+        #[arg(long, value_name = "NAME", conflicts_with = "service")]
+        task: Option<String>,
+        /// Go on with what comes: of a service until you interrupt it, of a task to its end.
+        #[arg(long, short)]
+        follow: bool,
+    },
+    /// List the services of one, or start, stop or restart one of them.
+    Services(Services),
+    /// List the tasks of one, or run one and print what it prints. Ends as its command does.
+    Task {
+        /// Its name or id.
+        env: String,
+        /// The task to run, after what it depends on.
+        name: Option<String>,
     },
     /// Say where each millisecond of a start went, whether the pool had it, and what would help. Of an
     /// environment, or of a job's.
@@ -119,8 +137,46 @@ pub(crate) enum Env {
         #[arg(long)]
         write: bool,
     },
+    /// List what is in a folder of one, hidden files too.
+    Files {
+        /// Its name or id.
+        env: String,
+        /// The folder [default: the work tree].
+        #[arg(default_value = "", hide_default_value = true)]
+        path: String,
+    },
+    /// Print a file of one.
+    Cat {
+        /// Its name or id.
+        env: String,
+        /// The file.
+        path: String,
+    },
+    /// Edit a file of one with $VISUAL or $EDITOR. Nothing is written if it changed there meanwhile.
+    Edit {
+        /// Its name or id.
+        env: String,
+        /// The file; one that is not there is made.
+        path: String,
+    },
+    /// Show how its work tree differs from the commit that it began with; new files count.
+    Diff {
+        /// Its name or id.
+        env: String,
+        /// Only below this path of the repository.
+        path: Option<String>,
+        /// Only which files differ, and by how many lines.
+        #[arg(long)]
+        stat: bool,
+        /// Compare with the newest commit that was made in it.
+        #[arg(long)]
+        head: bool,
+    },
     /// Copy a file into one or out of one: `ENV:PATH` names a file in it.
     Cp {
+        /// A folder with everything in it.
+        #[arg(long, short)]
+        recursive: bool,
         /// What is copied.
         from: String,
         /// Where to.
@@ -134,6 +190,38 @@ pub(crate) enum Env {
         #[arg(long, short, value_name = "FILE")]
         output: PathBuf,
     },
+}
+
+/// `windlass env services`
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct Services {
+    /// What is wanted of one.
+    #[command(subcommand)]
+    pub(crate) wish: Option<ServiceWish>,
+    /// The environment's name or id.
+    #[arg(required = true)]
+    pub(crate) env: Option<String>,
+}
+
+/// `windlass env services start | stop | restart`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServiceWish {
+    /// Start a service, after what it depends on, and wait until it is ready.
+    Start(OneService),
+    /// Stop a service. It is not started again by itself.
+    Stop(OneService),
+    /// Stop a service and start it.
+    Restart(OneService),
+}
+
+/// One service of an environment.
+#[derive(Debug, Args)]
+pub(crate) struct OneService {
+    /// The environment's name or id.
+    pub(crate) env: String,
+    /// The service.
+    pub(crate) service: String,
 }
 
 /// `windlass env create`

@@ -1,8 +1,11 @@
 //! `windlass env`: environments that live by themselves.
 
 mod exec;
+mod files;
+mod folders;
 pub(crate) mod ports;
 mod repair;
+mod services;
 mod shell;
 mod ssh_config;
 mod why_slow;
@@ -34,7 +37,12 @@ pub(crate) async fn run(settings: &Settings, verb: Env) -> Result<Exit> {
         Env::Create(create) => env(client).create(create).await,
         Env::List { mine, project, all } => env(client).list(mine, project, all).await,
         Env::Show { env: name } => env(client).show(&name).await,
-        Env::Logs { env: name } => env(client).logs(&name).await,
+        Env::Logs { env: name, service, task, follow } => {
+            env(client).logs(&name, service, task, follow).await
+        }
+        Env::Services(services) => env(client).services(services).await,
+        Env::Task { env: name, name: None } => env(client).tasks(&name).await,
+        Env::Task { env: name, name: Some(task) } => env(client).run_task(&name, &task).await,
         Env::WhySlow { what } => env(client).why_slow(&what).await,
         Env::Repair(repair) => env(client).repair(repair).await,
         Env::Journal { env: name } => env(client).journal(&name).await,
@@ -51,7 +59,14 @@ pub(crate) async fn run(settings: &Settings, verb: Env) -> Result<Exit> {
         Env::Publish(publish) => ports::publish(&client, publish, settings.json).await,
         Env::Unpublish { env: name, port } => ports::unpublish(&client, &name, port).await,
         Env::SshConfig { write } => ssh_config::run(&client, write).await,
-        Env::Cp { from, to } => exec::copy(&client, &from, &to).await,
+        Env::Files { env: name, path } => env(client).files(&name, &path).await,
+        Env::Cat { env: name, path } => env(client).cat(&name, &path).await,
+        Env::Edit { env: name, path } => env(client).edit(&name, &path).await,
+        Env::Diff { env: name, path, stat, head } => {
+            env(client).diff(&name, path, stat, head).await
+        }
+        Env::Cp { recursive: true, from, to } => folders::copy(&client, &from, &to).await,
+        Env::Cp { recursive: false, from, to } => exec::copy(&client, &from, &to).await,
         Env::Work { env: name, output } => env(client).work(&name, &output).await,
     }
 }
@@ -120,12 +135,6 @@ impl Verb<'_> {
 
     async fn show(&self, name: &str) -> Result<Exit> {
         self.print(&self.get(name).await?)
-    }
-
-    async fn logs(&self, name: &str) -> Result<Exit> {
-        let log = self.client.text(&format!("{}/log", path(name))).await?;
-        print!("{}", terminal::harmless(&log));
-        Ok(Exit::Success)
     }
 
     async fn journal(&self, name: &str) -> Result<Exit> {
@@ -288,12 +297,15 @@ impl Verb<'_> {
 
 /// The address of an environment. A name that could not be one is refused by the server.
 fn path(name: &str) -> String {
-    let name: String = name
-        .bytes()
+    format!("/api/v1/environments/{}", segment(name))
+}
+
+/// A name as one part of an address.
+fn segment(name: &str) -> String {
+    name.bytes()
         .map(|byte| match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => char::from(byte).to_string(),
             other => format!("%{other:02X}"),
         })
-        .collect();
-    format!("/api/v1/environments/{name}")
+        .collect()
 }

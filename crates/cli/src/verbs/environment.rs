@@ -120,7 +120,12 @@ fn print_stage(stage: &Stage, style: Style) {
 }
 
 fn print_automation(automation: &Automation, style: Style) {
-    for (heading, levels) in [("prebuild", automation.prebuild()), ("start", automation.start())] {
+    let levels = [
+        ("prebuild", automation.prebuild()),
+        ("before snapshot", automation.before_snapshot()),
+        ("start", automation.start()),
+    ];
+    for (heading, levels) in levels {
         for (n, names) in levels.iter().enumerate() {
             println!("{} {}: {}", style.bold(heading), n + 1, names.join(", "));
         }

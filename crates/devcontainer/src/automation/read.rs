@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{Automation, Occasion, Ready, Restart, Service, Task, order};
+use super::{
+    Automation, Occasion, Ready, Restart, Service, Task, order,
+    output::{Kind, Output},
+};
 use crate::{
     place::{Findings, Place, Refused},
     read::{self, Fields, place_of},
@@ -96,10 +99,56 @@ fn task(node: &Node, name: &str, findings: &mut Findings) -> Option<Task> {
         env: fields
             .read("env", |node, name, findings| read::map(node, name, findings, scalar))
             .unwrap_or_default(),
+        outputs: fields
+            .read("outputs", |node, name, findings| read::map(node, name, findings, output))
+            .unwrap_or_default(),
     };
     needs(node, "command", name, fields.findings);
     fields.finish_strictly(UNKNOWN, &[]);
     Some(task)
+}
+
+/// A value that a task gives: its type, or a map with that.
+fn output(node: &Node, name: &str, findings: &mut Findings) -> Option<Output> {
+    let words = [Kind::String, Kind::Integer, Kind::Number, Kind::Boolean, Kind::Json]
+        .map(|kind| (kind.name(), kind));
+    if node.text().is_some() {
+        let kind = read::word(node, name, findings, &words)?;
+        return Some(Output { kind, from: None, pointer: None });
+    }
+    let mut fields = Fields::open(node, name, findings)?;
+    let kind = fields.word("type", &words);
+    let from = fields.read("from", output_file);
+    let pointer = fields.read("pointer", pointer);
+    if node.get("type").is_none_or(|node| node.value == Value::Null) {
+        let what = format!("`{name}` has no `type`: string, integer, number, boolean or json");
+        fields.findings.refuse(&node.place, what);
+    }
+    fields.finish_strictly(UNKNOWN, &[]);
+    Some(Output { kind: kind?, from, pointer })
+}
+
+/// A file below the folder of a task's outputs.
+fn output_file(node: &Node, name: &str, findings: &mut Findings) -> Option<String> {
+    let text = read::text(node, name, findings)?;
+    let is_inside = text.split('/').all(|part| !["", ".", ".."].contains(&part));
+    if is_inside && !text.contains('\0') {
+        return Some(text);
+    }
+    let what = format!("`{name}` must be a file below $WINDLASS_OUTPUTS, such as audit.json");
+    findings.refuse(&node.place, what);
+    None
+}
+
+fn pointer(node: &Node, name: &str, findings: &mut Findings) -> Option<String> {
+    let text = read::text(node, name, findings)?;
+    let is_escaped = |part: &str| part.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
+    if text.is_empty() || (text.starts_with('/') && is_escaped(&text)) {
+        return Some(text);
+    }
+    let what = format!("`{name}` must be a JSON pointer, such as /vulnerabilities/count");
+    findings.refuse(&node.place, what);
+    None
 }
 
 fn needs(node: &Node, key: &str, name: &str, findings: &mut Findings) {
@@ -141,6 +190,7 @@ fn occasions(node: &Node, name: &str, findings: &mut Findings) -> Option<Vec<Occ
         ("manual", Occasion::Manual),
         ("start", Occasion::Start),
         ("prebuild", Occasion::Prebuild),
+        ("before_snapshot", Occasion::BeforeSnapshot),
     ];
     if node.list().is_some() {
         return read::list(node, name, findings, |node, name, findings| {
@@ -279,6 +329,20 @@ impl<'a> Checked<'a> {
             return Some(format!(
                 "`{name}` runs in a prebuild, where `{other}` is not: a prebuild holds files and no \
                  running service"
+            ));
+        }
+        let before = [Occasion::Prebuild, Occasion::BeforeSnapshot];
+        if needed.contains(&Occasion::BeforeSnapshot) && !there.iter().any(|on| before.contains(on))
+        {
+            return Some(format!(
+                "`{name}` runs before a snapshot is taken, where `{other}` is not: a snapshot holds files \
+                 and no running service"
+            ));
+        }
+        let is_start = needed.contains(&Occasion::Start);
+        if is_start && there.iter().all(|on| *on == Occasion::BeforeSnapshot) {
+            return Some(format!(
+                "`{other}` runs only where a snapshot is taken: write `on: [start, before_snapshot]` there"
             ));
         }
         let by_hand = |on: &[Occasion]| on.iter().all(|on| *on == Occasion::Manual);

@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, time::Duration};
 
 use proptest::prelude::*;
 
-use super::{Automation, Occasion, Ready, Restart, Service, Task};
+use super::{
+    Automation, Occasion, Ready, Restart, Service, Task,
+    output::{Kind, Output},
+};
 use crate::reserved::Reserved;
 
 fn reserved() -> Reserved {
@@ -73,6 +76,7 @@ tasks:
         on: on.to_vec(),
         depends_on: depends_on.iter().map(|name| (*name).to_owned()).collect(),
         env: [].into(),
+        outputs: [].into(),
     };
     let expected = Automation {
         services: [("db".to_owned(), db), ("web".to_owned(), web)].into(),
@@ -131,7 +135,7 @@ fn wrong_types_words_times_and_ports_are_refused_with_their_place() {
             "e.yaml:6:16: `ports[1]` must be a port from 1 to 65535",
             "e.yaml:7:15: `env.A` must be a string, a number, true or false, it is a list",
             "e.yaml:9:20: `ready_timeout` must be a time from 1s to 24h, such as 90s, 5m or 1h",
-            "e.yaml:12:12: `on` can't be `boot`: it is one of manual, start, prebuild",
+            "e.yaml:12:12: `on` can't be `boot`: it is one of manual, start, prebuild, before_snapshot",
             "e.yaml:12:6: `tasks.t` has no `command`: add the command",
         ]
     );
@@ -268,4 +272,57 @@ fn has_circle(edges: &[(usize, usize)]) -> bool {
             return reached.iter().any(|(a, b)| a == b);
         }
     }
+}
+
+#[test]
+fn what_a_task_gives_is_declared_with_its_type_and_where_it_comes_from() {
+    let found = read(
+        "tasks:\n  audit:\n    command: make audit\n    on: [prebuild, before_snapshot]\n    outputs:\n      \
+         version: string\n      count: { type: integer, from: audit.json, pointer: /vulnerabilities/count }\n",
+    );
+    let output = |kind, from: Option<&str>, pointer: Option<&str>| Output {
+        kind,
+        from: from.map(str::to_owned),
+        pointer: pointer.map(str::to_owned),
+    };
+    let count = output(Kind::Integer, Some("audit.json"), Some("/vulnerabilities/count"));
+    let expected =
+        [("version".to_owned(), output(Kind::String, None, None)), ("count".to_owned(), count)];
+    assert_eq!(found.tasks["audit"].outputs, expected.into());
+    assert_eq!(
+        (found.prebuild(), found.before_snapshot()),
+        (vec![vec!["audit"]], vec![vec!["audit"]])
+    );
+}
+
+#[test]
+fn outputs_that_can_not_be_are_refused_with_their_place() {
+    assert_eq!(
+        refused(
+            "tasks:\n  t:\n    command: x\n    outputs:\n      a: text\n      b: { from: ../x }\n      c: { \
+             type: json, pointer: a/b, form: x }\n"
+        ),
+        [
+            "e.yaml:5:10: `outputs.a` can't be `text`: it is one of string, integer, number, boolean, json",
+            "e.yaml:6:18: `from` must be a file below $WINDLASS_OUTPUTS, such as audit.json",
+            "e.yaml:6:10: `outputs.b` has no `type`: string, integer, number, boolean or json",
+            "e.yaml:7:33: `pointer` must be a JSON pointer, such as /vulnerabilities/count",
+            "e.yaml:7:38: `form` is no key of this place: did you mean `from`?",
+        ]
+    );
+}
+
+#[test]
+fn what_runs_before_a_snapshot_waits_for_nothing_that_is_not_there() {
+    assert_eq!(
+        refused(
+            "services: { db: { start: x } }\ntasks:\n  a: { command: x, on: before_snapshot, depends_on: [db] \
+             }\n  b: { command: x, on: start, depends_on: [a] }\n"
+        ),
+        [
+            "e.yaml:3:56: `a` runs before a snapshot is taken, where `db` is not: a snapshot holds files and no \
+             running service",
+            "e.yaml:4:46: `a` runs only where a snapshot is taken: write `on: [start, before_snapshot]` there",
+        ]
+    );
 }

@@ -25,6 +25,7 @@ impl State {
             recovery: None,
             ports: Vec::new(),
             openings: 0,
+            service_ended_at: None,
         })
     }
 
@@ -61,7 +62,12 @@ impl State {
             Event::Deleted(deletion) => self.deletion = Some(deletion.clone()),
             Event::Undeleted => self.deletion = None,
             Event::Recovering { reason } => self.recovery.clone_from(reason),
-            Event::Entered { .. } => self.active_at = self.active_at.max(at),
+            Event::Entered { .. } | Event::Edited { .. } | Event::Steered { .. } => {
+                self.active_at = self.active_at.max(at);
+            }
+            Event::ServiceEnded { ended } => {
+                self.service_ended_at = self.service_ended_at.max(Some(ended.at));
+            }
             Event::Published(published) => self.opened(published),
             Event::Unpublished { port } => self.closed(*port),
         }

@@ -4,7 +4,7 @@ use crate::{
     RunnerId, Time,
     actor::By,
     environment::{
-        Command, Deletion, Event, Phase, Refusal, Seen, State, UNDO, Unpushed, Wanted, Way, port,
+        Command, Deletion, Ended, Event, Phase, Refusal, Seen, State, UNDO, Unpushed, Wanted, port,
     },
 };
 
@@ -21,18 +21,21 @@ pub fn decide(state: &State, command: &Command, now: Time) -> Result<Vec<Event>,
         Command::Unarchive => unarchive(state),
         Command::Delete { by } => delete(state, by, now),
         Command::Undelete => undelete(state, now),
-        Command::Observe { runner_id, generation, seen, active_at, unpushed } => {
+        Command::Observe { runner_id, generation, seen, active_at, unpushed, ended } => {
             if state.runner_id.as_ref() != Some(runner_id) {
                 return Err(Refusal::NotYours);
             }
             let mut events = activity(state, *active_at, now);
             if *generation == state.generation {
                 events.extend(looked(state, unpushed.as_ref()));
+                events.extend(services(state, ended));
                 events.extend(observe(state, seen));
             }
             Ok(events)
         }
-        Command::Enter { way } => enter(state, *way),
+        Command::Enter { way } => enter(state, Event::Entered { way: *way }),
+        Command::Steer { steer } => enter(state, Event::Steered { steer: steer.clone() }),
+        Command::Edit { edit } => Ok(vec![Event::Edited { edit: edit.clone().short() }]),
         Command::Publish { port, name, admission } => {
             port::publish(state, *port, name.as_deref(), *admission)
         }
@@ -207,6 +210,13 @@ fn looked(state: &State, unpushed: Option<&Option<Unpushed>>) -> Option<Event> {
     Some(Event::Unpushed { found: found.clone() })
 }
 
+/// The ends of services that are news.
+fn services(state: &State, ended: &[Ended]) -> Vec<Event> {
+    let is_news = |ended: &&Ended| state.service_ended_at.is_none_or(|known| ended.at > known);
+    let news = ended.iter().filter(is_news);
+    news.map(|ended| Event::ServiceEnded { ended: ended.short() }).collect()
+}
+
 /// The most characters of the reason of a recovery that are kept.
 const REASON: usize = 4_000;
 
@@ -253,9 +263,10 @@ fn observe(state: &State, seen: &Seen) -> Vec<Event> {
     events
 }
 
-fn enter(state: &State, way: Way) -> Result<Vec<Event>, Refusal> {
+/// What somebody does inside, who must find it running.
+fn enter(state: &State, event: Event) -> Result<Vec<Event>, Refusal> {
     match &state.phase {
-        Phase::Running => Ok(vec![Event::Entered { way }]),
+        Phase::Running => Ok(vec![event]),
         other => {
             let why = format!("the environment is {}, not running", other.name());
             Err(Refusal::Illegal { why })

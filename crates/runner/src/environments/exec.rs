@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use windlass_sandbox::{Error, Exec, Io, OperationId, Pipes, State, spool};
 use windlass_wire::attach::{Attach, Dial, End, FrameKind, Open, Size};
 
-use super::view::View;
+use super::{board, view::View};
 use crate::{
     attach::{json, read, write, write_json},
     link::Link,
@@ -102,6 +102,16 @@ async fn wanted(
         Ok(Ok(Some((FrameKind::Dial, content)))) => match json::<Dial>(&content) {
             Ok(dial) => port(entry, dial.port, signs, from, to).await,
             Err(error) => refused(format!("what to reach can't be read: {error}")),
+        },
+        Ok(Ok(Some((FrameKind::Ask, content)))) => match json(&content) {
+            Ok(ask) => {
+                let gone = async { while let Ok(Some(_)) = read(from).await {} };
+                tokio::select! {
+                    end = board::serve(&entry.board, ask, to) => end,
+                    () = gone => None,
+                }
+            }
+            Err(error) => refused(format!("what is asked can't be read: {error}")),
         },
         Ok(Ok(Some(_))) => refused("the stream did not begin with what is wanted".into()),
         Ok(Ok(None) | Err(_)) | Err(_) => None,

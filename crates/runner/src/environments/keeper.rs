@@ -475,6 +475,7 @@ impl Keeper {
             self.view.active((self.workshop.options.clock)());
         }
         up.used = now;
+        self.view.services_ended(up.environment.services.ends());
         if let Some(over) = up.environment.disk.look().await {
             return self.outgrew(wanted, over).await;
         }

@@ -3,7 +3,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
-use windlass_run::{EnvironmentId, Time, environment::Seen};
+use windlass_run::{
+    EnvironmentId, Time,
+    environment::{Ended, Seen},
+};
 use windlass_wire::runner::{EnvironmentStart, Looked, ObservedEnvironment};
 
 use crate::workshop::environment::Entry;
@@ -20,6 +23,7 @@ struct Now {
     seen: Seen,
     active_at: Option<Time>,
     looked: Option<Looked>,
+    ended: Vec<Ended>,
     start: EnvironmentStart,
     /// Grows with each change of `start`.
     version: u64,
@@ -33,6 +37,7 @@ impl View {
             seen: Seen::Starting { waits: None },
             active_at: None,
             looked: None,
+            ended: Vec::new(),
             start: EnvironmentStart::default(),
             version: 0,
         };
@@ -71,6 +76,17 @@ impl View {
         self.now().looked = Some(looked);
     }
 
+    /// How its services ended lately.
+    pub(super) fn services_ended(&self, ended: Vec<Ended>) {
+        let mut now = self.now();
+        if now.ended == ended {
+            return;
+        }
+        now.ended = ended;
+        drop(now);
+        self.news.notify_one();
+    }
+
     /// There is news of its start.
     pub(super) fn started(&self, start: EnvironmentStart) {
         let mut now = self.now();
@@ -93,6 +109,7 @@ impl View {
             seen: now.seen.clone(),
             active_at: now.active_at,
             looked: now.looked.clone(),
+            ended: now.ended.clone(),
             start: (now.version > told).then(|| now.start.clone()),
         };
         (now.version, observed)

@@ -29,7 +29,7 @@ use super::{
     limits::Allowance,
     place::Attempt,
     repository::JobRepository,
-    services::Services,
+    services::{Services, board::Board},
     setup,
     stocked::{self, Prebuild, Stocked},
     trees,
@@ -126,7 +126,7 @@ pub(crate) struct Environment {
     /// What the repository says of its environment.
     pub(crate) definition: Arc<Definition>,
     /// What runs beside the steps.
-    pub(crate) services: Services,
+    pub(crate) services: Arc<Services>,
     name: String,
     pub(crate) doors: Doors,
     maker: Maker,
@@ -142,7 +142,7 @@ pub(crate) struct Environment {
     /// The same for the server; absent of one around a work tree of its own.
     pub(crate) start: Option<Start>,
     variables: Vec<(OsString, OsString)>,
-    operations: AtomicU64,
+    operations: Arc<AtomicU64>,
     keeps_tree: bool,
     /// What it may use of this machine.
     pub(crate) allowance: Allowance,
@@ -164,6 +164,8 @@ pub(crate) struct Entry {
     pub(crate) variables: Vec<(OsString, OsString)>,
     /// How `windlass` itself is started inside.
     pub(crate) windlass: Vec<OsString>,
+    /// What runs beside the work.
+    pub(crate) board: Board,
 }
 
 /// The way into an environment, for what outlives a call.
@@ -171,6 +173,26 @@ pub(crate) struct Entry {
 pub(crate) struct Access {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) id: EnvironmentId,
+}
+
+/// How programs of an environment are put together, for what outlives a call.
+#[derive(Clone)]
+pub(crate) struct Execs {
+    operations: Arc<AtomicU64>,
+    inside: PathBuf,
+    variables: Vec<(OsString, OsString)>,
+}
+
+impl Execs {
+    /// What shall be executed, in the work tree, under a name that no other has.
+    pub(crate) fn exec(&self, name: &str, argv: Vec<OsString>) -> Result<Exec, Error> {
+        let n = self.operations.fetch_add(1, Ordering::Relaxed) + 1;
+        let operation = OperationId::parse(&format!("{name}-{n}"))?;
+        let mut exec = Exec::capture(operation, argv).in_folder(&self.inside);
+        exec.env = self.variables.clone();
+        exec.io = windlass_sandbox::Io::Capture { limit_bytes: OUTPUT };
+        Ok(exec)
+    }
 }
 
 /// How a program ended.
@@ -246,7 +268,7 @@ impl Environment {
             windlass,
             inside: PathBuf::from(&definition.folder),
             definition: Arc::new(definition),
-            services: Services::default(),
+            services: Arc::new(Services::new(&workshop.options.clock)),
             name,
             doors,
             maker: workshop.maker.clone(),
@@ -257,7 +279,7 @@ impl Environment {
             started,
             start: Some(start),
             variables,
-            operations: AtomicU64::new(0),
+            operations: Arc::default(),
             keeps_tree: false,
         })
     }
@@ -334,6 +356,7 @@ impl Environment {
             set(&mut variables, name, value.as_deref());
         }
         let disk = Disk::new(&made.tree, backend.home(&id).as_deref(), allowance.limits.disk_bytes);
+        set(&mut variables, windlass_wire::files::BASE, Some(work.base.as_str()));
         Ok(Self {
             disk: disk.tolerating().await,
             limits: told.limits,
@@ -344,7 +367,7 @@ impl Environment {
             windlass,
             inside: PathBuf::from(&definition.folder),
             definition: Arc::new(definition),
-            services: Services::default(),
+            services: Arc::new(Services::new(&workshop.options.clock)),
             name,
             doors,
             maker: workshop.maker.clone(),
@@ -355,7 +378,7 @@ impl Environment {
             started,
             start,
             variables,
-            operations: AtomicU64::new(home.first_operation),
+            operations: Arc::new(AtomicU64::new(home.first_operation)),
             keeps_tree: true,
         })
     }
@@ -372,6 +395,12 @@ impl Environment {
             inside: self.inside.clone(),
             variables: self.variables.iter().chain(self.doors.offered()).cloned().collect(),
             windlass: self.windlass.clone(),
+            board: Board::new(
+                self.services.clone(),
+                self.definition.clone(),
+                self.execs(),
+                self.access(),
+            ),
         }
     }
 
@@ -389,13 +418,14 @@ impl Environment {
 
     /// What shall be executed, with the environment's own variables, in the work tree.
     pub(crate) fn exec(&self, name: &str, argv: Vec<OsString>) -> Result<Exec, Error> {
-        let n = self.operations.fetch_add(1, Ordering::Relaxed) + 1;
-        let operation = OperationId::parse(&format!("{name}-{n}"))?;
-        let mut exec = Exec::capture(operation, argv).in_folder(&self.inside);
-        exec.env = self.variables.clone();
-        exec.env.extend_from_slice(self.doors.offered());
-        exec.io = windlass_sandbox::Io::Capture { limit_bytes: OUTPUT };
-        Ok(exec)
+        self.execs().exec(name, argv)
+    }
+
+    /// How programs are put together, as things stand.
+    pub(crate) fn execs(&self) -> Execs {
+        let mut variables = self.variables.clone();
+        variables.extend_from_slice(self.doors.offered());
+        Execs { operations: self.operations.clone(), inside: self.inside.clone(), variables }
     }
 
     /// Executes a program to its end, at most for `limit`; its output is handed on as it comes. When

@@ -1,23 +1,30 @@
-//! Services of an environment: started, watched, started again as their policy says, and stopped in the
-//! opposite order. Each is an operation of the environment like any other, in its network and with its
-//! rights.
+//! Services of an environment: started, watched, started again as their policy says or somebody wishes, and
+//! stopped in the opposite order. Each is an operation of the environment like any other, in its network
+//! and with its rights.
+
+pub(crate) mod board;
+pub(crate) mod log;
+pub(crate) mod tasks;
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use windlass_devcontainer::automation::{Restart, Service};
+use windlass_run::{Time, environment::Ended};
 use windlass_sandbox::{Error, Exec, OperationId, State};
 
+use self::{log::Log, tasks::Tasks};
 use super::{
     command,
-    environment::{Access, Broken, Environment, Ran, set_all},
+    environment::{Access, Broken, Environment, Execs, Ran, set_all},
     setup::{Lines, Tail},
 };
-use crate::held::Writer;
+use crate::{held::Writer, options::Clock};
 
 /// How long a service may take to end after it was asked to.
 const GRACE: Duration = Duration::from_secs(10);
@@ -30,21 +37,92 @@ const STEADY: Duration = Duration::from_secs(60);
 /// How much output waits for the next step's log.
 const WAITING: usize = 64 * 1024;
 
+/// How many ends of services are remembered for whoever tells of them.
+const ENDS: usize = 32;
+
 /// The services of one environment.
-#[derive(Default)]
 pub(crate) struct Services {
     running: Mutex<Vec<Running>>,
     sink: Sink,
+    clock: Clock,
+    ends: Arc<Mutex<VecDeque<Ended>>>,
+    /// How its tasks ran.
+    pub(crate) tasks: Tasks,
+    /// Ends when the services are stopped.
+    end: CancellationToken,
 }
 
-struct Running {
-    stop: DropGuard,
-    kept: JoinHandle<()>,
+/// One service: how it stands, and how that is changed.
+#[derive(Clone)]
+pub(crate) struct Running {
+    pub(crate) name: String,
+    pub(crate) log: Arc<Log>,
+    status: watch::Receiver<Status>,
+    wishes: Arc<watch::Sender<Wanted>>,
+    kept: Arc<Kept>,
+}
+
+/// What keeps a service, until the last one who knows of it is gone.
+struct Kept {
+    stop: Mutex<Option<DropGuard>>,
+    task: tokio::sync::Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What is wanted of a service, with a number that grows with each wish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wanted {
+    runs: bool,
+    number: u64,
+}
+
+/// How a service stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Status {
+    pub(crate) stage: Stage,
+    pub(crate) since: Time,
+    /// How often it was started.
+    pub(crate) starts: u32,
+    /// How it ended last, by itself.
+    pub(crate) last_end: Option<String>,
+    /// The wish that this is about.
+    number: u64,
+}
+
+/// Where a service stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// It was started and is not known to be ready.
+    Starting,
+    /// It is ready.
+    Ready,
+    /// It ended, and is started again.
+    Waiting,
+    /// It ended by itself and is not started again.
+    Ended,
+    /// It can't be run.
+    Failed,
+    /// Somebody stopped it.
+    Stopped,
+}
+
+impl Stage {
+    /// The word that the API uses.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Waiting => "waiting",
+            Self::Ended => "ended",
+            Self::Failed => "failed",
+            Self::Stopped => "stopped",
+        }
+    }
 }
 
 /// What is known of a service while it is waited for.
 pub(crate) struct Life {
     state: watch::Receiver<Option<String>>,
+    status: watch::Sender<Status>,
     /// The end of its output.
     pub(crate) tail: Tail,
 }
@@ -60,6 +138,17 @@ pub(crate) enum Unready {
 }
 
 impl Services {
+    pub(crate) fn new(clock: &Clock) -> Self {
+        Self {
+            running: Mutex::default(),
+            sink: Sink::default(),
+            clock: clock.clone(),
+            ends: Arc::default(),
+            tasks: Tasks::new(clock),
+            end: CancellationToken::new(),
+        }
+    }
+
     /// From now on output goes to this log.
     pub(crate) fn attach(&self, log: &Writer) {
         self.sink.attach(log);
@@ -73,53 +162,136 @@ impl Services {
     /// Starts a service and keeps it.
     pub(crate) fn start(
         &self,
-        environment: &Environment,
+        execs: &Execs,
+        access: &Access,
         name: &str,
         service: &Service,
     ) -> Result<Life, Error> {
-        let mut template = environment.exec("service", Environment::shell(&service.start))?;
-        set_all(&mut template.env, &service.env);
-        let stop_command = match &service.stop {
-            Some(stop) => {
-                let mut exec = environment.exec("service-stop", Environment::shell(stop))?;
-                set_all(&mut exec.env, &service.env);
-                Some(exec)
-            }
-            None => None,
+        let exec = |label: &str, command: &str| -> Result<Exec, Error> {
+            let mut exec = execs.exec(label, Environment::shell(command))?;
+            set_all(&mut exec.env, &service.env);
+            Ok(exec)
         };
-        let (sender, state) = watch::channel(None);
-        let tail = Tail::default();
+        let stop_command = service.stop.as_deref().map(|stop| exec("service-stop", stop));
+        let ready = service.ready.as_ref();
+        let ready =
+            ready.map(|ready| exec("service-ready", &ready.command).map(|e| (e, ready.timeout)));
+        let (state, receiver) = watch::channel(None);
+        let (tail, log) = (Tail::default(), Arc::<Log>::default());
         let stop = CancellationToken::new();
+        let now = (self.clock)();
+        let first =
+            Status { stage: Stage::Starting, since: now, starts: 0, last_end: None, number: 0 };
+        let status = watch::Sender::new(first);
+        let wishes = watch::Sender::new(Wanted { runs: true, number: 0 });
         let keeper = Keeper {
-            access: environment.access(),
+            access: access.clone(),
             name: name.to_owned(),
-            template,
-            stop_command,
+            template: exec("service", &service.start)?,
+            stop_command: stop_command.transpose()?,
+            ready: ready.transpose()?,
             restart: service.restart,
             sink: self.sink.clone(),
             tail: tail.clone(),
             lines: Lines::new(Some(name.to_owned())),
             stop: stop.clone(),
+            log: log.clone(),
+            status: status.clone(),
+            wishes: wishes.subscribe(),
+            state,
+            clock: self.clock.clone(),
+            ends: self.ends.clone(),
         };
-        let kept = tokio::spawn(keeper.keep(sender));
-        let running = Running { stop: stop.drop_guard(), kept };
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).push(running);
-        Ok(Life { state, tail })
+        let running = Running {
+            name: name.to_owned(),
+            log,
+            status: status.subscribe(),
+            wishes: Arc::new(wishes),
+            kept: Arc::new(Kept {
+                stop: Mutex::new(Some(stop.drop_guard())),
+                task: tokio::sync::Mutex::new(Some(tokio::spawn(keeper.keep()))),
+            }),
+        };
+        self.running().push(running);
+        Ok(Life { state: receiver, status, tail })
     }
 
     /// Whether any was started.
     pub(crate) fn is_any(&self) -> bool {
-        !self.running.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        !self.running().is_empty()
+    }
+
+    /// The one of this name, if it was started.
+    pub(crate) fn find(&self, name: &str) -> Option<Running> {
+        self.running().iter().find(|running| running.name == name).cloned()
+    }
+
+    /// How services ended by themselves lately, the oldest first: the first times in a row each, then ever
+    /// more rarely.
+    pub(crate) fn ends(&self) -> Vec<Ended> {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// Stops all, the last first, each with its grace.
     pub(crate) async fn stop(&self) {
-        let running =
-            std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
+        self.end.cancel();
+        let running = std::mem::take(&mut *self.running());
         for service in running.into_iter().rev() {
-            drop(service.stop);
-            let _ = service.kept.await;
+            drop(service.kept.stop.lock().unwrap_or_else(PoisonError::into_inner).take());
+            if let Some(task) = service.kept.task.lock().await.take() {
+                let _ = task.await;
+            }
         }
+    }
+
+    fn running(&self) -> MutexGuard<'_, Vec<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Running {
+    /// How it stands.
+    pub(crate) fn status(&self) -> Status {
+        self.status.borrow().clone()
+    }
+
+    /// Has it started, if it does not run.
+    pub(crate) fn start(&self) {
+        self.wish(true, |wanted, status| {
+            let is_over = matches!(status.stage, Stage::Ended | Stage::Failed | Stage::Waiting);
+            !wanted.runs || is_over
+        });
+    }
+
+    /// Has it started anew.
+    pub(crate) fn restart(&self) {
+        self.wish(true, |_, _| true);
+    }
+
+    /// Has it stopped.
+    pub(crate) fn stop(&self) {
+        self.wish(false, |wanted, _| wanted.runs);
+    }
+
+    fn wish(&self, runs: bool, is_news: impl FnOnce(Wanted, &Status) -> bool) {
+        let status = self.status();
+        self.wishes.send_if_modified(|wanted| {
+            if !is_news(*wanted, &status) {
+                return false;
+            }
+            *wanted = Wanted { runs, number: wanted.number + 1 };
+            true
+        });
+    }
+
+    /// Waits until the newest wish is come true, or can't any more. The status then; absent if the service
+    /// is kept no more.
+    pub(crate) async fn settled(&self) -> Option<Status> {
+        let number = self.wishes.borrow().number;
+        let mut status = self.status.clone();
+        let settled = status
+            .wait_for(|status| status.number >= number && !matches!(status.stage, Stage::Starting));
+        settled.await.ok().map(|status| status.clone())
     }
 }
 
@@ -132,6 +304,7 @@ pub(crate) async fn until_ready(
     halt: &CancellationToken,
 ) -> Result<(), Unready> {
     let Some(ready) = &service.ready else { return Ok(()) };
+    let is_ready = |status: &mut Status| status.stage = Stage::Ready;
     let until = until.min(Instant::now() + ready.timeout);
     let mut pause = PAUSES.0;
     let mut last = "was not asked yet".to_owned();
@@ -148,7 +321,10 @@ pub(crate) async fn until_ready(
         };
         let ran = environment.run(exec, QUESTION.min(left), halt, keep).await;
         match ran.map_err(Unready::Broken)? {
-            Ran::Ended(State::Exited { code: 0 }) => return Ok(()),
+            Ran::Ended(State::Exited { code: 0 }) => {
+                life.status.send_modify(is_ready);
+                return Ok(());
+            }
             Ran::Stopped => return Err(Unready::Stopped),
             ran @ (Ran::Ended(_) | Ran::TimedOut | Ran::Short(_)) => last = in_words(&ran, last),
         }
@@ -210,77 +386,218 @@ impl Sink {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Keeps one service until it is stopped or has ended for good.
+/// Keeps one service until its environment ends.
 struct Keeper {
     access: Access,
     name: String,
     template: Exec,
     stop_command: Option<Exec>,
+    /// How to find out whether it is ready, and for how long that is asked.
+    ready: Option<(Exec, Duration)>,
     restart: Restart,
     sink: Sink,
     tail: Tail,
     lines: Lines,
     stop: CancellationToken,
+    log: Arc<Log>,
+    status: watch::Sender<Status>,
+    wishes: watch::Receiver<Wanted>,
+    /// How it ended for good, for whoever waits for it at the start.
+    state: watch::Sender<Option<String>>,
+    clock: Clock,
+    ends: Arc<Mutex<VecDeque<Ended>>>,
+}
+
+/// What a service did after it was started.
+enum Did {
+    /// It ended by itself.
+    Ended(State),
+    /// It was ended: something else is wanted.
+    Obeyed,
 }
 
 impl Keeper {
-    async fn keep(mut self, state: watch::Sender<Option<String>>) {
+    async fn keep(mut self) {
         let (mut starts, mut ends) = (0u32, 0u32);
         loop {
+            let wanted = *self.wishes.borrow_and_update();
+            if !wanted.runs {
+                self.is(Stage::Stopped, wanted);
+                ends = 0;
+                if self.until_news().await { continue } else { return }
+            }
             starts += 1;
+            self.begins(starts, wanted);
             let began = Instant::now();
             let ended = match self.once(starts).await {
-                Ok(Some(ended)) => ended,
-                Ok(None) => return,
+                Ok(Did::Ended(ended)) => ended,
+                Ok(Did::Obeyed) if self.stop.is_cancelled() => return,
+                Ok(Did::Obeyed) => {
+                    ends = 0;
+                    continue;
+                }
                 Err(error) => {
                     let why = format!("it could not be run: {error}");
                     self.say(&why);
-                    state.send_replace(Some(why));
-                    return;
+                    self.over(Stage::Failed, why, wanted);
+                    if self.until_news().await { continue } else { return }
                 }
             };
             let how = command::in_words(&Ran::Ended(ended.clone()));
             let how = if ended.is_success() { "exit 0".to_owned() } else { how };
-            if !self.restart.again(ended.is_success()) {
-                self.say(&format!("it ended: {how}"));
-                state.send_replace(Some(how));
-                return;
-            }
             ends = if began.elapsed() >= STEADY { 1 } else { ends.saturating_add(1) };
+            let again = self.restart.again(ended.is_success());
+            self.note(&how, ends, again);
+            if !again {
+                self.say(&format!("it ended: {how}"));
+                self.over(Stage::Ended, how, wanted);
+                if self.until_news().await { continue } else { return }
+            }
             let pause = Restart::pause(ends);
             self.say(&format!("it ended: {how}; it starts again in {} ms", pause.as_millis()));
+            self.status.send_modify(|status| status.last_end = Some(how));
+            self.is(Stage::Waiting, wanted);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = self.stop.cancelled() => return,
+                is_news = self.until_news() => if !is_news { return },
             }
         }
     }
 
-    /// Runs it once; `None` if it was stopped.
-    async fn once(&mut self, starts: u32) -> Result<Option<State>, Broken> {
+    /// Waits for another wish. False at the end of the environment.
+    async fn until_news(&self) -> bool {
+        let mut wishes = self.wishes.clone();
+        tokio::select! {
+            changed = wishes.changed() => changed.is_ok(),
+            () = self.stop.cancelled() => false,
+        }
+    }
+
+    fn is(&self, stage: Stage, wanted: Wanted) {
+        let since = (self.clock)();
+        self.status.send_modify(|status| {
+            (status.stage, status.since, status.number) = (stage, since, wanted.number);
+        });
+    }
+
+    /// It is started; whoever watched it through an earlier end learns of that.
+    fn begins(&self, starts: u32, wanted: Wanted) {
+        if starts > 1 {
+            self.state.send_replace(None);
+        }
+        self.status.send_modify(|status| {
+            (status.starts, status.number) = (starts, wanted.number);
+        });
+        // Without a way to find out, it is ready at once.
+        let is_ready = self.ready.is_none();
+        // The first start was noted before anybody could ask whether it is ready.
+        if starts > 1 || is_ready {
+            self.is(if is_ready { Stage::Ready } else { Stage::Starting }, wanted);
+        }
+    }
+
+    fn over(&self, stage: Stage, how: String, wanted: Wanted) {
+        self.status.send_modify(|status| status.last_end = Some(how.clone()));
+        self.is(stage, wanted);
+        self.state.send_replace(Some(how));
+    }
+
+    /// Remembers an end for whoever tells of it: of many in a row ever fewer.
+    fn note(&self, how: &str, ends: u32, again: bool) {
+        if again && ends > 3 && !ends.is_power_of_two() {
+            return;
+        }
+        let end = Ended {
+            name: self.name.clone(),
+            at: (self.clock)(),
+            how: how.to_owned(),
+            again,
+            in_a_row: ends,
+        };
+        let mut kept = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.push_back(end);
+        if kept.len() > ENDS {
+            kept.pop_front();
+        }
+    }
+
+    /// Runs it once.
+    async fn once(&mut self, starts: u32) -> Result<Did, Broken> {
         let mut exec = self.template.clone();
         exec.operation = OperationId::parse(&format!("{}-{starts}", exec.operation))?;
         let operation = exec.operation.clone();
         self.access.backend.exec(&self.access.id, &exec).await?;
+        // Whoever made the environment ready asks after the first start.
+        let _asking = (starts > 1).then(|| self.ask_whether_ready(starts)).flatten();
         let mut position = 0;
-        let stop = self.stop.clone();
+        let (mut wishes, stop) = (self.wishes.clone(), self.stop.clone());
         let ended = tokio::select! {
             ended = self.follow(&operation, &mut position) => Some(ended?),
+            _ = wishes.changed() => None,
             () = stop.cancelled() => None,
         };
         if ended.is_none() {
-            self.ask_to_end(&operation).await?;
+            self.ask_to_end(&operation, starts).await?;
             let _ = tokio::time::timeout(GRACE, self.follow(&operation, &mut position)).await;
         }
         // What it started belongs to it.
         self.access.backend.kill(&self.access.id, &operation).await?;
         self.access.backend.forget(&self.access.id, &operation).await?;
-        Ok(ended)
+        Ok(ended.map_or(Did::Obeyed, Did::Ended))
+    }
+
+    /// Asks until it is ready or its time for that is over. Ends with what is returned.
+    fn ask_whether_ready(&self, starts: u32) -> Option<DropGuard> {
+        let (template, patience) = self.ready.clone()?;
+        let (access, status, halt) =
+            (self.access.clone(), self.status.clone(), CancellationToken::new());
+        let guard = halt.clone().drop_guard();
+        let (clock, name) = (self.clock.clone(), self.name.clone());
+        tokio::spawn(async move {
+            let until = Instant::now() + patience;
+            let mut pause = PAUSES.0;
+            for n in 0u32.. {
+                let mut exec = template.clone();
+                match OperationId::parse(&format!("{}-{starts}-{n}", exec.operation)) {
+                    Ok(operation) => exec.operation = operation,
+                    Err(_) => return,
+                }
+                match access.run(exec, QUESTION, &halt, |_| Ok(())).await {
+                    Ok(Ran::Ended(State::Exited { code: 0 })) => {
+                        let since = clock();
+                        status.send_if_modified(|status| {
+                            let is_this =
+                                status.stage == Stage::Starting && status.starts == starts;
+                            if is_this {
+                                (status.stage, status.since) = (Stage::Ready, since);
+                            }
+                            is_this
+                        });
+                        return;
+                    }
+                    Ok(Ran::Ended(_) | Ran::TimedOut) => {}
+                    Ok(Ran::Stopped) | Err(_) => return,
+                }
+                if Instant::now() >= until {
+                    tracing::debug!(
+                        service = name,
+                        "a service that was started again is not ready in time"
+                    );
+                    return;
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    () = halt.cancelled() => return,
+                }
+                pause = (pause * 2).min(PAUSES.1);
+            }
+        });
+        Some(guard)
     }
 
     async fn follow(
@@ -289,9 +606,10 @@ impl Keeper {
         position: &mut u64,
     ) -> Result<State, Broken> {
         let access = self.access.clone();
-        let (tail, lines, sink) = (&self.tail, &mut self.lines, &self.sink);
+        let (tail, lines, sink, log) = (&self.tail, &mut self.lines, &self.sink, &self.log);
         let mut output = |bytes: &[u8]| {
             tail.add(bytes);
+            log.add(bytes);
             sink.write(&lines.take(bytes));
             Ok(())
         };
@@ -300,16 +618,19 @@ impl Keeper {
         Ok(status.state)
     }
 
-    async fn ask_to_end(&self, operation: &OperationId) -> Result<(), Broken> {
+    async fn ask_to_end(&self, operation: &OperationId, starts: u32) -> Result<(), Broken> {
         const TERM: i32 = 15;
         match &self.stop_command {
             Some(exec) => {
+                let mut exec = exec.clone();
+                exec.operation = OperationId::parse(&format!("{}-{starts}", exec.operation))?;
                 let said = |bytes: &[u8]| {
                     self.sink.write(bytes);
+                    self.log.add(bytes);
                     Ok(())
                 };
                 let never = CancellationToken::new();
-                self.access.run(exec.clone(), GRACE, &never, said).await?;
+                self.access.run(exec, GRACE, &never, said).await?;
             }
             None => self.access.backend.signal(&self.access.id, operation, TERM).await?,
         }
@@ -317,6 +638,14 @@ impl Keeper {
     }
 
     fn say(&self, what: &str) {
-        self.sink.write(format!("[windlass: service {}: {what}]\n", self.name).as_bytes());
+        let line = format!("[windlass: service {}: {what}]\n", self.name);
+        self.sink.write(line.as_bytes());
+        self.log.add(line.as_bytes());
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.log.finish();
     }
 }

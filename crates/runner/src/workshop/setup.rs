@@ -16,7 +16,7 @@ use futures::future::join_all;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use windlass_devcontainer::{
-    automation::Service,
+    automation::{Service, Task},
     configuration::Single,
     lifecycle::{Group, Stage},
 };
@@ -30,7 +30,7 @@ use super::{
     limits::{self, Allowance},
     place::Attempt,
     secrets::Given,
-    services::{self, Unready},
+    services::{self, Unready, tasks},
     stocked::{self, Prebuild},
 };
 use crate::{
@@ -93,8 +93,15 @@ pub(crate) async fn get_ready(
         if matches!(environment.prebuild, Prebuild::Keep { .. }) {
             say(&attempt.log, "environment: no snapshot is kept: a service runs in its prebuild")?;
         }
-    } else if let Some(kept) = stocked::keep(workshop, environment).await {
-        say(&attempt.log, &format!("environment: {kept}"))?;
+    } else {
+        if matches!(environment.prebuild, Prebuild::Keep { .. }) {
+            for level in definition.automation.before_snapshot() {
+                setup.level(&level).await?;
+            }
+        }
+        if let Some(kept) = stocked::keep(workshop, environment).await {
+            say(&attempt.log, &format!("environment: {kept}"))?;
+        }
     }
     setup.with_secrets(given, &before).await?;
     for level in definition.automation.start() {
@@ -136,6 +143,17 @@ enum Trouble {
     End(Attempted),
     /// Something beside it failed, or somebody said to stop.
     Stopped,
+}
+
+impl Trouble {
+    /// Why, for a person.
+    fn why(&self) -> String {
+        match self {
+            Self::End(Attempted::JobEnded(end)) => end.reason.clone(),
+            Self::End(Attempted::GiveBack(why)) => why.clone(),
+            Self::End(Attempted::Ended(_)) | Self::Stopped => "It was stopped.".to_owned(),
+        }
+    }
 }
 
 impl Setup<'_> {
@@ -218,17 +236,50 @@ impl Setup<'_> {
                 waits.push(self.ready(name, service, &halt));
             } else if let Some(task) = automation.tasks.get(*name) {
                 say(self.log, &format!("environment: task {name}"))?;
-                let argv = Environment::shell(&task.command);
-                let mut exec =
-                    self.environment.exec("task", argv).map_err(|e| broken(self.workshop, &e))?;
-                super::environment::set_all(&mut exec.env, &task.env);
-                let what = format!("The task `{name}`, `{}`,", command::one_line(&task.command));
                 let label = (names.len() > 1).then(|| (*name).to_owned());
-                tasks.push(self.until_end(Program { what, label, exec }, &halt));
+                tasks.push(self.task(name, task, label, &halt));
             }
         }
         let (tasks, waits) = futures::join!(join_all(tasks), join_all(waits));
         self.first_trouble(tasks.into_iter().chain(waits).collect())
+    }
+
+    /// A task to its end, with the values that it gives.
+    async fn task(
+        &self,
+        name: &str,
+        task: &Task,
+        label: Option<String>,
+        halt: &CancellationToken,
+    ) -> Result<(), Trouble> {
+        let (environment, execs) = (self.environment, self.environment.execs());
+        let prepared = tasks::prepare(&execs, task);
+        let prepared = prepared.map_err(|e| self.end(broken(self.workshop, &e), halt))?;
+        let what = format!("The task `{name}`, `{}`,", command::one_line(&task.command));
+        let (run, _) = environment.services.tasks.begin(name);
+        let program = Program { what, label, exec: prepared.exec.clone() };
+        let ended = self.printing(program, halt, |bytes| run.printed(bytes)).await;
+        if let Err(trouble) = ended {
+            run.ends(None, Err(trouble.why()));
+            return Err(trouble);
+        }
+        let access = environment.access();
+        let given = tasks::outputs(&access, &execs, (name, task), &run, &prepared).await;
+        run.ends(Some(0), given.clone());
+        match given {
+            Ok(outputs) => {
+                for (output, value) in outputs {
+                    let told = format!("environment: task {name} gave {output} = {value}");
+                    let told = self.redactor.redact_text(&command::one_line(&told));
+                    say(self.log, &told).map_err(|end| self.end(end, halt))?;
+                }
+                Ok(())
+            }
+            Err(why) => {
+                let why = self.redactor.redact_text(&why);
+                Err(self.end(Attempted::JobEnded(failed("environment_failed", why)), halt))
+            }
+        }
     }
 
     fn first_trouble(&self, all: Vec<Result<(), Trouble>>) -> Result<(), Attempted> {
@@ -247,11 +298,22 @@ impl Setup<'_> {
     }
 
     async fn until_end(&self, program: Program, halt: &CancellationToken) -> Result<(), Trouble> {
+        self.printing(program, halt, |_| ()).await
+    }
+
+    /// The same, with its output for somebody else too.
+    async fn printing(
+        &self,
+        program: Program,
+        halt: &CancellationToken,
+        mut print: impl FnMut(&[u8]),
+    ) -> Result<(), Trouble> {
         let Program { what, label, exec } = program;
         let mut lines = Lines::new(label);
         let tail = Tail::default();
         let output = |bytes: &[u8]| {
             tail.add(bytes);
+            print(bytes);
             self.log.append(&lines.take(bytes))
         };
         let left = self.until.saturating_duration_since(Instant::now());
@@ -285,7 +347,9 @@ impl Setup<'_> {
         halt: &CancellationToken,
     ) -> Result<(), Trouble> {
         let until = self.until;
-        let started = self.environment.services.start(self.environment, name, service);
+        let environment = self.environment;
+        let (execs, access) = (environment.execs(), environment.access());
+        let started = environment.services.start(&execs, &access, name, service);
         let mut life = started.map_err(|error| self.end(broken(self.workshop, &error), halt))?;
         let unready =
             match services::until_ready(self.environment, service, &mut life, until, halt).await {

@@ -194,6 +194,9 @@ async fn one(
             "tree" => "From a prepared work tree.",
             _ => "From the mirror of the repository: nothing was prepared.",
         }),
+        files: format!("{here}/files"),
+        changes: format!("{here}/changes"),
+        services: format!("{here}/services"),
         stages: stages(&environment.start),
         log: Text::from(log),
         work: environment.unpushed.as_ref().filter(|_| environment.yours).map(|work| WorkLine {

@@ -41,6 +41,8 @@ use super::{
 };
 use askama::Template as _;
 
+mod files;
+
 /// The time of all fixtures.
 pub(crate) const NOW: i64 = 1_795_000_000_000_000;
 
@@ -122,6 +124,42 @@ pub(crate) fn pages(theme: Theme) -> Vec<Page> {
         (
             "/port/shut",
             rendered(port_enter(frame(Some(Section::Environments), "Port"), shut()).render()),
+        ),
+        (
+            "/files",
+            rendered(files::folder(frame(Some(Section::Environments), "Files"), 30).render()),
+        ),
+        (
+            "/files/empty",
+            rendered(files::folder(frame(Some(Section::Environments), "Files"), 0).render()),
+        ),
+        (
+            "/files/file",
+            rendered(files::file(frame(Some(Section::Environments), "Files"), 60).render()),
+        ),
+        (
+            "/files/bytes",
+            rendered(files::file(frame(Some(Section::Environments), "Files"), 0).render()),
+        ),
+        (
+            "/files/edit",
+            rendered(files::edit(frame(Some(Section::Environments), "Files"), false).render()),
+        ),
+        (
+            "/files/conflict",
+            rendered(files::edit(frame(Some(Section::Environments), "Files"), true).render()),
+        ),
+        (
+            "/files/changes",
+            rendered(files::changes(frame(Some(Section::Environments), "Changes")).render()),
+        ),
+        (
+            "/services",
+            rendered(files::services(frame(Some(Section::Environments), "Services"), 7).render()),
+        ),
+        (
+            "/services/empty",
+            rendered(files::services(frame(Some(Section::Environments), "Services"), 0).render()),
         ),
         ("/terminal", rendered(terminal(frame(Some(Section::Environments), "Terminal")).render())),
         ("/classes", rendered(classes(frame(Some(Section::Runners), "Classes"), 3).render())),
@@ -1075,6 +1113,9 @@ fn environment(shell: Shell, is_running: bool) -> Environment {
         wishes: vec![wish("Stop", false), wish("Archive", false), wish("Delete", true)],
         terminal: is_running.then(|| "#".to_owned()),
         was: is_running.then_some("From a prepared work tree."),
+        files: "#".to_owned(),
+        changes: "#".to_owned(),
+        services: "#".to_owned(),
         stages: vec![
             stage("repository", "12 ms", 0, 10),
             stage("work tree", "3.1 ms", 10, 3),

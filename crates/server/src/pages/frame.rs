@@ -145,6 +145,7 @@ fn said(word: &str) -> Option<&'static str> {
         "set" => "It is set. The next step that asks is given it.",
         "removed" => "It is removed.",
         "created" => "The environment is created. It starts as soon as a runner has room.",
+        "saved" => "The file is saved.",
         "wanted" => "It is on its way there.",
         "key" => "The key is added.",
         "unkeyed" => "The key is removed, and what it had opened is cut.",

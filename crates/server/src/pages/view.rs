@@ -19,12 +19,14 @@ pub(crate) mod diff;
 
 pub(crate) mod ahead;
 pub(crate) mod environments;
+pub(crate) mod files;
 pub(crate) mod people;
 pub(crate) mod places;
 pub(crate) mod ports;
 pub(crate) mod problem;
 pub(crate) mod runners;
 pub(crate) mod secrets;
+pub(crate) mod services;
 
 pub(crate) use super::text::{Html, Text};
 pub(crate) use super::when::Moment;

@@ -132,6 +132,7 @@ fn observed_of(observed: ObservedEnvironment) -> Observed {
             from: start.from,
             offered: start.offered,
         }),
+        ended: observed.ended,
     }
 }
 

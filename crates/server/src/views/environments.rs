@@ -3,7 +3,7 @@
 use windlass_policy::permission::Action;
 use windlass_run::{
     EnvironmentId, class,
-    environment::{Event, Phase, Way},
+    environment::{Edit, Event, Phase, Steer, Way},
 };
 use windlass_store::environments::{EnvironmentRow, Wanted};
 use windlass_wire::api::{
@@ -131,6 +131,28 @@ fn in_words(event: &Event) -> Option<String> {
             Way::Terminal => "opened a terminal in a page".to_owned(),
             Way::Ssh => "connected by SSH".to_owned(),
             Way::Port { port } => format!("went to port {port}"),
+            Way::Files => "looked at its files".to_owned(),
+        },
+        Event::Steered { steer } => match steer {
+            Steer::Start { service } => format!("started the service {service}"),
+            Steer::Stop { service } => format!("stopped the service {service}"),
+            Steer::Restart { service } => format!("restarted the service {service}"),
+            Steer::Run { task } => format!("ran the task {task}"),
+        },
+        Event::ServiceEnded { ended } => {
+            let row = match ended.in_a_row {
+                0 | 1 => String::new(),
+                n => format!(", {n} times in a row"),
+            };
+            let next = if ended.again { "; it starts again" } else { "" };
+            format!("saw the service {} end: {}{row}{next}", ended.name, ended.how)
+        }
+        Event::Edited { edit } => match edit {
+            Edit::Made { path } => format!("made the file {path}"),
+            Edit::Wrote { path } => format!("wrote the file {path}"),
+            Edit::MadeFolder { path } => format!("made the folder {path}"),
+            Edit::Renamed { from, path } => format!("renamed {from} to {path}"),
+            Edit::Removed { path } => format!("removed {path}"),
         },
         Event::Published(published) => {
             let name = published.name.as_deref().map(|name| format!(" ({name})"));

@@ -88,6 +88,7 @@ fn seen(row: &EnvironmentRow, seen: Seen) -> Observed {
         active_at: None,
         unpushed: None,
         report: None,
+        ended: Vec::new(),
     }
 }
 

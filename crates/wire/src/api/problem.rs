@@ -23,4 +23,7 @@ pub struct Problem {
     /// For `rate-limited` and `busy`: try again after so many seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
+    /// For `file-changed`: the file's tag now, as in `ETag`; absent if it is not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
 }

@@ -113,7 +113,7 @@ pub(super) async fn copy(client: &Client, from: &str, to: &str) -> Result<Exit> 
 }
 
 /// The environment and the path of `ENV:PATH`; absent for a file of this machine.
-fn inside(place: &str) -> Option<(&str, &str)> {
+pub(super) fn inside(place: &str) -> Option<(&str, &str)> {
     let (env, path) = place.split_once(':')?;
     (!env.is_empty() && !env.contains('/') && !path.is_empty()).then_some((env, path))
 }
@@ -158,7 +158,7 @@ async fn program(
     Ok(end)
 }
 
-async fn send(
+pub(super) async fn send(
     mut input: impl AsyncRead + Unpin,
     to: &mut (impl AsyncWrite + Unpin),
 ) -> std::io::Result<()> {

@@ -16,7 +16,7 @@ use crate::{
     endpoint::{Access, Doc, Endpoint},
     extract::{Keys, Place},
     problem::{Code, Problem},
-    sse,
+    range, sse,
     state::AppState,
     views,
 };
@@ -54,7 +54,7 @@ async fn handler(
         let read = move |after| read(shared.clone(), principal.clone(), stream.clone(), after);
         return sse::stream(&app, after, "log", read).await;
     }
-    let (from, to, is_range) = match range(&headers)? {
+    let (from, to, is_range) = match range::range(&headers)? {
         Some((from, to)) => (from, to, true),
         None => (query.after.unwrap_or(0), None, false),
     };
@@ -96,7 +96,7 @@ async fn read(
     if slice.bytes.is_empty() {
         return Ok(sse::Batch { events: vec![], is_over: has_ended });
     }
-    let whole = whole_characters(&slice.bytes, has_ended);
+    let whole = sse::whole_characters(&slice.bytes, has_ended);
     if whole == 0 {
         return Ok(sse::Batch { events: vec![], is_over: false });
     }
@@ -105,46 +105,4 @@ async fn read(
     let json = serde_json::to_string(&LogPiece { offset: slice.offset, text })
         .map_err(|error| Problem::internal("show a piece of a log", error))?;
     Ok(sse::Batch { events: vec![(end, json)], is_over: has_ended && end >= slice.length })
-}
-
-/// How many of the bytes can be shown without cutting a character in two. At the end of a log all.
-fn whole_characters(bytes: &[u8], is_end: bool) -> usize {
-    match std::str::from_utf8(bytes) {
-        Err(error) if error.error_len().is_none() && !(is_end && error.valid_up_to() == 0) => {
-            error.valid_up_to()
-        }
-        Ok(_) | Err(_) => bytes.len(),
-    }
-}
-
-/// The range of bytes asked for, as first and last. Only one range in bytes is understood.
-fn range(headers: &HeaderMap) -> Result<Option<(u64, Option<u64>)>, Problem> {
-    let Some(value) = headers.get(header::RANGE) else { return Ok(None) };
-    let parse = || {
-        let (from, to) = value.to_str().ok()?.trim().strip_prefix("bytes=")?.split_once('-')?;
-        let from: u64 = from.parse().ok()?;
-        match to {
-            "" => Some((from, None)),
-            to => to.parse().ok().filter(|to| *to >= from).map(|to| (from, Some(to))),
-        }
-    };
-    parse().map(Some).ok_or_else(|| {
-        Problem::new(Code::BadRequest, "only one range, as `bytes=FROM-` or `bytes=FROM-TO`")
-            .at("Range")
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_character_is_never_cut_in_two_but_broken_bytes_pass() {
-        let euro = "€".as_bytes();
-        assert_eq!(whole_characters(b"ab", false), 2);
-        assert_eq!(whole_characters(&[b"a", &euro[..2]].concat(), false), 1);
-        assert_eq!(whole_characters(&euro[..2], false), 0);
-        assert_eq!(whole_characters(&euro[..2], true), 2);
-        assert_eq!(whole_characters(&[0xff, b'a'], false), 2);
-    }
 }

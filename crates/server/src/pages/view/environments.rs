@@ -92,6 +92,12 @@ pub(crate) struct Environment {
     pub(crate) terminal: Option<String>,
     /// What was there before its last start, where that is known.
     pub(crate) was: Option<&'static str>,
+    /// The page of its files.
+    pub(crate) files: String,
+    /// The page of how its work tree differs from its base.
+    pub(crate) changes: String,
+    /// The page of its services and tasks.
+    pub(crate) services: String,
     /// Where the time of its last start went.
     pub(crate) stages: Vec<StageRow>,
     pub(crate) log: Text,
