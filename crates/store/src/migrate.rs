@@ -21,7 +21,7 @@ const MIGRATIONS: [(&str, &str); 10] = [
     ("environments", include_str!("migrations/0007_environments.sql")),
     ("runners", include_str!("migrations/0008_runners.sql")),
     ("keys", include_str!("migrations/0009_keys.sql")),
-    ("classes", include_str!("migrations/0011_classes.sql")),
+    ("classes", include_str!("migrations/0010_classes.sql")),
 ];
 
 /// The newest schema that this version knows.

@@ -580,7 +580,7 @@ impl Keeper {
                         });
                         return;
                     }
-                    Ok(Ran::Ended(_) | Ran::TimedOut) => {}
+                    Ok(Ran::Ended(_) | Ran::TimedOut | Ran::Short(_)) => {}
                     Ok(Ran::Stopped) | Err(_) => return,
                 }
                 if Instant::now() >= until {

@@ -105,6 +105,7 @@ impl Keeping {
             seen,
             active_at: None,
             looked: None,
+            ended: Vec::new(),
             start: (wanted.wanted == Wanted::Running).then_some(start),
         }
     }

@@ -223,7 +223,7 @@ async fn read(access: &Access, execs: &Execs, path: &str) -> Result<String, Stri
         Ran::Ended(State::Exited { code: 0 }) => {
             String::from_utf8(content).map_err(|_| "its file is not UTF-8".to_owned())
         }
-        Ran::Ended(_) => {
+        Ran::Ended(_) | Ran::Short(_) => {
             let said = String::from_utf8_lossy(&content);
             Err(format!("its file can't be read ({})", said.trim().replace('\n', " ")))
         }
