@@ -4,7 +4,7 @@
 use crate::world::{World, git};
 
 #[path = "../../../server/tests/browser/tools.rs"]
-mod tools;
+pub(crate) mod tools;
 
 const DEVCONTAINER: &str = r#"{ "postStartCommand": "echo started; echo once >> ~/starts" }"#;
 

@@ -11,10 +11,10 @@ use tokio_tungstenite::{
     tungstenite::{Message, client::IntoClientRequest as _},
 };
 
-use crate::world::{Up, World};
-
-#[path = "../../../server/tests/browser/tools.rs"]
-mod tools;
+use crate::{
+    env::tools,
+    world::{Up, World},
+};
 
 const SERVICES: &str = "\
 services:

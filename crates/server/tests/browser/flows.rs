@@ -23,7 +23,7 @@ use super::{
 };
 
 #[path = "tools.rs"]
-mod tools;
+pub(crate) mod tools;
 
 const TEST: &str = "a_person_goes_from_sign_in_to_merge";
 

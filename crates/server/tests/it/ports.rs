@@ -30,12 +30,10 @@ use windlass_server::{Options, clock, ports};
 use windlass_wire::api::account::Role;
 
 use super::{
+    browser::tools,
     house::{House, expect, problem},
     scripted_keeper::Keeper,
 };
-
-#[path = "../browser/tools.rs"]
-mod tools;
 
 /// A service: it tells what it was asked, sends back what it is sent, and has streams without an end.
 fn service() -> Router {
