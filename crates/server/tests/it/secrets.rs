@@ -377,7 +377,7 @@ async fn the_set_up_is_given_what_names_it_until_an_agent_has_begun() {
     assert_eq!(in_setup(&given(&runner, &held).await), ["NAMED"]);
     let step_id = StepId::parse("agent").expect("a name");
     runner.report(&mut held, vec![Report::StepStarted { step_id }]).await;
-    assert_eq!(in_setup(&given(&runner, &held).await), [String::new(); 0]);
+    assert_eq!(in_setup(&given(&runner, &held).await), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
