@@ -360,7 +360,8 @@ fn lacks(needs: &HostRequirements, has: &Machine) -> Vec<(&'static str, Lack)> {
     let mib = |bytes: u64| format!("{} MiB", bytes.div_ceil(1 << 20));
     let memory = |bytes: u64| format!("{} of memory", mib(bytes));
     let disk = |bytes: u64| format!("{} of disk", mib(bytes));
-    let amounts: [(&'static str, u64, u64, &dyn Fn(u64) -> String); 3] = [
+    type Amount<'a> = (&'static str, u64, u64, &'a dyn Fn(u64) -> String);
+    let amounts: [Amount<'_>; 3] = [
         ("cpus", needs.cpus.saturating_mul(1000), has.cpu_millis, &processors),
         ("memory", needs.memory, has.memory, &memory),
         ("storage", needs.storage, has.storage, &disk),

@@ -367,6 +367,7 @@ impl Command {
 }
 
 /// What happened to an environment. The journal's content: variants are only ever added.
+#[expect(clippy::large_enum_variant, reason = "one is created and told of once")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {

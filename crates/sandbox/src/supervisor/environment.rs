@@ -122,7 +122,8 @@ impl Environment {
             None => host.hierarchies.make(plan.id.as_str(), &plan.limits),
             Some(_) => host.hierarchies.found(&plan.limits),
         };
-        match fork_init(host, plan, &folder, identity, namespaces) {
+        let counted = matches!(group.verdicts.get(&Layer::ProcessLimit), Some(Ok(_)));
+        match fork_init(host, plan, &folder, identity, namespaces, counted) {
             Ok((pid, channel)) => {
                 if let Err(error) = group.admit(pid) {
                     for verdict in group.verdicts.values_mut() {
@@ -403,12 +404,16 @@ fn choose_namespaces(plan: &Plan, identity: Identity) -> Result<i32> {
     Ok(chosen)
 }
 
+/// How many processes the limit of a user is above that of the control group, which is asked after it.
+const SPARE: u32 = 16;
+
 fn fork_init(
     host: &Host,
     plan: &Plan,
     folder: &std::path::Path,
     identity: Identity,
     namespaces: i32,
+    counted: bool,
 ) -> Result<(i32, OwnedFd)> {
     let (ours, theirs) =
         socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
@@ -424,6 +429,10 @@ fn fork_init(
                 let mut plan = plan.clone();
                 if !counts_processes(host, identity) {
                     plan.limits.processes = None;
+                } else if counted {
+                    // The control group refuses first, since it alone says that it did.
+                    let limit = plan.limits.processes;
+                    plan.limits.processes = limit.map(|count| count.saturating_add(SPARE));
                 }
                 let filters = match (plan.writable_root, plan.allow_ptrace) {
                     (true, _) => &host.filters_of_builds,
