@@ -75,12 +75,12 @@ try {
   await page.click("text=Edit");
   await text.fill("mine\n");
   inside("echo theirs > greeting.txt");
-  await page.click("text=Save");
+  await page.click("form.editor button.primary");
   await page.waitForSelector("text=What is there now, and what you wrote");
   assert.match(await page.textContent(".diff"), /theirs[^]*mine/);
   assert.equal(await text.inputValue(), "mine\n");
   await sound(page, "conflict");
-  await page.click("text=Save over it");
+  await page.click("button:has-text('Save over it')");
   await page.waitForSelector("text=The file is saved.");
   assert.equal(inside("cat greeting.txt").toString(), "mine\n");
 
@@ -94,7 +94,7 @@ try {
   await page.fill("[action$='/files/new'] [name=name]", "<b>.md");
   await page.click("text=Write it");
   await text.fill("# A note\n");
-  await page.click("text=Save");
+  await page.click("form.editor button.primary");
   await page.waitForSelector("text=The file is saved.");
   await page.goto(`${here}/files?path=notes`);
   await page.click("text=Remove this folder");
@@ -129,7 +129,7 @@ try {
   const still = await plain.newPage();
   await still.goto(`${here}/file/edit?path=src/main.rs`);
   await still.fill("textarea[name=text]", "fn main() { println!(); }\n");
-  await still.click("text=Save");
+  await still.click("form.editor button.primary");
   assert.match(await still.textContent("main"), /The file is saved/);
   assert.equal(inside("cat src/main.rs").toString(), "fn main() { println!(); }\n");
   assert.deepEqual(said.flat(), []);
