@@ -76,10 +76,8 @@ async fn tell(
         }
         at += bytes.len() as u64;
         let (end, is_over) = *length.borrow_and_update();
-        if end <= at {
-            if is_over || !follow || length.changed().await.is_err() {
-                return Ok(());
-            }
+        if end <= at && (is_over || !follow || length.changed().await.is_err()) {
+            return Ok(());
         }
         let (next, more) = log.from(at);
         if next > at {
