@@ -17,7 +17,7 @@ use bollard::{
 };
 use futures::StreamExt as _;
 use windlass_sandbox::{
-    Created, Error, Plan, Portable, Prepared, Result, Scratch, contained, plan::SYSTEM_PATH,
+    Created, Error, Limits, Plan, Portable, Prepared, Result, Scratch, contained, plan::SYSTEM_PATH,
 };
 
 use crate::{
@@ -100,6 +100,7 @@ impl Inner {
                 (engine::OWNER.to_owned(), self.owner.clone()),
                 (engine::ENVIRONMENT.to_owned(), plan.id.to_string()),
                 (engine::USER.to_owned(), user_id.to_string()),
+                (engine::TREE.to_owned(), text(&plan.work_tree.inside)?),
             ])),
             network_disabled: Some(true),
             host_config: Some(host_config(plan, mounts(plan, &folder, &helper)?)?),
@@ -306,12 +307,14 @@ fn hide(mask: &Path, plan: &Plan, folder: &Path) -> Result<Option<Mount>> {
     }
 }
 
-fn bind(host: &Path, inside: &Path, read_only: bool) -> Result<Mount> {
-    let text = |path: &Path| {
-        path.to_str().map(str::to_owned).ok_or_else(|| Error::InvalidPlan {
-            why: format!("{} is not plain text, which container engines need", path.display()),
-        })
-    };
+/// A path as engines take it.
+pub(crate) fn text(path: &Path) -> Result<String> {
+    path.to_str().map(str::to_owned).ok_or_else(|| Error::InvalidPlan {
+        why: format!("{} is not plain text, which container engines need", path.display()),
+    })
+}
+
+pub(crate) fn bind(host: &Path, inside: &Path, read_only: bool) -> Result<Mount> {
     Ok(Mount {
         typ: Some(MountType::BIND),
         source: Some(text(host)?),
@@ -325,12 +328,31 @@ fn bind(host: &Path, inside: &Path, read_only: bool) -> Result<Mount> {
     })
 }
 
+/// Limits, and a log that can't fill the disk.
+pub(crate) fn limited(limits: &Limits) -> Result<HostConfig> {
+    let memory = limits.memory_bytes.map(i64::try_from).transpose();
+    let memory = memory.map_err(|_| too_large("the memory limit"))?;
+    Ok(HostConfig {
+        memory,
+        memory_swap: memory,
+        nano_cpus: limits.cpu_millis.map(|millis| i64::from(millis) * 1_000_000),
+        pids_limit: limits.processes.map(i64::from),
+        log_config: Some(HostConfigLogConfig {
+            typ: Some("json-file".to_owned()),
+            config: Some(HashMap::from([
+                ("max-size".to_owned(), "1m".to_owned()),
+                ("max-file".to_owned(), "1".to_owned()),
+            ])),
+        }),
+        ..HostConfig::default()
+    })
+}
+
+fn too_large(what: &str) -> Error {
+    Error::InvalidPlan { why: format!("{what} is too large") }
+}
+
 fn host_config(plan: &Plan, mounts: Vec<Mount>) -> Result<HostConfig> {
-    let too_large = |what: &str| Error::InvalidPlan { why: format!("{what} is too large") };
-    let bytes = |what: &str, value: Option<u64>| {
-        value.map(i64::try_from).transpose().map_err(|_| too_large(what))
-    };
-    let memory = bytes("the memory limit", plan.limits.memory_bytes)?;
     let mut tmpfs = HashMap::new();
     let mut shm = None;
     if let Scratch::Memory { bytes } = plan.scratch {
@@ -356,18 +378,8 @@ fn host_config(plan: &Plan, mounts: Vec<Mount>) -> Result<HostConfig> {
         // The first process makes a user namespace, which the engine's filter forbids, and then puts our
         // own filter, which forbids more, in force before any program starts.
         security_opt: Some(vec!["no-new-privileges".to_owned(), "seccomp=unconfined".to_owned()]),
-        memory,
-        memory_swap: memory,
-        nano_cpus: plan.limits.cpu_millis.map(|millis| i64::from(millis) * 1_000_000),
-        pids_limit: plan.limits.processes.map(i64::from),
-        log_config: Some(HostConfigLogConfig {
-            typ: Some("json-file".to_owned()),
-            config: Some(HashMap::from([
-                ("max-size".to_owned(), "1m".to_owned()),
-                ("max-file".to_owned(), "1".to_owned()),
-            ])),
-        }),
-        ..HostConfig::default()
+        extra_hosts: Some(plan.names.iter().map(|name| format!("{name}:127.0.0.1")).collect()),
+        ..limited(&plan.limits)?
     })
 }
 

@@ -3,6 +3,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests read what the tester asks for")]
 
+mod composes;
 mod dockerfiles;
 mod environment;
 mod features;

@@ -19,6 +19,7 @@
 pub(crate) mod agent;
 mod backend;
 mod base;
+mod beside;
 pub(crate) mod checkpoint;
 mod command;
 mod committed;

@@ -56,8 +56,7 @@ pub(super) fn capabilities(backend: BackendKind, machine: Machine) -> Capabiliti
         BackendKind::Process => Capabilities::process(machine),
         BackendKind::Oci => Capabilities::oci(machine),
     };
-    // No services of Compose files are started, and nothing is passed on to an engine.
-    can.bases.compose = false;
+    // Nothing is passed on to an engine.
     if let RunArguments::Listed { passed, dropped } = &mut can.run_arguments {
         dropped.append(passed);
     }
@@ -71,7 +70,11 @@ impl Judge<'_> {
     pub(super) fn basis(&self, findings: &mut Findings) -> Basis {
         let node = &self.resolved.configuration;
         let build = match &self.resolved.definition.base {
-            Base::Default | Base::Compose(_) => return Basis::Default,
+            Base::Default => return Basis::Default,
+            Base::Compose(_) => {
+                let service = self.own_service().map(|(_, service)| service.clone());
+                return service.map_or(Basis::Default, |it| self.basis_of(&it, findings));
+            }
             Base::Image(image) => return Basis::Image(image.clone()),
             Base::Dockerfile(build) => build,
         };
@@ -80,7 +83,7 @@ impl Judge<'_> {
         self.dockerfile(build, place, findings)
     }
 
-    fn dockerfile(&self, build: &Build, place: &Place, findings: &mut Findings) -> Basis {
+    pub(super) fn dockerfile(&self, build: &Build, place: &Place, findings: &mut Findings) -> Basis {
         if !build.options.is_empty() || !build.cache_from.is_empty() {
             let what = "`options` and `cacheFrom` of a build are for the build of an engine and are left out";
             findings.warn(place, what);
@@ -117,10 +120,14 @@ impl Judge<'_> {
     ) -> (Vec<String>, Vec<Again>) {
         let node = &self.resolved.merged_configuration;
         let list = node.get("mounts").and_then(|node| node.list()).unwrap_or(&[]);
+        let of_service = self.mounts_of_service(findings);
         let mut volumes: Vec<String> = Vec::new();
         let mut again: Vec<Again> = Vec::new();
-        for (i, mount) in self.resolved.merged.settings.mounts.iter().enumerate() {
-            let place = list.get(i).map_or(place_of(node, "mounts"), |node| &node.place);
+        let own = self.resolved.merged.settings.mounts.iter().enumerate().map(|(i, mount)| {
+            (mount, list.get(i).map_or(place_of(node, "mounts"), |node| &node.place))
+        });
+        let of_service = of_service.iter().map(|(mount, place)| (mount, place));
+        for (mount, place) in of_service.chain(own) {
             let target = mount.target.trim_end_matches('/');
             let is_taken = volumes.iter().any(|other| other == target)
                 || again.iter().any(|other| other.inside == Path::new(target));

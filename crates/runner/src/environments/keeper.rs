@@ -381,7 +381,8 @@ impl Keeper {
         offer(&mut environment)?;
         took(stages, "work tree", environment.tree_took);
         took(stages, "isolation", began.elapsed().saturating_sub(environment.tree_took));
-        let has_services = !environment.definition.automation.services.is_empty();
+        let has_services = !environment.definition.automation.services.is_empty()
+            || !environment.beside.is_empty();
         if is_ready && !has_services {
             return Ok(environment);
         }

@@ -18,7 +18,9 @@ use windlass_git::{RefName, checkout::Objects};
 use windlass_run::{Time, job::Start};
 use windlass_sandbox::{
     Backend, Bind, CopyBy, CopyLimits, Created, Demand, EnvironmentId, Error, Exec, ImageSettings,
-    OperationId, Portable, Prepared, State, Status, User, copy_folder,
+    Limits, OperationId, Portable, Prepared, State, Status, User,
+    backend::Companion,
+    copy_folder,
     plan::{HOME, SYSTEM_PATH},
 };
 use windlass_wire::runner as wire;
@@ -117,6 +119,8 @@ pub(crate) struct Environment {
     pub(crate) definition: Arc<Definition>,
     /// What runs beside the steps.
     pub(crate) services: Services,
+    /// What is to run beside it from images of its own.
+    pub(crate) beside: Vec<Companion>,
     name: String,
     pub(crate) doors: Doors,
     maker: Maker,
@@ -201,7 +205,7 @@ impl Environment {
             workshop.maker.end(backend.clone(), id.clone(), folder.clone());
             Attempted::GiveBack(why)
         })?;
-        let System { definition, platform, windlass, .. } = system;
+        let System { definition, platform, windlass, beside, .. } = system;
         let mut variables: Vec<(OsString, OsString)> =
             platform.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         for (name, value) in &definition.variables {
@@ -214,6 +218,7 @@ impl Environment {
             inside: PathBuf::from(&definition.folder),
             definition: Arc::new(definition),
             services: Services::default(),
+            beside,
             name,
             doors,
             maker: workshop.maker.clone(),
@@ -270,7 +275,7 @@ impl Environment {
                 return Err(Attempted::GiveBack(why));
             }
         };
-        let System { definition, platform, windlass, .. } = system;
+        let System { definition, platform, windlass, beside, .. } = system;
         let mut variables: Vec<(OsString, OsString)> =
             platform.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         for (name, value) in &definition.variables {
@@ -283,6 +288,7 @@ impl Environment {
             inside: PathBuf::from(&definition.folder),
             definition: Arc::new(definition),
             services: Services::default(),
+            beside,
             name,
             doors,
             maker: workshop.maker.clone(),
@@ -535,6 +541,10 @@ pub(crate) struct System {
     pub(crate) windlass: Vec<OsString>,
     /// What has to be shown inside for that, and of the host.
     pub(crate) binds: Vec<Bind>,
+    /// What is to run beside it, with images that are ready.
+    pub(crate) beside: Vec<Companion>,
+    /// What the environment itself may use of the machine.
+    pub(crate) limits: Limits,
 }
 
 impl System {
@@ -586,12 +596,21 @@ impl System {
             let home = user.home.display().to_string();
             platform.insert("HOME".to_owned(), home);
         }
+        let (limits, beside) = base::beside(&making, &definition).await?;
+        for name in ["NO_PROXY", "no_proxy"] {
+            if let Some(hosts) = platform.get_mut(name) {
+                for host in &definition.services.names {
+                    hosts.push_str(&format!(",{host}"));
+                }
+            }
+        }
         let program = windlass(workshop, is_image).await.map_err(|e| broken(workshop, &e))?;
         let mut binds = program.binds;
         if !is_image {
             binds.extend(workshop.options.binds.iter().cloned());
         }
-        Ok(Self { definition, prepared, platform, user, windlass: program.argv, binds })
+        let windlass = program.argv;
+        Ok(Self { definition, prepared, platform, user, windlass, binds, beside, limits })
     }
 }
 

@@ -26,7 +26,7 @@ const QUESTION: Duration = Duration::from_secs(30);
 /// The pause between two questions: short at first, since most services are quick.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 /// A service that ran this long had started well: its next pause is short again.
-const STEADY: Duration = Duration::from_secs(60);
+pub(super) const STEADY: Duration = Duration::from_secs(60);
 /// How much output waits for the next step's log.
 const WAITING: usize = 64 * 1024;
 
@@ -107,6 +107,17 @@ impl Services {
         Ok(Life { state, tail })
     }
 
+    /// Keeps what watches a service that is none of the environment's own programs.
+    pub(super) fn keep(&self, stop: &CancellationToken, kept: JoinHandle<()>) {
+        let running = Running { stop: stop.clone().drop_guard(), kept };
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).push(running);
+    }
+
+    /// Where output of services goes.
+    pub(super) fn sink(&self) -> Sink {
+        self.sink.clone()
+    }
+
     /// Whether any was started.
     pub(crate) fn is_any(&self) -> bool {
         !self.running.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
@@ -182,7 +193,7 @@ fn in_words(ran: &Ran, last: String) -> String {
 
 /// Where output goes.
 #[derive(Clone, Default)]
-struct Sink(Arc<Mutex<Waiting>>);
+pub(super) struct Sink(Arc<Mutex<Waiting>>);
 
 #[derive(Default)]
 struct Waiting {
@@ -199,7 +210,7 @@ impl Sink {
         sink.log = Some(log.clone());
     }
 
-    fn write(&self, bytes: &[u8]) {
+    pub(super) fn write(&self, bytes: &[u8]) {
         let mut sink = self.lock();
         match &sink.log {
             Some(log) => {

@@ -388,7 +388,8 @@ pub(crate) fn plain_plan(workshop: &Workshop, system: &System) -> Plan {
     let options = &workshop.options;
     let id = EnvironmentId::parse("recipe").expect("it is a name");
     let mut plan = Plan::new(id, PathBuf::from("/"), PathBuf::from(&system.definition.tree));
-    plan.limits = options.limits.clone();
+    plan.limits = system.limits.clone();
+    plan.names.clone_from(&system.definition.services.names);
     plan.layers = options.layers.clone();
     plan.doors = doors::NAMES
         .iter()

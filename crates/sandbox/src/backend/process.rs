@@ -22,6 +22,7 @@ impl Backend for Client {
             doors: true,
             host_base: true,
             images: false,
+            companions: false,
         }
     }
 

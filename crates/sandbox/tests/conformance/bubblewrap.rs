@@ -292,6 +292,7 @@ impl Backend for Bubblewrap {
             doors: false,
             host_base: true,
             images: false,
+            companions: false,
         }
     }
 
