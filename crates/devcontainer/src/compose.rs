@@ -75,7 +75,7 @@ pub(crate) fn read(
     };
     for path in &paths {
         let file = load(path, place, findings)?;
-        layers.push(extend::all(path, &file, &mut load, findings));
+        layers.push(extend::all(path, &file, &mut load, findings)?);
     }
     let whole = layers.into_iter().reduce(|below, above| layer::merge(&below, &above, ""))?;
     let files = service::Surroundings { reading, folder: &folder, environment: &environment };

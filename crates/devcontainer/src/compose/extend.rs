@@ -12,21 +12,24 @@ use super::layer;
 /// Reads another file, in the long forms; `None` when it said why it can't.
 pub(super) type Load<'a> = &'a mut dyn FnMut(&str, &Place, &mut Findings) -> Option<Node>;
 
-/// The same file with its services laid over what they extend.
-pub(super) fn all(file: &str, node: &Node, load: Load<'_>, findings: &mut Findings) -> Node {
+/// The same file with its services laid over what they extend; `None` when it was said why that can't be.
+pub(super) fn all(
+    file: &str,
+    node: &Node,
+    load: Load<'_>,
+    findings: &mut Findings,
+) -> Option<Node> {
     let mut node = node.clone();
     let Some(services) = node.get("services").filter(|services| services.is_object()) else {
-        return node;
+        return Some(node);
     };
     let mut whole = services.clone();
     for member in services.members().iter().filter(|it| it.node.get("extends").is_some()) {
         let mut open = vec![(file.to_owned(), member.key.clone())];
-        if let Some(service) = extended(file, services, member, &mut open, load, findings) {
-            whole.set(&member.key, service);
-        }
+        whole.set(&member.key, extended(file, services, member, &mut open, load, findings)?);
     }
     node.set("services", whole);
-    node
+    Some(node)
 }
 
 fn extended(

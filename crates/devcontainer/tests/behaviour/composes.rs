@@ -52,7 +52,7 @@ volumes: { cache: {} }
     assert_eq!(
         project.said(),
         [
-            "c.yml:19:5: warning: the ports of `app` are published nowhere; they are reached as `forwardPorts` are"
+            "c.yml:20:5: warning: the ports of `app` are published nowhere; they are reached as `forwardPorts` are"
         ]
     );
     let resolved = project.resolve().unwrap();
@@ -180,7 +180,7 @@ fn what_is_not_supported_or_wrong_is_refused_with_its_place() {
         ),
         (
             "services: { app: { extends: { service: b, file: ../d.yml } } }",
-            "c.yml:1:29: `extends` names /p/d.yml, which lies in another folder: move it here",
+            "c.yml:1:29: `extends` names d.yml, which lies in another folder: move it here",
         ),
         (
             "services: { app: { image: i, devices: [/dev/kvm] } }",
@@ -299,10 +299,10 @@ fn rights_and_folders_of_the_host_are_refused_to_every_service_that_is_started()
     assert_eq!(
         said,
         [
-            "c.yml:8:5: refused: the service `db` is `privileged`, which isn't allowed: remove it",
-            "c.yml:9:5: refused: the capability `SYS_PTRACE` isn't given to the service `db`: remove it",
-            "c.yml:10:5: refused: `seccomp:unconfined` takes confinement away, which isn't allowed: remove it",
-            "c.yml:11:5: refused: `/var/run/docker.sock` is a folder of the host, which an environment doesn't see: use a volume (`type=volume`), or ask the operator to allow the folder",
+            "c.yml:8:5: the service `db` is `privileged`, which isn't allowed: remove it",
+            "c.yml:9:5: the capability `SYS_PTRACE` isn't given to the service `db`: remove it",
+            "c.yml:10:5: `seccomp:unconfined` takes confinement away, which isn't allowed: remove it",
+            "c.yml:11:5: `/var/run/docker.sock` is a folder of the host, which an environment doesn't see: use a volume (`type=volume`), or ask the operator to allow the folder",
         ]
     );
 }
