@@ -213,6 +213,10 @@ impl Inner {
         for shown in &with.shown {
             mounts.push(show(tree, &shown.below, &shown.inside)?);
         }
+        if !with.alone {
+            let hosts = self.folder(id).join(container::HOSTS);
+            mounts.push(container::bind(&hosts, Path::new("/etc/hosts"), true)?);
+        }
         let mut host_config = host_config(with, mounts)?;
         host_config.network_mode = Some(match with.alone {
             true => "none".to_owned(),
@@ -268,10 +272,20 @@ fn host_config(with: &Companion, mounts: Vec<Mount>) -> Result<HostConfig> {
         cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
         privileged: Some(false),
         cap_drop: Some(vec!["ALL".to_owned()]),
-        cap_add: Some(CAPABILITIES.map(str::to_owned).into()),
+        cap_add: Some(capabilities(&with.dropped)),
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
         ..container::limited(&with.limits)?
     })
+}
+
+/// What its root may do, without what is taken away from it.
+fn capabilities(dropped: &[String]) -> Vec<String> {
+    let is_dropped = |name: &str| {
+        dropped.iter().map(|one| one.to_uppercase()).any(|one| {
+            one == "ALL" || one.strip_prefix("CAP_").unwrap_or(&one) == name
+        })
+    };
+    CAPABILITIES.into_iter().filter(|name| !is_dropped(name)).map(str::to_owned).collect()
 }
 
 fn health(health: &Health) -> HealthConfig {
@@ -351,6 +365,9 @@ mod tests {
         assert_eq!(config.privileged, Some(false));
         assert_eq!(config.cap_drop, Some(vec!["ALL".to_owned()]));
         assert_eq!(config.cap_add, Some(CAPABILITIES.map(str::to_owned).into()));
+        let dropped = ["cap_chown", "KILL"].map(str::to_owned);
+        assert_eq!(capabilities(&dropped), ["DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"]);
+        assert_eq!(capabilities(&["all".to_owned()]), Vec::<String>::new());
         assert_eq!(config.security_opt, Some(vec!["no-new-privileges".to_owned()]));
         assert_eq!((config.devices, config.port_bindings, config.pid_mode), (None, None, None));
     }

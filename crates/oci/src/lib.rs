@@ -488,6 +488,10 @@ impl Backend for Oci {
         Box::pin(self.inner.destroy(id))
     }
 
+    fn volume(&self, id: &EnvironmentId, index: usize) -> Option<PathBuf> {
+        Some(container::volume(&self.inner.folder(id), index))
+    }
+
     fn list(&self) -> Answer<'_, Vec<Listed>> {
         Box::pin(self.inner.list())
     }

@@ -80,8 +80,11 @@ pub struct Definition {
     pub folder: String,
     /// What it is made from.
     pub basis: Basis,
-    /// Where it has empty folders of its own.
+    /// Where it has folders of its own, empty at first.
     pub volumes: Vec<String>,
+    /// Which of them, by their place in that list, are what environments of the project leave to each other,
+    /// and under which name.
+    pub left: Vec<(usize, String)>,
     /// Folders of the project, and where they are a second time.
     pub again: Vec<Again>,
     /// Whether its programs may trace each other.
@@ -163,6 +166,7 @@ impl Definition {
             tree,
             basis: Basis::Default,
             volumes: Vec::new(),
+            left: Vec::new(),
             again: Vec::new(),
             traces: false,
             user: None,
@@ -247,8 +251,10 @@ impl Definition {
                 judge.unhonoured(&mut findings);
                 definition.basis = judge.basis(&mut findings);
                 (definition.tree, definition.folder) = judge.place(files, &mut findings);
-                (definition.volumes, definition.again) =
-                    judge.volumes(files, &definition.tree, &mut findings);
+                let folders = judge.volumes(files, &definition.tree, &mut findings);
+                definition.volumes = folders.volumes;
+                definition.left = folders.left;
+                definition.again = folders.again;
                 definition.traces = judge.traces();
                 definition.variables = judge.variables(&reserved, &mut findings);
                 definition.user = judge.user().map(|Wanted { name, place }| {

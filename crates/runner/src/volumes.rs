@@ -25,7 +25,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::RwLock;
-use windlass_sandbox::{CopyBy, fill_folder_for, folder_size, remove_folder};
+use windlass_sandbox::{CopyBy, fill_for, remove_folder};
 
 /// The most that one volume may hold to be kept: bytes, files and folders.
 pub const LARGEST: (u64, u64) = (16 << 30, 1_000_000);
@@ -135,7 +135,7 @@ impl Volumes {
         let (volume, to, by) = (self.volume(project_id, name)?, to.to_owned(), self.by);
         let fill = move || {
             let Some((_, newest)) = serials(&volume)?.pop() else { return Ok(false) };
-            fill_folder_for(&newest.join("data"), &to, by, owner, &mut |_, _| {})?;
+            fill_for(&newest.join("data"), &to, by, owner, &mut |_, _| {})?;
             Ok(true)
         };
         tokio::task::spawn_blocking(fill).await.map_err(io::Error::other).flatten()
@@ -163,7 +163,7 @@ impl Volumes {
         let volume = self.volume(project_id, &name)?;
         let (project_id, project) = (project_id.to_owned(), project.to_owned());
         let keep = move || {
-            let (bytes, entries) = folder_size(&making.join("data"))?;
+            let (bytes, entries) = size_of(&making.join("data"))?;
             if bytes > LARGEST.0 || entries > LARGEST.1 {
                 remove_folder(&making)?;
                 return Ok(None);
@@ -221,6 +221,25 @@ fn folders(folder: &Path) -> io::Result<Vec<PathBuf>> {
         }
     }
     Ok(folders)
+}
+
+/// What a folder takes on disk, and how much lies in it.
+fn size_of(folder: &Path) -> io::Result<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    let (mut bytes, mut entries) = (0, 0);
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder)? {
+            let entry = entry?;
+            let metadata = entry.metadata()?;
+            bytes += metadata.blocks() * 512;
+            entries += 1;
+            if metadata.is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    Ok((bytes, entries))
 }
 
 /// What was kept of a volume, the newest last.

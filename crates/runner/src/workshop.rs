@@ -14,6 +14,7 @@
 //! containers/               the same for containers of an engine
 //! images/                   unpacked images, and what was made of them, without an engine
 //! features/                 Features of Dev Containers that were fetched
+//! volumes/                  what environments of a project leave to each other
 //! ```
 
 pub(crate) mod agent;
@@ -28,6 +29,7 @@ mod doors;
 pub(crate) mod environment;
 mod facts;
 mod features;
+mod left;
 pub(crate) mod place;
 mod publish;
 mod readiness;
@@ -58,6 +60,7 @@ use crate::{
     options::Options,
     runner::Error,
     stock::{Maker, Pool, Store},
+    volumes::Volumes,
 };
 
 use self::place::Place;
@@ -86,6 +89,7 @@ pub(crate) struct Workshop {
     /// The Features of Dev Containers that are here.
     artifacts: windlass_image::Artifacts,
     store: Store,
+    volumes: Volumes,
     maker: Maker,
     pool: Pool,
     /// The mirrors that are being refreshed, and the tasks that do it.
@@ -132,6 +136,9 @@ impl Workshop {
             copies = store.copies_by().describe(),
             "work trees are copied from prepared ones"
         );
+        let volumes = Volumes::open(&options.state_dir, store.copies_by()).map_err(|error| {
+            Error::State { doing: "open the folder of volumes".to_owned(), error }
+        })?;
         let maker = Maker::new(&options.state_dir.join("trees"), store.copies_by());
         let pool = Pool::new(maker.clone(), options.stock.pool);
         let workshop = Self {
@@ -143,6 +150,7 @@ impl Workshop {
             built: Mutex::default(),
             artifacts,
             store,
+            volumes,
             maker,
             pool,
             refreshing: Mutex::default(),

@@ -190,6 +190,13 @@ pub trait Backend: Send + Sync + fmt::Debug {
         None
     }
 
+    /// The folder of one of an environment's volumes, by its place in the plan, seen from here; absent where it
+    /// can't be. It belongs to the environment's user. It may be renamed away before the environment is destroyed,
+    /// and is then not gone with it.
+    fn volume(&self, _id: &EnvironmentId, _index: usize) -> Option<PathBuf> {
+        None
+    }
+
     /// All environments of this caller's.
     fn list(&self) -> Answer<'_, Vec<Listed>>;
 

@@ -50,6 +50,14 @@ pub struct Dockerfile {
     pub target: Option<String>,
 }
 
+/// The folders that an environment has besides its work tree and its home.
+#[derive(Default)]
+pub(super) struct Folders {
+    pub(super) volumes: Vec<String>,
+    pub(super) left: Vec<(usize, String)>,
+    pub(super) again: Vec<Again>,
+}
+
 /// What a backend can honour on this machine, as far as the runner asks it to.
 pub(super) fn capabilities(backend: BackendKind, machine: Machine) -> Capabilities {
     let mut can = match backend {
@@ -117,17 +125,16 @@ impl Judge<'_> {
         files: &dyn Files,
         tree: &str,
         findings: &mut Findings,
-    ) -> (Vec<String>, Vec<Again>) {
+    ) -> Folders {
         let node = &self.resolved.merged_configuration;
         let list = node.get("mounts").and_then(|node| node.list()).unwrap_or(&[]);
         let of_service = self.mounts_of_service(findings);
-        let mut volumes: Vec<String> = Vec::new();
-        let mut again: Vec<Again> = Vec::new();
+        let Folders { mut volumes, mut left, mut again } = Folders::default();
         let own = self.resolved.merged.settings.mounts.iter().enumerate().map(|(i, mount)| {
-            (mount, list.get(i).map_or(place_of(node, "mounts"), |node| &node.place))
+            (mount, list.get(i).map_or(place_of(node, "mounts"), |node| &node.place), true)
         });
-        let of_service = of_service.iter().map(|(mount, place)| (mount, place));
-        for (mount, place) in of_service.chain(own) {
+        let of_service = of_service.iter().map(|(mount, place)| (mount, place, false));
+        for (mount, place, is_own) in of_service.chain(own) {
             let target = mount.target.trim_end_matches('/');
             let is_taken = volumes.iter().any(|other| other == target)
                 || again.iter().any(|other| other.inside == Path::new(target));
@@ -153,15 +160,23 @@ impl Judge<'_> {
                     });
                 }
             } else {
-                if mount.kind == MountKind::Volume && mount.source.is_some() {
-                    let what =
-                        "each environment has an empty volume of its own, which nothing keeps";
+                let name = mount.source.as_ref().filter(|_| mount.kind == MountKind::Volume);
+                if let Some(name) = name.filter(|name| is_own && !name.is_empty()) {
+                    if left.iter().any(|(_, other)| other == name) {
+                        let what = format!("the volume `{name}` is mounted twice: remove one");
+                        findings.refuse(place, what);
+                    }
+                    let what = format!(
+                        "the volume `{name}` is empty for a job, and gone with it; an environment that lives by \
+                         itself begins with what the last one left there"
+                    );
                     findings.warn(place, what);
+                    left.push((volumes.len(), name.clone()));
                 }
                 volumes.push(target.to_owned());
             }
         }
-        (volumes, again)
+        Folders { volumes, left, again }
     }
 
     /// Whether programs may trace each other.

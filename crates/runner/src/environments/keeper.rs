@@ -27,6 +27,7 @@ use super::{
     view::View,
 };
 use crate::{
+    definition::BackendKind,
     executor::{Attempted, Unopened},
     held::Writer,
     link::Link,
@@ -120,7 +121,7 @@ impl Keeper {
     }
 
     /// Keeps it until nothing of it is left.
-    pub(super) async fn keep(mut self) {
+    pub(super) async fn keep(&mut self) {
         loop {
             let wanted = self.wanted.borrow_and_update().clone();
             match wanted.wanted {
@@ -138,6 +139,16 @@ impl Keeper {
             if !self.rest(&wanted).await {
                 return;
             }
+        }
+    }
+
+    /// The runner ends, and with it the supervisor and every environment of it: what they leave is taken before.
+    /// Containers go on until the next runner finds them.
+    pub(super) async fn part(&mut self) {
+        if self.workshop.options.backend == BackendKind::Process
+            && let Some(up) = self.up.take_if(|up| up.environment.leaves())
+        {
+            up.environment.destroy().await;
         }
     }
 

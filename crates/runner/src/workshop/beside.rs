@@ -63,6 +63,7 @@ pub(super) fn companion(beside: &Beside, image: Prepared, limits: Limits) -> Com
         read_only: service.read_only,
         alone: service.network == Network::None,
         health: service.healthcheck.as_ref().map(health),
+        dropped: service.cap_drop.clone(),
         limits,
     }
 }

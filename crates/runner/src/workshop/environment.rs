@@ -28,6 +28,7 @@ use windlass_wire::runner as wire;
 use super::{
     Workshop, base,
     doors::{self, Doors},
+    left::Left,
     place::Attempt,
     repository::JobRepository,
     services::Services,
@@ -138,6 +139,8 @@ pub(crate) struct Environment {
     variables: Vec<(OsString, OsString)>,
     operations: AtomicU64,
     keeps_tree: bool,
+    /// The volumes that it leaves to the next one of its project.
+    left: Option<Left>,
     /// How long its work tree took.
     pub(crate) tree_took: Duration,
 }
@@ -231,6 +234,7 @@ impl Environment {
             variables,
             operations: AtomicU64::new(0),
             keeps_tree: false,
+            left: None,
             tree_took: Duration::ZERO,
         })
     }
@@ -268,6 +272,15 @@ impl Environment {
         let created = backend.create(&plan, &system.prepared).await;
         let created = created.map_err(|error| broken(workshop, &error))?;
         tell_unforced(&created);
+        let definition = &system.definition;
+        let left = Left::begin(workshop, tenant, definition, &*backend, &created, &id).await;
+        let left = match left {
+            Ok(left) => left,
+            Err(why) => {
+                let _ = backend.destroy(&id).await;
+                return Err(why);
+            }
+        };
         let doors = match Doors::open(workshop, tenant, created.doors) {
             Ok(doors) => doors,
             Err(why) => {
@@ -301,6 +314,7 @@ impl Environment {
             variables,
             operations: AtomicU64::new(home.first_operation),
             keeps_tree: true,
+            left,
             tree_took,
         })
     }
@@ -362,10 +376,20 @@ impl Environment {
         if !self.keeps_tree {
             return self.maker.end(self.backend, self.id, self.folder);
         }
+        let taken = self.left.as_ref().map(|left| left.take(&*self.backend, &self.id));
         // Its work tree is looked at next: nothing may run in it any more.
         if let Err(error) = self.backend.destroy(&self.id).await {
             tracing::warn!(%error, environment = %self.id, "an environment could not be removed; its supervisor does it");
+            return;
         }
+        if let (Some(left), Some(taken)) = (&self.left, taken) {
+            left.keep(taken).await;
+        }
+    }
+
+    /// Whether the end of it leaves something.
+    pub(crate) fn leaves(&self) -> bool {
+        self.left.is_some()
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Companion {
     pub alone: bool,
     /// How to find out whether it works, instead of the image's own way.
     pub health: Option<Health>,
+    /// Capabilities that its root doesn't have; `ALL` is all of them.
+    pub dropped: Vec<String>,
     /// What it may use of the machine, beside the environment.
     pub limits: Limits,
 }

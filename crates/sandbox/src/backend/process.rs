@@ -117,6 +117,10 @@ impl Backend for Client {
         Some(self.home(id))
     }
 
+    fn volume(&self, id: &EnvironmentId, index: usize) -> Option<std::path::PathBuf> {
+        Some(self.volume(id, index))
+    }
+
     fn list(&self) -> Answer<'_, Vec<Listed>> {
         Box::pin(self.list())
     }
