@@ -27,6 +27,7 @@ mod token;
 mod up;
 mod user;
 mod version;
+mod volume;
 
 use std::future::Future;
 
@@ -71,6 +72,7 @@ pub(crate) fn dispatch(arguments: Arguments) -> Result<Exit> {
         Verb::Agents(verb) => wait(agents::run(&settings, verb)),
         Verb::Env(verb) => wait(env::run(&settings, verb)),
         Verb::Image(verb) => image::run(&settings, verb),
+        Verb::Volume(verb) => volume::run(&settings, verb),
         Verb::Environment(verb) => environment::run(&settings, verb),
         Verb::Token(verb) => wait(token::run(&settings, verb)),
         Verb::Key(verb) => wait(key::run(&settings, verb)),

@@ -188,7 +188,8 @@ fn volumes_of(volumes: &[Member], findings: &mut Findings) {
         }
         let of_engine = fields.get("driver").and_then(Node::text).unwrap_or("local");
         if of_engine != "local" {
-            let what = format!("the volume `{name}` can't have the driver `{of_engine}`: remove it");
+            let what =
+                format!("the volume `{name}` can't have the driver `{of_engine}`: remove it");
             fields.findings.refuse(&member.place, what);
         }
         if fields.get("external").is_some_and(|node| node.value != Value::Bool(false)) {

@@ -8,7 +8,12 @@
 //! own user by themselves. What root may do in there is in [`CAPABILITIES`]; the engine's own filter of
 //! system calls is in force; nothing of the host is writable, and of the work tree nothing is.
 
-use std::{collections::HashMap, path::Path, time::Duration};
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use bollard::{
     container::LogOutput,
@@ -48,7 +53,11 @@ impl Inner {
             Ok(found) if found.state.as_ref().and_then(|state| state.running) == Some(true) => {
                 return Ok(());
             }
-            Ok(_) => return self.start(&name, with).await,
+            Ok(found) => {
+                let before = found.state.and_then(|state| state.finished_at);
+                self.ended_before().insert(name.clone(), before.unwrap_or_default());
+                return self.start(&name, with).await;
+            }
             Err(error) if engine::is_not_found(&error) => {}
             Err(error) => return Err(failed("look for a container", &error)),
         }
@@ -103,7 +112,11 @@ impl Inner {
         name: &str,
         hear: Hear<'_>,
     ) -> Result<Standing> {
-        let began = self.state_of(id, name).await?.started_at.unwrap_or_default();
+        let state = self.state_of(id, name).await?;
+        let before = self.ended_before().get(&self.companion_name(id, name)).cloned();
+        // When it was started is noted after its first words may have come.
+        let before = before.or(state.finished_at.filter(|_| state.running == Some(true)));
+        let before = before.unwrap_or_default();
         let options = LogsOptionsBuilder::default()
             .follow(true)
             .stdout(true)
@@ -119,15 +132,14 @@ impl Inner {
                 | LogOutput::Console { message }
                 | LogOutput::StdIn { message } => message,
             };
-            if let Some(text) = of_this_life(bytes, &began) {
+            if let Some(text) = of_this_life(bytes, &before) {
                 hear(text);
             }
         }
         // The log ends a moment before the engine has noted how.
-        let mut ended = self.docker.wait_container(
-            &self.companion_name(id, name),
-            None::<WaitContainerOptions>,
-        );
+        let mut ended = self
+            .docker
+            .wait_container(&self.companion_name(id, name), None::<WaitContainerOptions>);
         while ended.next().await.is_some_and(|answer| answer.is_ok()) {}
         self.companion(id, name).await
     }
@@ -172,12 +184,18 @@ impl Inner {
     }
 
     async fn remove(&self, name: &str) -> Result<()> {
+        self.ended_before().remove(name);
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
         match self.docker.remove_container(name, Some(options)).await {
             Ok(()) => Ok(()),
             Err(error) if engine::is_not_found(&error) => Ok(()),
             Err(error) => Err(failed("remove a service", &error)),
         }
+    }
+
+    /// When companions ended that were started again, in the engine's words.
+    fn ended_before(&self) -> MutexGuard<'_, HashMap<String, String>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An environment's name has no dot, so no two are alike.
@@ -281,9 +299,10 @@ fn host_config(with: &Companion, mounts: Vec<Mount>) -> Result<HostConfig> {
 /// What its root may do, without what is taken away from it.
 fn capabilities(dropped: &[String]) -> Vec<String> {
     let is_dropped = |name: &str| {
-        dropped.iter().map(|one| one.to_uppercase()).any(|one| {
-            one == "ALL" || one.strip_prefix("CAP_").unwrap_or(&one) == name
-        })
+        dropped
+            .iter()
+            .map(|one| one.to_uppercase())
+            .any(|one| one == "ALL" || one.strip_prefix("CAP_").unwrap_or(&one) == name)
     };
     CAPABILITIES.into_iter().filter(|name| !is_dropped(name)).map(str::to_owned).collect()
 }
@@ -330,15 +349,15 @@ fn standing(state: &ContainerState) -> Standing {
     Standing::Running { healthy }
 }
 
-/// What a line of the log says, if it was written since the last start: the engine keeps the lines of all
-/// lives, each behind the time at which it came. Times have as many digits as they need, so that texts
+/// What a line of the log says, if it was written since the end of the life before: the engine keeps the lines
+/// of all lives, each behind the time at which it came. Times have as many digits as they need, so that texts
 /// without their `Z` are in the order of time.
-fn of_this_life<'a>(line: &'a [u8], began: &str) -> Option<&'a [u8]> {
+fn of_this_life<'a>(line: &'a [u8], before: &str) -> Option<&'a [u8]> {
     let end = line.iter().position(|byte| *byte == b' ');
     let time = end.and_then(|end| std::str::from_utf8(&line[..end]).ok());
     match (time.and_then(|time| time.strip_suffix('Z')), end) {
         (Some(time), Some(end)) if time.starts_with("20") && time.contains('T') => {
-            (time >= began.trim_end_matches('Z')).then(|| &line[end + 1..])
+            (time >= before.trim_end_matches('Z')).then(|| &line[end + 1..])
         }
         // The rest of a long line.
         _ => Some(line),
@@ -351,8 +370,8 @@ mod tests {
 
     #[test]
     fn lines_of_an_earlier_life_are_not_told_again() {
-        let began = "2026-01-02T03:04:05.5Z";
-        let seen = |line: &'static str| of_this_life(line.as_bytes(), began);
+        let before = "2026-01-02T03:04:05.5Z";
+        let seen = |line: &'static str| of_this_life(line.as_bytes(), before);
         assert_eq!(seen("2026-01-02T03:04:05.499999999Z old\n"), None);
         assert_eq!(seen("2026-01-02T03:04:05.500000000Z new\n"), Some(b"new\n".as_slice()));
         assert_eq!(seen("2026-01-02T03:04:06.000000000Z \n"), Some(b"\n".as_slice()));

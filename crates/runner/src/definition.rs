@@ -337,6 +337,11 @@ fn devcontainer(
     request.images = &images;
     let first = if images.is_empty() { first } else { resolve(&request, files)? };
     let mut inside = asked.variables.clone();
+    if let Base::Compose(choice) = &first.definition.base
+        && let Some(service) = first.compose.iter().find_map(|it| it.services.get(&choice.service))
+    {
+        inside.extend(service.environment.clone());
+    }
     let own = &first.merged.settings.container_env;
     inside.extend(own.iter().map(|(name, value)| (name.clone(), value.clone())));
     request.container_environment = Some(&inside);
@@ -465,7 +470,10 @@ impl Judge<'_> {
                 ["image", "build", "dockerFile"].into_iter().find_map(|key| merged.get(key));
             Wanted { name, place: place.map_or(&merged.place, |node| &node.place).clone() }
         });
-        written.or(of_service).or(of_image).filter(|it| it.name != windlass_sandbox::plan::USER_NAME)
+        written
+            .or(of_service)
+            .or(of_image)
+            .filter(|it| it.name != windlass_sandbox::plan::USER_NAME)
     }
 
     /// The programs that Features and images want to be started with the environment, as one service.

@@ -3,6 +3,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests read what the tester asks for")]
 
+mod builds;
 mod composes;
 mod dockerfiles;
 mod environment;
@@ -12,5 +13,6 @@ mod kept;
 mod protocol;
 mod secrets;
 mod stock;
+mod volumes;
 mod whole;
 mod world;

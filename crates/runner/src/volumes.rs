@@ -197,7 +197,8 @@ impl Volumes {
                 || part.starts_with('.')
                 || !part.chars().all(is_plain)
             {
-                let why = format!("`{part}` is no name for a volume: use letters, digits and `_.-`");
+                let why =
+                    format!("`{part}` is no name for a volume: use letters, digits and `_.-`");
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
             }
         }
@@ -285,10 +286,7 @@ mod tests {
         let all = volumes(state.path());
         assert_eq!(begin(&all, "p1", "cache").await, None);
         let kept = leave(&all, "p1", "cache", "one").await.unwrap();
-        assert_eq!(
-            (kept.name.as_str(), kept.entries, kept.kept_at),
-            ("cache", 1, 7)
-        );
+        assert_eq!((kept.name.as_str(), kept.entries, kept.kept_at), ("cache", 1, 7));
         leave(&all, "p1", "cache", "two").await.unwrap();
         leave(&all, "p1", "other", "else").await.unwrap();
         assert_eq!(begin(&all, "p1", "cache").await.as_deref(), Some("two"));

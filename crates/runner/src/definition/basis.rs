@@ -91,7 +91,12 @@ impl Judge<'_> {
         self.dockerfile(build, place, findings)
     }
 
-    pub(super) fn dockerfile(&self, build: &Build, place: &Place, findings: &mut Findings) -> Basis {
+    pub(super) fn dockerfile(
+        &self,
+        build: &Build,
+        place: &Place,
+        findings: &mut Findings,
+    ) -> Basis {
         if !build.options.is_empty() || !build.cache_from.is_empty() {
             let what = "`options` and `cacheFrom` of a build are for the build of an engine and are left out";
             findings.warn(place, what);

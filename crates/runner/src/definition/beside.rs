@@ -186,11 +186,9 @@ impl Judge<'_> {
         const MEMORY: [&str; 4] = ["/tmp", "/var/tmp", "/run", "/dev/shm"];
         let Some((own, service)) = self.own_service() else { return Vec::new() };
         let place = service.place_of("volumes");
-        let is_whole =
-            |mount: &Mount| self.shown(mount).is_some_and(|(below, _)| below.is_empty());
+        let is_whole = |mount: &Mount| self.shown(mount).is_some_and(|(below, _)| below.is_empty());
         let is_there = |mount: &Mount| {
-            mount.kind == MountKind::Tmpfs
-                && MEMORY.contains(&mount.target.trim_end_matches('/'))
+            mount.kind == MountKind::Tmpfs && MEMORY.contains(&mount.target.trim_end_matches('/'))
         };
         let mut mounts = Vec::new();
         for mount in service.mounts.iter().filter(|mount| !is_whole(mount) && !is_there(mount)) {
@@ -212,9 +210,10 @@ impl Judge<'_> {
     /// Another service that is started and has the same volume.
     fn sharer(&self, own: &str, volume: &str) -> Option<&str> {
         let project = self.resolved.compose.as_ref()?;
-        let others = project.services.iter().filter(|(name, _)| {
-            name.as_str() != own && project.order.contains(name)
-        });
+        let others = project
+            .services
+            .iter()
+            .filter(|(name, _)| name.as_str() != own && project.order.contains(name));
         let has = |service: &Service| {
             let mut mounts = service.mounts.iter();
             mounts.any(|it| it.kind == MountKind::Volume && it.source.as_deref() == Some(volume))
@@ -231,7 +230,8 @@ impl Judge<'_> {
             if service.network == Network::None {
                 continue;
             }
-            let published = service.ports.iter().map(|it| (it.target, it.protocol.as_str(), "ports"));
+            let published =
+                service.ports.iter().map(|it| (it.target, it.protocol.as_str(), "ports"));
             let exposed = service.exposed.iter().map(|port| (*port, "tcp", "expose"));
             for (port, protocol, key) in published.chain(exposed) {
                 let place = service.place_of(key);
@@ -271,5 +271,153 @@ impl Judge<'_> {
             env: Default::default(),
         };
         Some((name.to_owned(), command))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::definition::{Asked, BackendKind, Definition, Strictness, root};
+
+    fn read(
+        backend: BackendKind,
+        devcontainer: &str,
+        compose: &str,
+    ) -> Result<Definition, Vec<String>> {
+        let at = |path: &str| format!("{}/.devcontainer/{path}", root("api"));
+        let files = BTreeMap::from([
+            (at("devcontainer.json"), devcontainer.to_owned()),
+            (at("c.yml"), compose.to_owned()),
+        ]);
+        let asked = Asked {
+            name: "api",
+            strictness: Strictness::Lenient,
+            variables: &BTreeMap::new(),
+            ports: &[47101],
+            memory_bytes: None,
+            backend,
+            image: None,
+            stages: &BTreeMap::new(),
+            features: &BTreeMap::new(),
+            has_default_image: false,
+        };
+        Definition::read(&files, &asked)
+            .map_err(|refused| refused.findings.all().iter().map(ToString::to_string).collect())
+    }
+
+    const PLAIN: &str = r#"{ "dockerComposeFile": "c.yml", "service": "app", "workspaceFolder": "/workspaces/api" }"#;
+
+    #[test]
+    fn a_service_is_the_environment_and_the_others_are_beside_it() {
+        let compose = r#"
+services:
+  app:
+    image: mine
+    user: "ada:staff"
+    command: ["sh", "-c", "serve 'it'"]
+    environment: { A: one, B: two }
+    volumes: ["../..:/workspaces:cached", "../sql:/sql", "cache:/var/own", "/var/nameless"]
+    depends_on: { db: { condition: service_healthy } }
+    hostname: front
+  db:
+    build: { context: .., dockerfile: db/Dockerfile }
+    volumes: ["data:/data", "..:/project", "/scratch", { type: tmpfs, target: /mem }]
+    networks: { default: { aliases: [store] } }
+    cap_drop: [KILL]
+  never: { image: other, profiles: [debug], privileged: true }
+volumes: { data: , cache: }
+"#;
+        let devcontainer = r#"{ "dockerComposeFile": "c.yml", "service": "app", "workspaceFolder": "/workspaces/api", "containerEnv": { "B": "over" } }"#;
+        let definition = read(BackendKind::Oci, devcontainer, compose).unwrap();
+        assert_eq!(
+            (definition.tree.as_str(), definition.folder.as_str()),
+            ("/workspaces/api", "/workspaces/api")
+        );
+        assert_eq!(definition.basis, Basis::Image("mine".to_owned()));
+        assert_eq!(definition.user.as_ref().unwrap().name, "ada");
+        assert_eq!(definition.volumes, ["/var/own", "/var/nameless"]);
+        assert_eq!(definition.left, []);
+        let set: Vec<_> = definition
+            .variables
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_deref()))
+            .collect();
+        assert_eq!(set, [("A", Some("one")), ("B", Some("two")), ("B", Some("over"))]);
+        assert_eq!(definition.automation.services["app"].start, r#"sh -c "serve 'it'""#);
+        let services = &definition.services;
+        assert_eq!(services.names, ["app", "db", "front", "store"]);
+        assert_eq!(services.needs, [("db".to_owned(), Condition::Healthy)]);
+        let [db] = services.beside.as_slice() else { panic!("{services:?}") };
+        let Basis::Dockerfile(built) = &db.basis else { panic!("{db:?}") };
+        assert_eq!((built.context.as_str(), built.dockerfile.as_str()), ("", "db/Dockerfile"));
+        let owned = |name: &str, at: &str| (name.to_owned(), at.to_owned(), false);
+        assert_eq!(db.volumes, [owned("data", "/data"), owned("db.2", "/scratch")]);
+        assert_eq!(db.shown, [(String::new(), "/project".to_owned())]);
+        assert_eq!(db.memory, ["/mem"]);
+        let said: Vec<String> = definition.findings.all().iter().map(ToString::to_string).collect();
+        assert_eq!(
+            said,
+            [
+                ".devcontainer/c.yml:8:5: warning: `sql` is no folder of the project: it is left out",
+                ".devcontainer/c.yml:13:5: warning: the service `db` sees /project read-only: what it writes belongs in a volume",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_services_can_not_have_is_refused_with_its_place() {
+        let cases = [
+            (
+                "services: { app: { image: i, volumes: [\"v:/v\"] } }",
+                "c.yml:1:30: `v` isn't among the `volumes` of the file: add it there",
+            ),
+            (
+                "volumes: { v: }\nservices: { app: { image: i, volumes: [\"v:/v\"] }, db: { image: i, volumes: [\"v:/w\"] } }",
+                "c.yml:2:30: the volume `v` is shared with the service `db`",
+            ),
+            (
+                "services: { app: { image: i }, db: { image: i, depends_on: { app: { condition: service_healthy } } } }",
+                "c.yml:1:48: `db` waits for more of `app` than its start",
+            ),
+            (
+                "services: { app: { image: i, ports: [\"80:5432\"] }, db: { image: i, expose: [5432] } }",
+                "c.yml:1:68: `db` and `app` both listen on 5432",
+            ),
+            (
+                "services: { app: { image: i }, db: { image: i, expose: [47101] } }",
+                "c.yml:1:48: the port 47101 is the platform's own: choose another",
+            ),
+            (
+                "services: { app: { image: i, volumes: [\"..:/usr/src/app\"] } }",
+                "devcontainer.json:1:70: a project can't lie in `/usr/src/app`",
+            ),
+            (
+                "services: { app: { image: i, environment: { HTTP_PROXY: x } } }",
+                "c.yml:1:30: `HTTP_PROXY` is the platform's own",
+            ),
+        ];
+        for (compose, expected) in cases {
+            let said = read(BackendKind::Oci, PLAIN, compose).unwrap_err();
+            let expected = format!(".devcontainer/{expected}");
+            assert!(said.iter().any(|line| line.starts_with(&expected)), "{compose}: {said:#?}");
+        }
+        let said =
+            read(BackendKind::Process, PLAIN, "services: { app: { image: i } }").unwrap_err();
+        assert!(said[0].contains("runs no Compose services: choose the backend `oci`"), "{said:?}");
+    }
+
+    #[test]
+    fn commands_that_only_wait_and_those_that_are_overridden_are_not_run() {
+        let command = |devcontainer: &str, command: &str| {
+            let compose = format!("services: {{ app: {{ image: i, command: {command} }} }}");
+            let definition = read(BackendKind::Oci, devcontainer, &compose).unwrap();
+            definition.automation.services.get("app").map(|service| service.start.clone())
+        };
+        assert_eq!(command(PLAIN, "sleep infinity"), None);
+        assert_eq!(command(PLAIN, "tail -f /dev/null"), None);
+        assert_eq!(command(PLAIN, "/bin/sh -c \"while sleep 1000; do :; done\""), None);
+        assert_eq!(command(PLAIN, "npm run dev").as_deref(), Some("npm run dev"));
+        let over = PLAIN.replace("\"service\"", "\"overrideCommand\": true, \"service\"");
+        assert_eq!(command(&over, "npm run dev"), None);
     }
 }

@@ -154,18 +154,26 @@ async fn services_that_fail_end_the_job_with_their_last_words(with: &dyn Fn(Opti
     let place = ".devcontainer/compose.yml:13:3";
     let (code, said) = end("restart: unless-stopped", "restart: \"no\"").await;
     assert_eq!(code, "service_not_ready", "{said}");
-    let expected =
-        format!("The service `db` ({place}) ended before it was ready: exit 4. The end of its output:\nthe first life");
+    let expected = format!(
+        "The service `db` ({place}) ended before it was ready: exit 4. The end of its output:\nthe first life"
+    );
     assert_eq!(said, expected);
-    let (code, said) = end("[CMD, test, -e, /data/ready], interval: 100ms, retries: 300", "[NONE]").await;
+    let (code, said) =
+        end("[CMD, test, -e, /data/ready], interval: 100ms, retries: 300", "[NONE]").await;
     assert_eq!(code, "service_not_ready", "{said}");
     assert!(said.contains("add a `healthcheck`"), "{said}");
     let (code, said) = end("expose: [5432]", "mem_limit: 448m").await;
     assert_eq!(code, "environment", "{said}");
-    assert!(said.contains("536870912 bytes of memory, of which the environment has 536870912"), "{said}");
+    assert!(
+        said.contains("536870912 bytes of memory, of which the environment has 536870912"),
+        "{said}"
+    );
     let (code, said) = end("expose: [5432]", "privileged: true").await;
     assert_eq!(code, "environment", "{said}");
-    assert!(said.contains(".devcontainer/compose.yml:16:5: the service `db` is `privileged`"), "{said}");
+    assert!(
+        said.contains(".devcontainer/compose.yml:16:5: the service `db` is `privileged`"),
+        "{said}"
+    );
 }
 
 async fn what_a_killed_runner_leaves_is_removed_by_the_next_one(

@@ -81,11 +81,10 @@ pub(super) async fn beside(
 ) -> Result<(Limits, Vec<Companion>), Attempted> {
     let Making { workshop, work, tree, .. } = *making;
     let services = &definition.services;
-    let (own, shares) =
-        beside::shares(&workshop.options.limits, services).map_err(|why| {
-            let reason = format!("The environment can't be made: {why}.");
-            Attempted::JobEnded(failed("environment", reason))
-        })?;
+    let (own, shares) = beside::shares(&workshop.options.limits, services).map_err(|why| {
+        let reason = format!("The environment can't be made: {why}.");
+        Attempted::JobEnded(failed("environment", reason))
+    })?;
     let mut companions = Vec::with_capacity(services.beside.len());
     for (service, limits) in services.beside.iter().zip(shares) {
         let base = match &service.basis {

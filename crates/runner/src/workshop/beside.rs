@@ -4,7 +4,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use windlass_devcontainer::{
     automation::Restart,
@@ -34,6 +34,9 @@ use crate::{
 
 /// The pause between two looks: short at first, since most services are quick.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+
+/// How long the last words of a service are waited for.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What a service is made by, once its image is there and its share is known.
 pub(super) fn companion(beside: &Beside, image: Prepared, limits: Limits) -> Companion {
@@ -164,15 +167,15 @@ impl Start<'_> {
     pub(super) async fn all(&self) -> Result<(), Attempted> {
         let Self { environment, .. } = *self;
         let services = &environment.definition.services;
-        let mut tails: Vec<(&str, Tail)> = Vec::new();
+        let mut heard: Vec<(&str, Heard)> = Vec::new();
         for (beside, companion) in services.beside.iter().zip(&environment.beside) {
             for (name, dependency) in &beside.service.depends_on {
-                self.until_so(name, dependency.condition, &tails).await?;
+                self.until_so(name, dependency.condition, &heard).await?;
             }
             let access = environment.access();
             let started = access.backend.accompany(&access.id, companion).await;
             started.map_err(|error| broken(self.workshop, &error))?;
-            let tail = Tail::default();
+            let (tail, (ends, ended)) = (Tail::default(), watch::channel(0));
             let stop = CancellationToken::new();
             let keeper = Keeper {
                 access,
@@ -180,13 +183,14 @@ impl Start<'_> {
                 restart: beside.service.restart,
                 sink: environment.services.sink(),
                 tail: tail.clone(),
+                ends,
                 stop: stop.clone(),
             };
             environment.services.keep(&stop, tokio::spawn(keeper.keep()));
-            tails.push((&beside.name, tail));
+            heard.push((&beside.name, Heard { tail, ended }));
         }
         for (name, condition) in &services.needs {
-            self.until_so(name, *condition, &tails).await?;
+            self.until_so(name, *condition, &heard).await?;
         }
         Ok(())
     }
@@ -196,7 +200,7 @@ impl Start<'_> {
         &self,
         name: &str,
         condition: Condition,
-        tails: &[(&str, Tail)],
+        heard: &[(&str, Heard)],
     ) -> Result<(), Attempted> {
         // What isn't among them is the environment itself, or isn't started: it was not required.
         let services = &self.environment.definition.services;
@@ -226,14 +230,34 @@ impl Start<'_> {
             }
             pause = (pause * 2).min(PAUSES.1);
         };
-        let tail = tails.iter().find(|(other, _)| *other == name).map(|(_, tail)| tail);
-        let last = tail.map(|tail| tail.in_words(self.redactor)).unwrap_or_default();
+        let heard = heard.iter().find(|(other, _)| *other == name).map(|(_, heard)| heard);
+        let last = match heard {
+            Some(heard) => heard.last_words(self.redactor).await,
+            None => String::new(),
+        };
         let place = crate::definition::in_project(
             &beside.service.place,
             &crate::definition::root(self.environment.name()),
         );
         let reason = format!("The service `{name}` ({place}) {why}.{last}");
         Err(Attempted::JobEnded(failed("service_not_ready", reason)))
+    }
+}
+
+/// What is known of a service by what it prints.
+struct Heard {
+    tail: Tail,
+    /// How often it ended.
+    ended: watch::Receiver<u32>,
+}
+
+impl Heard {
+    /// The end of its output, all of it where it has ended: that is seen a moment before its last line is heard.
+    async fn last_words(&self, redactor: &Redactor) -> String {
+        let mut ended = self.ended.clone();
+        // One that runs has said what it has said.
+        let _ = tokio::time::timeout(LAST_WORDS, ended.wait_for(|ends| *ends > 0)).await;
+        self.tail.in_words(redactor)
     }
 }
 
@@ -282,6 +306,7 @@ struct Keeper {
     restart: Restart,
     sink: Sink,
     tail: Tail,
+    ends: watch::Sender<u32>,
     stop: CancellationToken,
 }
 
@@ -306,6 +331,7 @@ impl Keeper {
             };
             let ended = backend.follow_companion(id, &self.companion.name, &mut hear).await;
             self.sink.write(&lines.rest());
+            self.ends.send_modify(|ends| *ends += 1);
             let ended = match ended {
                 Ok(ended) => ended,
                 Err(error) => return self.say(&format!("it can't be watched any more: {error}")),

@@ -89,7 +89,9 @@ impl Left {
                     LARGEST.0 >> 30,
                     LARGEST.1
                 ),
-                Err(error) => tracing::warn!(%error, project = self.project, "a volume is not kept"),
+                Err(error) => {
+                    tracing::warn!(%error, project = self.project, "a volume is not kept")
+                }
             }
         }
     }

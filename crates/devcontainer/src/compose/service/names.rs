@@ -36,9 +36,8 @@ pub(super) fn aliases(fields: &mut Fields<'_, '_>) -> Vec<String> {
         let Some(mut network) = Fields::open(&member.node, &name, fields.findings) else {
             continue;
         };
-        let more = network.read("aliases", |node, name, findings| {
-            read::list(node, name, findings, one)
-        });
+        let more =
+            network.read("aliases", |node, name, findings| read::list(node, name, findings, one));
         aliases.extend(more.unwrap_or_default());
         for key in ["priority", "interface_name"] {
             network.get(key);
