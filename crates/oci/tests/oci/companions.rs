@@ -23,6 +23,7 @@ pub fn all(stage: &OciStage<'_>) {
     a_companion_that_ended_is_started_again_and_tells_each_line_once(stage);
     volumes_are_the_environments_and_gone_with_it(stage);
     what_is_left_of_a_dead_environment_is_swept(stage);
+    making_and_destroying_again_and_again_leaves_nothing(stage);
 }
 
 fn plan(stage: &OciStage<'_>, name: &str) -> Plan {
@@ -270,4 +271,33 @@ fn what_is_left_of_a_dead_environment_is_swept(stage: &OciStage<'_>) {
     assert_eq!(volumes(stage).len(), 1);
     wait_for(stage.oci.destroy(&alive)).unwrap();
     assert_eq!((stage.traces(), volumes(stage)), (before, Vec::new()));
+}
+
+/// What could leak: containers, folders, mounts, volumes and control groups.
+fn held(stage: &OciStage<'_>) -> (Vec<String>, Vec<String>, usize) {
+    let below = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let groups = super::docker::group_folders().into_iter().flat_map(below);
+    let groups = groups.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).count();
+    (stage.traces(), volumes(stage), groups)
+}
+
+fn making_and_destroying_again_and_again_leaves_nothing(stage: &OciStage<'_>) {
+    let cycles = if std::env::var_os("WINDLASS_TEST_SOAK").is_some() { 1000 } else { 10 };
+    let before = held(stage);
+    let began = std::time::Instant::now();
+    for n in 0..cycles {
+        let id = create(stage, &format!("cycle-{n}"));
+        if n % 10 == 0 {
+            let volume = OwnVolume { name: "v".to_owned(), inside: "/v".into(), read_only: false };
+            let with = Companion {
+                volumes: vec![volume],
+                ..companion(stage, "db", "echo kept > /v/file; sleep 600")
+            };
+            wait_for(stage.oci.accompany(&id, &with)).unwrap();
+        }
+        wait_for(stage.oci.destroy(&id)).unwrap();
+        std::fs::remove_dir_all(stage.folder().join(format!("tree-of-cycle-{n}"))).unwrap();
+    }
+    println!("{cycles} cycles in {:.1} s", began.elapsed().as_secs_f64());
+    assert_eq!(held(stage), before);
 }

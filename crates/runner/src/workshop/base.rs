@@ -79,7 +79,7 @@ pub(super) async fn beside(
     making: &Making<'_>,
     definition: &Definition,
 ) -> Result<(Limits, Vec<Companion>), Attempted> {
-    let Making { workshop, work, tree, .. } = *making;
+    let Making { workshop, tenant, work, tree, .. } = *making;
     let services = &definition.services;
     let (own, shares) = beside::shares(&workshop.options.limits, services).map_err(|why| {
         let reason = format!("The environment can't be made: {why}.");
@@ -89,7 +89,7 @@ pub(super) async fn beside(
     for (service, limits) in services.beside.iter().zip(shares) {
         let base = match &service.basis {
             Basis::Default => Base::Empty,
-            Basis::Image(image) if service.service.may_pull => named(workshop, image),
+            Basis::Image(image) if service.service.may_pull => named(workshop, tenant, image),
             Basis::Image(image) => Base::Image(Image::Named {
                 reference: image.clone(),
                 pull: Pull::Never,

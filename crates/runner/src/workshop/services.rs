@@ -38,6 +38,8 @@ pub(crate) struct Services {
 }
 
 struct Running {
+    /// Whether it runs in the environment, as its user.
+    is_inside: bool,
     stop: DropGuard,
     kept: JoinHandle<()>,
 }
@@ -102,14 +104,14 @@ impl Services {
             stop: stop.clone(),
         };
         let kept = tokio::spawn(keeper.keep(sender));
-        let running = Running { stop: stop.drop_guard(), kept };
+        let running = Running { is_inside: true, stop: stop.drop_guard(), kept };
         self.running.lock().unwrap_or_else(PoisonError::into_inner).push(running);
         Ok(Life { state, tail })
     }
 
-    /// Keeps what watches a service that is none of the environment's own programs.
+    /// Keeps what watches a service that runs beside the environment, in a container of its own.
     pub(super) fn keep(&self, stop: &CancellationToken, kept: JoinHandle<()>) {
-        let running = Running { stop: stop.clone().drop_guard(), kept };
+        let running = Running { is_inside: false, stop: stop.clone().drop_guard(), kept };
         self.running.lock().unwrap_or_else(PoisonError::into_inner).push(running);
     }
 
@@ -118,9 +120,11 @@ impl Services {
         self.sink.clone()
     }
 
-    /// Whether any was started.
+    /// Whether any was started that runs in the environment, as its user: what it is given, they could know.
+    /// Those in containers of their own see neither its processes nor its files.
     pub(crate) fn is_any(&self) -> bool {
-        !self.running.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.iter().any(|service| service.is_inside)
     }
 
     /// Stops all, the last first, each with its grace.
