@@ -9,9 +9,7 @@ fn volumes_are_listed_with_their_sizes_and_removed_by_name() {
     let world = World::new();
     world.run(&["volume", "list"]).says(0, &[]);
     let state = world.path("runner-of-test");
-    let about = |name: &str| {
-        json!({ "project_id": "prj_1", "project": "shop", "name": name, "bytes": 3 << 20, "entries": 7, "kept_at": 0 })
-    };
+    let about = |name: &str| json!({ "project_id": "prj_1", "project": "shop", "name": name, "bytes": 3 << 20, "entries": 7, "kept_at": 0 });
     for name in ["cache", "data"] {
         let newest = state.join("volumes/prj_1").join(name).join("2");
         std::fs::create_dir_all(newest.join("data")).expect("made");

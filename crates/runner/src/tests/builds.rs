@@ -188,8 +188,6 @@ async fn a_runner_killed_while_an_engine_builds_leaves_nothing_half_made() {
         let end = stage.world().ended(job_id).await;
         let log = stage.world().log(job_id, "look", 1);
         assert_eq!(end.outcome, Outcome::Succeeded, "{half}: {}\n{log}", end.reason);
-        // What the jobs before it began with is not the newest commit's any more.
-        assert!(!log.contains("half"), "{half}: {log}");
     }
     runner.stop(Duration::from_secs(30)).await;
     assert_eq!(printed(&["ps", "--all", "--quiet"]), "");

@@ -97,7 +97,7 @@ pub(super) fn shares(whole: &Limits, services: &Services) -> Result<(Limits, Vec
         services.beside.iter().map(|beside| beside.service.limits).collect();
     let divide = |what: &str, whole: Option<u64>, own: Option<u64>, each: Vec<Option<u64>>| {
         divide(whole, own, &each).ok_or_else(|| {
-            let sum: u64 = each.iter().flatten().sum();
+            let sum = sum(&each);
             format!(
                 "its services ask for {sum} {what}, of which the environment has {}: lower their limits",
                 whole.unwrap_or(0)
@@ -144,13 +144,18 @@ fn divide(
     each: &[Option<u64>],
 ) -> Option<(Option<u64>, Vec<Option<u64>>)> {
     let Some(whole) = whole else { return Some((own, each.to_vec())) };
-    let written: u64 = each.iter().flatten().sum();
+    let written = sum(each);
     let rest = whole.checked_sub(written).filter(|rest| *rest > 0)?;
     let silent = each.iter().filter(|one| one.is_none()).count() as u64;
-    let share = if silent == 0 { 0 } else { (rest / 2 / silent).max(1) };
+    let share = (rest / 2).checked_div(silent).map_or(0, |share| share.max(1));
     let left = rest.saturating_sub(share * silent).max(1);
     let own = own.map_or(left, |own| own.min(left));
     Some((Some(own), each.iter().map(|one| Some(one.unwrap_or(share))).collect()))
+}
+
+/// Whoever asks for more than there are numbers asks for too much.
+fn sum(each: &[Option<u64>]) -> u64 {
+    each.iter().flatten().copied().fold(0, u64::saturating_add)
 }
 
 /// Services on their way.
@@ -372,6 +377,7 @@ mod tests {
         assert_eq!(divide(Some(100), Some(90), &[Some(40)]), Some((Some(60), vec![Some(40)])));
         assert_eq!(divide(Some(100), None, &[]), Some((Some(100), vec![])));
         assert_eq!(divide(Some(100), None, &[Some(60), Some(40)]), None);
+        assert_eq!(divide(Some(100), None, &[Some(u64::MAX), Some(40)]), None);
     }
 
     #[test]
