@@ -298,6 +298,6 @@ fn making_and_destroying_again_and_again_leaves_nothing(stage: &OciStage<'_>) {
         wait_for(stage.oci.destroy(&id)).unwrap();
         std::fs::remove_dir_all(stage.folder().join(format!("tree-of-cycle-{n}"))).unwrap();
     }
-    println!("{cycles} cycles in {:.1} s", began.elapsed().as_secs_f64());
+    eprintln!("{cycles} cycles in {:.1} s", began.elapsed().as_secs_f64());
     assert_eq!(held(stage), before);
 }
