@@ -55,7 +55,7 @@ impl Inner {
             }
             Ok(found) => {
                 let before = found.state.and_then(|state| state.finished_at);
-                self.ended_before().insert(name.clone(), before.unwrap_or_default());
+                self.heard().entry(name.clone()).or_insert(before.unwrap_or_default());
                 return self.start(&name, with).await;
             }
             Err(error) if engine::is_not_found(&error) => {}
@@ -113,17 +113,18 @@ impl Inner {
         hear: Hear<'_>,
     ) -> Result<Standing> {
         let state = self.state_of(id, name).await?;
-        let before = self.ended_before().get(&self.companion_name(id, name)).cloned();
+        let container = self.companion_name(id, name);
+        let heard = self.heard().get(&container).cloned();
         // When it was started is noted after its first words may have come.
-        let before = before.or(state.finished_at.filter(|_| state.running == Some(true)));
-        let before = before.unwrap_or_default();
+        let heard = heard.or(state.finished_at.filter(|_| state.running == Some(true)));
+        let heard = heard.unwrap_or_default();
         let options = LogsOptionsBuilder::default()
             .follow(true)
             .stdout(true)
             .stderr(true)
             .timestamps(true)
             .build();
-        let mut log = self.docker.logs(&self.companion_name(id, name), Some(options));
+        let mut log = self.docker.logs(&container, Some(options));
         while let Some(part) = log.next().await {
             let part = part.map_err(|error| failed("read the log of a service", &error))?;
             let bytes = match &part {
@@ -132,8 +133,12 @@ impl Inner {
                 | LogOutput::Console { message }
                 | LogOutput::StdIn { message } => message,
             };
-            if let Some(text) = of_this_life(bytes, &before) {
+            let (time, text) = timed(bytes);
+            if time.is_none_or(|time| time > heard.trim_end_matches('Z')) {
                 hear(text);
+            }
+            if let Some(time) = time {
+                self.heard().insert(container.clone(), time.to_owned());
             }
         }
         // The log ends a moment before the engine has noted how.
@@ -184,7 +189,7 @@ impl Inner {
     }
 
     async fn remove(&self, name: &str) -> Result<()> {
-        self.ended_before().remove(name);
+        self.heard().remove(name);
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
         match self.docker.remove_container(name, Some(options)).await {
             Ok(()) => Ok(()),
@@ -193,9 +198,9 @@ impl Inner {
         }
     }
 
-    /// When companions ended that were started again, in the engine's words.
-    fn ended_before(&self) -> MutexGuard<'_, HashMap<String, String>> {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Until when the words of companions were heard, in the engine's words.
+    fn heard(&self) -> MutexGuard<'_, HashMap<String, String>> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An environment's name has no dot, so no two are alike.
@@ -349,18 +354,16 @@ fn standing(state: &ContainerState) -> Standing {
     Standing::Running { healthy }
 }
 
-/// What a line of the log says, if it was written since the end of the life before: the engine keeps the lines
-/// of all lives, each behind the time at which it came. Times have as many digits as they need, so that texts
-/// without their `Z` are in the order of time.
-fn of_this_life<'a>(line: &'a [u8], before: &str) -> Option<&'a [u8]> {
+/// When a line of the log came, without the `Z`, and what it says. The engine keeps the lines of all lives. Times
+/// have as many digits as they need, so that such texts are in the order of time; the rest of a long line has none.
+fn timed(line: &[u8]) -> (Option<&str>, &[u8]) {
     let end = line.iter().position(|byte| *byte == b' ');
     let time = end.and_then(|end| std::str::from_utf8(&line[..end]).ok());
     match (time.and_then(|time| time.strip_suffix('Z')), end) {
         (Some(time), Some(end)) if time.starts_with("20") && time.contains('T') => {
-            (time >= before.trim_end_matches('Z')).then(|| &line[end + 1..])
+            (Some(time), &line[end + 1..])
         }
-        // The rest of a long line.
-        _ => Some(line),
+        _ => (None, line),
     }
 }
 
@@ -369,13 +372,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_an_earlier_life_are_not_told_again() {
-        let before = "2026-01-02T03:04:05.5Z";
-        let seen = |line: &'static str| of_this_life(line.as_bytes(), before);
-        assert_eq!(seen("2026-01-02T03:04:05.499999999Z old\n"), None);
-        assert_eq!(seen("2026-01-02T03:04:05.500000000Z new\n"), Some(b"new\n".as_slice()));
-        assert_eq!(seen("2026-01-02T03:04:06.000000000Z \n"), Some(b"\n".as_slice()));
-        assert_eq!(seen("the rest of a line\n"), Some(b"the rest of a line\n".as_slice()));
+    fn a_line_is_told_from_the_time_before_it_and_times_are_in_order() {
+        let timed = |line: &'static str| {
+            let (time, text) = timed(line.as_bytes());
+            (time, std::str::from_utf8(text).unwrap())
+        };
+        let time = Some("2026-01-02T03:04:05.500000000");
+        assert_eq!(timed("2026-01-02T03:04:05.500000000Z said\n"), (time, "said\n"));
+        assert_eq!(timed("2026-01-02T03:04:05.500000000Z \n"), (time, "\n"));
+        assert_eq!(timed("the rest of a line\n"), (None, "the rest of a line\n"));
+        assert!(time > Some("2026-01-02T03:04:05.4Z") && time < Some("2026-01-02T03:04:05.51"));
     }
 
     #[test]

@@ -81,8 +81,8 @@ struct Inner {
     accounts: Mutex<HashMap<String, Vec<User>>>,
     /// When images were asked for, by id.
     asked: Mutex<HashMap<String, Instant>>,
-    /// When companions had ended before they were started again, by the container's name.
-    ended: Mutex<HashMap<String, String>>,
+    /// Until when the words of companions were heard, by the container's name.
+    heard: Mutex<HashMap<String, String>>,
 }
 
 impl Oci {
@@ -96,8 +96,8 @@ impl Oci {
         let state_dir = engine::prepare_state_dir(&options.state_dir)?;
         let owner = engine::owner(&state_dir);
         let options = Options { state_dir, ..options };
-        let (clients, accounts, asked, ended) = Default::default();
-        let inner = Inner { docker, options, owner, clients, accounts, asked, ended };
+        let (clients, accounts, asked, heard) = Default::default();
+        let inner = Inner { docker, options, owner, clients, accounts, asked, heard };
         Ok(Self { inner: Arc::new(inner) })
     }
 
