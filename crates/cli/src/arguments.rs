@@ -6,6 +6,7 @@ mod image;
 mod key;
 mod runner;
 mod secret;
+mod volume;
 
 pub(crate) use class::{Class, Gives, OfBackend};
 pub(crate) use env::{
@@ -16,6 +17,7 @@ pub(crate) use image::{Backend, Image, Images, LoadImage};
 pub(crate) use key::Key;
 pub(crate) use runner::{JoinRunner, Runner, RunnerVerb, Tell, WorkAsRunner};
 pub(crate) use secret::{Secret, SetSecret};
+pub(crate) use volume::{RemoveVolume, Volume};
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
@@ -77,6 +79,9 @@ pub(crate) enum Verb {
     /// List the images that environments are made from, or load one from a file.
     #[command(subcommand)]
     Image(Image),
+    /// List or remove what environments of a project leave to each other.
+    #[command(subcommand)]
+    Volume(Volume),
     /// See what a repository says of its environment, and what of it can't be honoured.
     #[command(subcommand)]
     Environment(Environment),

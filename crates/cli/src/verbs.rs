@@ -29,6 +29,7 @@ mod token;
 mod up;
 mod user;
 mod version;
+mod volume;
 
 use std::future::Future;
 
@@ -75,6 +76,7 @@ pub(crate) fn dispatch(arguments: Arguments) -> Result<Exit> {
         Verb::Class(verb) => wait(class::run(&settings, verb)),
         Verb::Env(verb) => wait(env::run(&settings, verb)),
         Verb::Image(verb) => image::run(&settings, verb),
+        Verb::Volume(verb) => volume::run(&settings, verb),
         Verb::Environment(verb) => environment::run(&settings, verb),
         Verb::Token(verb) => wait(token::run(&settings, verb)),
         Verb::Key(verb) => wait(key::run(&settings, verb)),

@@ -40,3 +40,5 @@ mod secrets;
 mod ssh;
 #[path = "whole/task.rs"]
 mod task;
+#[path = "whole/volume.rs"]
+mod volume;

@@ -1,6 +1,7 @@
 //! Compose files, as far as an environment with services beside it needs them. What isn't understood
 //! is refused with its place: a service that runs otherwise than written would be found out too late.
 
+mod extend;
 mod interpolate;
 mod layer;
 mod order;
@@ -18,10 +19,12 @@ use crate::{
     place::{Findings, Place},
     read::{Fields, wrong_type},
     resolve::{referred, within},
-    tree::{self, Node, Value},
+    tree::{self, Member, Node, Value},
 };
 
-pub use service::{Condition, Dependency, HealthCheck, HealthTest, Network, Published, Service};
+pub use service::{
+    Condition, Dependency, HealthCheck, HealthTest, Limits, Network, Published, Service,
+};
 
 /// The services of a project, all files taken together.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -58,22 +61,21 @@ pub(crate) fn read(
     let folder = path::parent(paths.first()?).to_owned();
     let environment = environment(reading, &folder);
     let mut layers = Vec::with_capacity(paths.len());
-    for path in &paths {
+    let mut load = |path: &str, place: &Place, findings: &mut Findings| {
         let text = referred(reading.files, path, place, findings)?;
-        let node = match tree::parse_yaml(path, &text) {
-            Ok(node) => node,
+        let node = tree::parse_yaml(path, &text)
+            .and_then(|node| interpolate::all(&node, &environment, findings));
+        match node {
+            Ok(node) => Some(layer::normal(&node)),
             Err(finding) => {
                 findings.refuse(&finding.place, finding.what);
-                return None;
-            }
-        };
-        match interpolate::all(&node, &environment, findings) {
-            Ok(node) => layers.push(layer::normal(&node)),
-            Err(finding) => {
-                findings.refuse(&finding.place, finding.what);
-                return None;
+                None
             }
         }
+    };
+    for path in &paths {
+        let file = load(path, place, findings)?;
+        layers.push(extend::all(path, &file, &mut load, findings)?);
     }
     let whole = layers.into_iter().reduce(|below, above| layer::merge(&below, &above, ""))?;
     let files = service::Surroundings { reading, folder: &folder, environment: &environment };
@@ -132,6 +134,7 @@ fn project(
     let mut fields = Fields::open(node, "the Compose file", findings)?;
     let services = fields.get("services");
     let volumes = fields.get("volumes").map(Node::members).unwrap_or(&[]);
+    volumes_of(volumes, fields.findings);
     let volumes = volumes.iter().map(|member| member.key.clone()).collect();
     // Which version a file says it has has no meaning any more; a name is given by the platform.
     for key in ["version", "name"] {
@@ -162,6 +165,39 @@ fn project(
         }
     }
     Some(Project { services: read, order: Vec::new(), volumes })
+}
+
+/// Volumes are the environment's own and lie where the engine keeps them.
+fn volumes_of(volumes: &[Member], findings: &mut Findings) {
+    for member in volumes {
+        let name = &member.key;
+        if !service::is_name(name) {
+            let what = format!("`{name}` is no volume's name: use letters, digits and `_.-`");
+            findings.refuse(&member.place, what);
+        }
+        if member.node.value == Value::Null {
+            continue;
+        }
+        let Some(mut fields) = Fields::open(&member.node, &format!("volumes.{name}"), findings)
+        else {
+            continue;
+        };
+        // What a volume is called outside is the platform's.
+        for key in ["name", "labels"] {
+            fields.get(key);
+        }
+        let of_engine = fields.get("driver").and_then(Node::text).unwrap_or("local");
+        if of_engine != "local" {
+            let what =
+                format!("the volume `{name}` can't have the driver `{of_engine}`: remove it");
+            fields.findings.refuse(&member.place, what);
+        }
+        if fields.get("external").is_some_and(|node| node.value != Value::Bool(false)) {
+            let what = format!("the volume `{name}` is outside of the project: remove `external`");
+            fields.findings.refuse(&member.place, what);
+        }
+        fields.finish_strictly("isn't supported for a volume here: remove it", &[]);
+    }
 }
 
 /// All services share one network, in which each is found by its name.

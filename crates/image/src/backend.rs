@@ -151,6 +151,10 @@ impl Backend for WithImages {
         self.backend().home(id)
     }
 
+    fn volume(&self, id: &EnvironmentId, index: usize) -> Option<std::path::PathBuf> {
+        self.backend().volume(id, index)
+    }
+
     fn list(&self) -> Answer<'_, Vec<Listed>> {
         self.backend().list()
     }

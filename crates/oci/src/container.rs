@@ -17,7 +17,7 @@ use bollard::{
 };
 use futures::StreamExt as _;
 use windlass_sandbox::{
-    Created, Error, Plan, Portable, Prepared, Result, Scratch, contained, plan::SYSTEM_PATH,
+    Created, Error, Limits, Plan, Portable, Prepared, Result, Scratch, contained, plan::SYSTEM_PATH,
 };
 
 use crate::{
@@ -27,6 +27,8 @@ use crate::{
 
 /// The name of the supervisor's state folder in an environment's folder.
 pub(crate) const STATE: &str = "state";
+/// The name of the table of hosts in an environment's folder.
+pub(crate) const HOSTS: &str = "hosts";
 /// The ids that are given away, as the backend `process` does: of no account on usual systems.
 const USER_IDS: (u32, u32) = (1_900_065_536, 65_536);
 /// What the first process needs to make a folder for its programs' user, to become that user, and to kill
@@ -80,10 +82,7 @@ impl Inner {
         let shared_files = give(plan, &folder, user_id).await?;
         let body = ContainerCreateBody {
             image: Some(prepared.name.clone()),
-            hostname: Some(match plan.host_name.as_str() {
-                "" => "windlass".to_owned(),
-                name => name.to_owned(),
-            }),
+            hostname: Some(host_name(plan).to_owned()),
             user: Some("0:0".to_owned()),
             entrypoint: Some(helper.argv.clone()),
             cmd: Some(
@@ -100,6 +99,7 @@ impl Inner {
                 (engine::OWNER.to_owned(), self.owner.clone()),
                 (engine::ENVIRONMENT.to_owned(), plan.id.to_string()),
                 (engine::USER.to_owned(), user_id.to_string()),
+                (engine::TREE.to_owned(), text(&plan.work_tree.inside)?),
             ])),
             network_disabled: Some(true),
             host_config: Some(host_config(plan, mounts(plan, &folder, &helper)?)?),
@@ -181,6 +181,12 @@ fn make_folders(folder: &Path, plan: &Plan) -> Result<()> {
     }
     std::fs::write(folder.join("empty"), "")
         .map_err(|error| named(&folder.join("empty"), error))?;
+    let path = folder.join(HOSTS);
+    std::fs::write(&path, hosts(plan))
+        .and_then(|()| {
+            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        })
+        .map_err(|error| named(&path, error))?;
     if plan.scratch == Scratch::Disk {
         for name in ["tmp", "var-tmp"] {
             let path = folder.join(name);
@@ -193,8 +199,23 @@ fn make_folders(folder: &Path, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
+/// What names mean inside: all of them the one network that there is.
+fn hosts(plan: &Plan) -> String {
+    let mut text = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n".to_owned();
+    for name in [host_name(plan)].into_iter().chain(plan.names.iter().map(String::as_str)) {
+        text.push_str("127.0.0.1 ");
+        text.push_str(name);
+        text.push('\n');
+    }
+    text
+}
+
+fn host_name(plan: &Plan) -> &str {
+    if plan.host_name.is_empty() { "windlass" } else { &plan.host_name }
+}
+
 /// Where a volume lies on the host.
-fn volume(folder: &Path, index: usize) -> PathBuf {
+pub(crate) fn volume(folder: &Path, index: usize) -> PathBuf {
     folder.join(format!("volume-{index}"))
 }
 
@@ -238,6 +259,10 @@ fn mounts(plan: &Plan, folder: &Path, helper: &Portable) -> Result<Vec<Mount>> {
     ];
     for (host, inside) in &helper.files {
         mounts.push(bind(host, Path::new(inside), true)?);
+    }
+    if !plan.names.is_empty() {
+        // Engines write no table of hosts where there is no network of theirs.
+        mounts.push(bind(&folder.join(HOSTS), Path::new("/etc/hosts"), true)?);
     }
     for (index, inside) in plan.volumes.iter().enumerate() {
         mounts.push(bind(&volume(folder, index), inside, false)?);
@@ -306,12 +331,14 @@ fn hide(mask: &Path, plan: &Plan, folder: &Path) -> Result<Option<Mount>> {
     }
 }
 
-fn bind(host: &Path, inside: &Path, read_only: bool) -> Result<Mount> {
-    let text = |path: &Path| {
-        path.to_str().map(str::to_owned).ok_or_else(|| Error::InvalidPlan {
-            why: format!("{} is not plain text, which container engines need", path.display()),
-        })
-    };
+/// A path as engines take it.
+pub(crate) fn text(path: &Path) -> Result<String> {
+    path.to_str().map(str::to_owned).ok_or_else(|| Error::InvalidPlan {
+        why: format!("{} is not plain text, which container engines need", path.display()),
+    })
+}
+
+pub(crate) fn bind(host: &Path, inside: &Path, read_only: bool) -> Result<Mount> {
     Ok(Mount {
         typ: Some(MountType::BIND),
         source: Some(text(host)?),
@@ -325,12 +352,31 @@ fn bind(host: &Path, inside: &Path, read_only: bool) -> Result<Mount> {
     })
 }
 
+/// Limits, and a log that can't fill the disk.
+pub(crate) fn limited(limits: &Limits) -> Result<HostConfig> {
+    let memory = limits.memory_bytes.map(i64::try_from).transpose();
+    let memory = memory.map_err(|_| too_large("the memory limit"))?;
+    Ok(HostConfig {
+        memory,
+        memory_swap: memory,
+        nano_cpus: limits.cpu_millis.map(|millis| i64::from(millis) * 1_000_000),
+        pids_limit: limits.processes.map(i64::from),
+        log_config: Some(HostConfigLogConfig {
+            typ: Some("json-file".to_owned()),
+            config: Some(HashMap::from([
+                ("max-size".to_owned(), "1m".to_owned()),
+                ("max-file".to_owned(), "1".to_owned()),
+            ])),
+        }),
+        ..HostConfig::default()
+    })
+}
+
+fn too_large(what: &str) -> Error {
+    Error::InvalidPlan { why: format!("{what} is too large") }
+}
+
 fn host_config(plan: &Plan, mounts: Vec<Mount>) -> Result<HostConfig> {
-    let too_large = |what: &str| Error::InvalidPlan { why: format!("{what} is too large") };
-    let bytes = |what: &str, value: Option<u64>| {
-        value.map(i64::try_from).transpose().map_err(|_| too_large(what))
-    };
-    let memory = bytes("the memory limit", plan.limits.memory_bytes)?;
     let mut tmpfs = HashMap::new();
     let mut shm = None;
     if let Scratch::Memory { bytes } = plan.scratch {
@@ -356,18 +402,7 @@ fn host_config(plan: &Plan, mounts: Vec<Mount>) -> Result<HostConfig> {
         // The first process makes a user namespace, which the engine's filter forbids, and then puts our
         // own filter, which forbids more, in force before any program starts.
         security_opt: Some(vec!["no-new-privileges".to_owned(), "seccomp=unconfined".to_owned()]),
-        memory,
-        memory_swap: memory,
-        nano_cpus: plan.limits.cpu_millis.map(|millis| i64::from(millis) * 1_000_000),
-        pids_limit: plan.limits.processes.map(i64::from),
-        log_config: Some(HostConfigLogConfig {
-            typ: Some("json-file".to_owned()),
-            config: Some(HashMap::from([
-                ("max-size".to_owned(), "1m".to_owned()),
-                ("max-file".to_owned(), "1".to_owned()),
-            ])),
-        }),
-        ..HostConfig::default()
+        ..limited(&plan.limits)?
     })
 }
 

@@ -16,6 +16,10 @@ pub const OWNER: &str = "windlass.owner";
 pub const ENVIRONMENT: &str = "windlass.environment";
 /// The label with the user id that its programs have outside.
 pub const USER: &str = "windlass.user";
+/// The label with the place of the work tree inside.
+pub const TREE: &str = "windlass.tree";
+/// The label of what runs beside an environment, with its name there.
+pub const COMPANION: &str = "windlass.companion";
 /// The label of an image that was built here, with the digest of its definition.
 pub const DEFINITION: &str = "windlass.definition";
 

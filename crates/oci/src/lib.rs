@@ -11,10 +11,11 @@
 //! credential in a label, a log or an argument.
 //!
 //! Modules in reading order: [`engine`] finds and greets the engine; `container` turns a plan into a
-//! container; `image` pulls, builds and prunes; `extend` adds to images.
+//! container; `companion` starts others beside it; `image` pulls, builds and prunes; `extend` adds to images.
 
 pub mod engine;
 
+mod companion;
 mod container;
 mod context;
 mod extend;
@@ -35,7 +36,7 @@ use bollard::{
 use windlass_sandbox::{
     Backend, Base, Capabilities, Client, Created, EnvironmentId, Error, Exec, Image, Isolation,
     Listed, OperationId, Plan, Prepared, Result, Size, Started, State, Status, User,
-    backend::{Answer, Output, Recipe, Serve, Tell, read_spool},
+    backend::{Answer, Companion, Hear, Output, Recipe, Serve, Standing, Tell, read_spool},
 };
 
 use self::engine::failed;
@@ -80,6 +81,8 @@ struct Inner {
     accounts: Mutex<HashMap<String, Vec<User>>>,
     /// When images were asked for, by id.
     asked: Mutex<HashMap<String, Instant>>,
+    /// Until when the words of companions were heard, by the container's name.
+    heard: Mutex<HashMap<String, String>>,
 }
 
 impl Oci {
@@ -93,8 +96,8 @@ impl Oci {
         let state_dir = engine::prepare_state_dir(&options.state_dir)?;
         let owner = engine::owner(&state_dir);
         let options = Options { state_dir, ..options };
-        let (clients, accounts, asked) = Default::default();
-        let inner = Inner { docker, options, owner, clients, accounts, asked };
+        let (clients, accounts, asked, heard) = Default::default();
+        let inner = Inner { docker, options, owner, clients, accounts, asked, heard };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -213,9 +216,10 @@ impl Inner {
         }
     }
 
-    /// Removes the container, then what it left on disk.
+    /// Removes what runs beside it, the container, then what it left on disk.
     async fn destroy(&self, id: &EnvironmentId) -> Result<()> {
         self.part_with(id);
+        self.dismiss_all(Some(id), &[]).await?;
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
         match self.docker.remove_container(&self.name(id), Some(options)).await {
             Ok(()) => {}
@@ -236,8 +240,15 @@ impl Inner {
         .await
     }
 
-    /// Our containers: the environment's name, whether it runs, and its user id.
+    /// Our environments' containers.
     async fn containers(&self) -> Result<Vec<Found>> {
+        let mut found = self.found().await?;
+        found.retain(|one| one.companion.is_none());
+        Ok(found)
+    }
+
+    /// Our containers, with those beside environments.
+    async fn found(&self) -> Result<Vec<Found>> {
         let filters = HashMap::from([("label", vec![format!("{}={}", engine::OWNER, self.owner)])]);
         let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
         let found = self
@@ -253,6 +264,7 @@ impl Inner {
                     id: EnvironmentId::parse(labels.get(engine::ENVIRONMENT)?).ok()?,
                     running: summary.state.is_some_and(|state| state.to_string() == "running"),
                     user_id: labels.get(engine::USER).and_then(|id| id.parse().ok()),
+                    companion: labels.get(engine::COMPANION).cloned(),
                 })
             })
             .collect())
@@ -279,7 +291,8 @@ impl Inner {
         Ok(list)
     }
 
-    /// Removes containers that ended by themselves, and folders that no container belongs to.
+    /// Removes containers that ended by themselves, and what runs or lies beside none: other containers,
+    /// volumes, folders.
     async fn sweep(&self) -> Result<usize> {
         let containers = self.containers().await?;
         let mut swept = 0;
@@ -287,6 +300,9 @@ impl Inner {
             self.destroy(&found.id).await?;
             swept += 1;
         }
+        let running = containers.iter().filter(|found| found.running);
+        let keep: Vec<EnvironmentId> = running.map(|found| found.id.clone()).collect();
+        swept += self.dismiss_all(None, &keep).await?;
         let entries = std::fs::read_dir(&self.options.state_dir).map_err(|error| Error::Io {
             doing: format!("list {}", self.options.state_dir.display()),
             why: error.to_string(),
@@ -307,9 +323,12 @@ impl Inner {
 /// A container of ours.
 #[derive(Debug)]
 struct Found {
+    /// The environment's name.
     id: EnvironmentId,
     running: bool,
     user_id: Option<u32>,
+    /// Its name beside the environment, if it isn't the environment's own container.
+    companion: Option<String>,
 }
 
 impl Backend for Oci {
@@ -320,6 +339,7 @@ impl Backend for Oci {
             doors: true,
             host_base: false,
             images: true,
+            companions: true,
         }
     }
 
@@ -452,8 +472,29 @@ impl Backend for Oci {
         )
     }
 
+    fn accompany<'a>(&'a self, id: &'a EnvironmentId, with: &'a Companion) -> Answer<'a, ()> {
+        Box::pin(self.inner.accompany(id, with))
+    }
+
+    fn companion<'a>(&'a self, id: &'a EnvironmentId, name: &'a str) -> Answer<'a, Standing> {
+        Box::pin(self.inner.companion(id, name))
+    }
+
+    fn follow_companion<'a>(
+        &'a self,
+        id: &'a EnvironmentId,
+        name: &'a str,
+        hear: Hear<'a>,
+    ) -> Answer<'a, Standing> {
+        Box::pin(self.inner.follow_companion(id, name, hear))
+    }
+
     fn destroy<'a>(&'a self, id: &'a EnvironmentId) -> Answer<'a, ()> {
         Box::pin(self.inner.destroy(id))
+    }
+
+    fn volume(&self, id: &EnvironmentId, index: usize) -> Option<PathBuf> {
+        Some(container::volume(&self.inner.folder(id), index))
     }
 
     fn list(&self) -> Answer<'_, Vec<Listed>> {

@@ -9,6 +9,8 @@
     reason = "helpers of tests may panic, and tests may read the process environment"
 )]
 
+#[path = "oci/companions.rs"]
+mod companions;
 #[path = "oci/docker.rs"]
 mod docker;
 #[path = "oci/ends.rs"]
@@ -36,6 +38,7 @@ fn containers_are_a_backend() {
         suite::run(&stage);
         images::all(&stage);
         ends::all(&stage);
+        companions::all(&stage);
     }
     assert_eq!(engine.containers(), Vec::<String>::new());
     drop(engine);

@@ -6,6 +6,7 @@
 //! What this runner can't honour is told with its place before anything starts, never passed over.
 
 mod basis;
+mod beside;
 mod files;
 mod offered;
 
@@ -29,6 +30,7 @@ use windlass_sandbox::{Again, ImageSettings, User};
 
 pub(crate) use basis::join;
 pub use basis::{BackendKind, Basis, Dockerfile};
+pub use beside::{Beside, Services};
 pub use files::ProjectFiles;
 pub(crate) use files::{LARGEST, text};
 
@@ -101,8 +103,11 @@ pub struct Definition {
     pub folder: String,
     /// What it is made from.
     pub basis: Basis,
-    /// Where it has empty folders of its own.
+    /// Where it has folders of its own, empty at first.
     pub volumes: Vec<String>,
+    /// Which of them, by their place in that list, are what environments of the project leave to each other,
+    /// and under which name.
+    pub left: Vec<(usize, String)>,
     /// Folders of the project, and where they are a second time.
     pub again: Vec<Again>,
     /// Whether its programs may trace each other.
@@ -120,6 +125,8 @@ pub struct Definition {
     pub devcontainer: Option<Box<Resolved>>,
     /// Services and tasks.
     pub automation: Automation,
+    /// The services of a Compose file.
+    pub services: Services,
     /// What is otherwise than written: warnings only.
     pub findings: Findings,
 }
@@ -182,6 +189,7 @@ impl Definition {
             tree,
             basis: Basis::Default,
             volumes: Vec::new(),
+            left: Vec::new(),
             again: Vec::new(),
             traces: false,
             user: None,
@@ -189,6 +197,7 @@ impl Definition {
             variables: Vec::new(),
             devcontainer: None,
             automation: Automation::default(),
+            services: Services::default(),
             findings: Findings::default(),
         }
     }
@@ -257,7 +266,7 @@ impl Definition {
         let root = root(asked.name);
         let reserved = reserved(asked.ports);
         let mut findings = Findings::default();
-        let mut entrypoints = None;
+        let (mut entrypoints, mut command) = (None, None);
         match devcontainer(files, asked, &root) {
             Ok(Some(resolved)) => {
                 findings.extend(resolved.findings.clone());
@@ -265,8 +274,10 @@ impl Definition {
                 judge.unhonoured(&mut findings);
                 definition.basis = judge.basis(&mut findings);
                 (definition.tree, definition.folder) = judge.place(files, &mut findings);
-                (definition.volumes, definition.again) =
-                    judge.volumes(files, &definition.tree, &mut findings);
+                let folders = judge.volumes(files, &definition.tree, &mut findings);
+                definition.volumes = folders.volumes;
+                definition.left = folders.left;
+                definition.again = folders.again;
                 definition.traces = judge.traces();
                 definition.variables = judge.variables(&reserved, &mut findings);
                 definition.user = judge.user().map(|Wanted { name, place }| {
@@ -275,6 +286,8 @@ impl Definition {
                 });
                 definition.adds_features = !judge.is_host();
                 entrypoints = judge.entrypoints();
+                definition.services = judge.services(&mut findings);
+                command = judge.command_of_service();
                 definition.devcontainer = Some(Box::new(resolved));
             }
             Ok(None) => {}
@@ -285,6 +298,9 @@ impl Definition {
                 definition.automation = automation;
                 if let Some(service) = entrypoints {
                     definition.automation.services.entry(ENTRYPOINTS.to_owned()).or_insert(service);
+                }
+                if let Some((name, service)) = command {
+                    definition.automation.services.entry(name).or_insert(service);
                 }
             }
             Err(refused) => findings.extend(refused.findings),
@@ -344,6 +360,11 @@ fn devcontainer(
     request.images = &images;
     let first = if images.is_empty() { first } else { resolve(&request, files)? };
     let mut inside = asked.variables.clone();
+    if let Base::Compose(choice) = &first.definition.base
+        && let Some(service) = first.compose.iter().find_map(|it| it.services.get(&choice.service))
+    {
+        inside.extend(service.environment.clone());
+    }
     let own = &first.merged.settings.container_env;
     inside.extend(own.iter().map(|(name, value)| (name.clone(), value.clone())));
     request.container_environment = Some(&inside);
@@ -387,7 +408,7 @@ fn relative(findings: &Findings, root: &str) -> Findings {
 }
 
 /// A place as somebody in the project would name it.
-fn in_project(place: &Place, root: &str) -> Place {
+pub(crate) fn in_project(place: &Place, root: &str) -> Place {
     let mut place = place.clone();
     if let Some(below) = place.file.strip_prefix(root).and_then(|f| f.strip_prefix('/')) {
         place.file = below.into();
@@ -452,6 +473,10 @@ impl Judge<'_> {
             let name = user.clone()?;
             Some(Wanted { name, place: place_of(merged, key).clone() })
         });
+        let of_service = self.own_service().and_then(|(_, service)| {
+            let name = service.user.as_deref()?.split(':').next().unwrap_or_default().to_owned();
+            Some(Wanted { name, place: service.place_of("user").clone() })
+        });
         let of_image = self
             .resolved
             .image_user
@@ -462,7 +487,10 @@ impl Judge<'_> {
                 ["image", "build", "dockerFile"].into_iter().find_map(|key| merged.get(key));
             Wanted { name, place: place.map_or(&merged.place, |node| &node.place).clone() }
         });
-        written.or(of_image).filter(|it| it.name != windlass_sandbox::plan::USER_NAME)
+        written
+            .or(of_service)
+            .or(of_image)
+            .filter(|it| it.name != windlass_sandbox::plan::USER_NAME)
     }
 
     /// The programs that Features and images want to be started with the environment, as one service.
@@ -486,19 +514,27 @@ impl Judge<'_> {
         let node = &self.resolved.configuration;
         let placement = &self.resolved.workspace;
         let written = placement.workspace_folder.clone().unwrap_or_else(|| self.root.to_owned());
-        let folder = written.trim_end_matches('/').to_owned();
+        let mut folder = written.trim_end_matches('/').to_owned();
         let mount = placement.workspace_mount.as_deref().map(Mount::parse);
         let mounted = match mount {
             Some(Ok(mount)) if node.get("workspaceMount").is_some() => Some(mount),
             Some(Ok(_) | Err(_)) | None => None,
         };
-        let tree = match mounted {
-            Some(mount)
+        let by_service = self.mounted_by_service();
+        if self.own_service().is_some() && folder.is_empty() {
+            // The reference tool would open the root of all.
+            folder = by_service.clone().unwrap_or_else(|| self.root.to_owned());
+            let what = format!("`workspaceFolder` isn't set: commands run in {folder}");
+            findings.warn(place_of(node, "dockerComposeFile"), what);
+        }
+        let tree = match mounted.map(Ok).or(by_service.map(Err)) {
+            Some(Err(inside)) => inside,
+            Some(Ok(mount))
                 if mount.kind == MountKind::Bind && mount.source.as_deref() == Some(self.root) =>
             {
                 mount.target.trim_end_matches('/').to_owned()
             }
-            Some(_) => {
+            Some(Ok(_)) => {
                 let what = "only the whole project can be mounted on this runner: it lies in its \
                             usual place";
                 self.tell(findings, place_of(node, "workspaceMount"), what.to_owned());
@@ -539,6 +575,10 @@ impl Judge<'_> {
         findings: &mut Findings,
     ) -> Vec<(String, Option<String>)> {
         let settings = &self.resolved.merged.settings;
+        let own = self.own_service().map(|(_, service)| service);
+        let of_service = own.iter().flat_map(|service| &service.environment);
+        let of_service =
+            of_service.map(|(name, value)| ("environment", name.clone(), Some(value.clone())));
         let container = settings
             .container_env
             .iter()
@@ -548,10 +588,14 @@ impl Judge<'_> {
             .iter()
             .map(|(name, value)| ("remoteEnv", name.clone(), value.clone()));
         let mut variables = Vec::new();
-        for (key, name, value) in container.chain(remote) {
+        for (key, name, value) in of_service.chain(container).chain(remote) {
             let node = self.resolved.merged_configuration.get(key);
-            let place = node.map(|node| place_of(node, &name));
-            let place = place.unwrap_or(&self.resolved.merged_configuration.place);
+            let place = match own.filter(|_| key == "environment") {
+                Some(service) => service.place_of(key),
+                None => node
+                    .map(|node| place_of(node, &name))
+                    .unwrap_or(&self.resolved.merged_configuration.place),
+            };
             reserved.check_variable(&name, value.as_deref(), place, findings);
             variables.push((name, value));
         }

@@ -171,7 +171,7 @@ impl House {
         let view = Arc::new(View::new(wanted.generation, self.news.clone()));
         let id = wanted.id.clone();
         let (sender, receiver) = watch::channel(wanted);
-        let keeper = Keeper::new(
+        let mut keeper = Keeper::new(
             self.workshop.clone(),
             self.link.clone(),
             receiver,
@@ -181,6 +181,7 @@ impl House {
         let end = self.end.clone();
         self.keepers.spawn(async move {
             end.run_until_cancelled(keeper.keep()).await;
+            keeper.part().await;
         });
         self.kept.insert(id, Kept { wanted: sender, view, told: 0 });
     }

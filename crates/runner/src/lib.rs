@@ -22,6 +22,7 @@ pub mod options;
 pub mod runner;
 pub mod stock;
 pub mod tls;
+pub mod volumes;
 
 mod driver;
 mod environments;

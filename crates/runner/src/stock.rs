@@ -26,6 +26,6 @@ mod start;
 mod store;
 
 pub use pool::{Bounds, Demand, OfProject, Pool, PoolLimits, Shown, Started};
-pub(crate) use start::{HOME, INDEX, TREE};
+pub(crate) use start::{HOME, INDEX, TREE, owner};
 pub use start::{Made, Maker, Phases, Recipe, StartError};
 pub use store::{Kept, Key, Store};

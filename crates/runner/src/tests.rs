@@ -3,7 +3,9 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests read what the tester asks for")]
 
+mod builds;
 mod classes;
+mod composes;
 mod dockerfiles;
 mod environment;
 mod features;
@@ -12,5 +14,6 @@ mod kept;
 mod protocol;
 mod secrets;
 mod stock;
+mod volumes;
 mod whole;
 mod world;

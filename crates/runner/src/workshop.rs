@@ -14,11 +14,13 @@
 //! containers/               the same for containers of an engine
 //! images/                   unpacked images, and what was made of them, without an engine
 //! features/                 Features of Dev Containers that were fetched
+//! volumes/                  what environments of a project leave to each other
 //! ```
 
 pub(crate) mod agent;
 mod backend;
 mod base;
+mod beside;
 pub(crate) mod checkpoint;
 mod command;
 mod committed;
@@ -28,6 +30,7 @@ mod doors;
 pub(crate) mod environment;
 mod facts;
 mod features;
+mod left;
 mod limits;
 pub(crate) mod place;
 mod pools;
@@ -60,6 +63,7 @@ use crate::{
     options::Options,
     runner::Error,
     stock::{Maker, Pool, Store},
+    volumes::Volumes,
 };
 
 use self::place::Place;
@@ -88,6 +92,7 @@ pub(crate) struct Workshop {
     /// The Features of Dev Containers that are here.
     artifacts: windlass_image::Artifacts,
     store: Store,
+    volumes: Volumes,
     maker: Maker,
     pool: Pool,
     /// What environments in it hold.
@@ -136,6 +141,9 @@ impl Workshop {
             copies = store.copies_by().describe(),
             "work trees are copied from prepared ones"
         );
+        let volumes = Volumes::open(&options.state_dir, store.copies_by()).map_err(|error| {
+            Error::State { doing: "open the folder of volumes".to_owned(), error }
+        })?;
         let maker = Maker::new(&options.state_dir.join("trees"), store.copies_by());
         let pool = Pool::new(maker.clone(), options.stock.pool);
         let workshop = Self {
@@ -147,6 +155,7 @@ impl Workshop {
             built: Mutex::default(),
             artifacts,
             store,
+            volumes,
             maker,
             pool,
             costs: pools::Costs::default(),

@@ -7,6 +7,7 @@
 //!
 //! [`Report`]: crate::plan::Report
 
+pub mod companion;
 mod ignored;
 mod process;
 pub mod recipe;
@@ -24,6 +25,7 @@ use crate::{
     spool::Chunk,
 };
 
+pub use companion::{Companion, Standing};
 pub use ignored::{Ignored, path_matches};
 pub use recipe::Recipe;
 
@@ -38,6 +40,9 @@ pub type Tell<'a> = &'a mut (dyn FnMut(Progress) + Send);
 pub type Serve<'a> = &'a (
         dyn Fn(Vec<DoorListener>) -> std::result::Result<Box<dyn Any + Send>, String> + Send + Sync
     );
+
+/// Hears of output as it comes.
+pub type Hear<'a> = &'a mut (dyn FnMut(&[u8]) + Send);
 
 /// A way of making environments.
 ///
@@ -142,9 +147,53 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Destroys an environment with everything but its work tree; answers when nothing is left.
     fn destroy<'a>(&'a self, id: &'a EnvironmentId) -> Answer<'a, ()>;
 
+    /// Starts a program beside an environment, from an image of its own and in the environment's network. One
+    /// of this name that runs is left as it is; one that ended is started again. It is gone with the environment.
+    ///
+    /// # Errors
+    /// [`Error::InvalidPlan`](crate::Error::InvalidPlan) where the backend has none,
+    /// [`Error::Build`](crate::Error::Build) when it can't be started.
+    fn accompany<'a>(&'a self, _id: &'a EnvironmentId, _with: &'a Companion) -> Answer<'a, ()> {
+        Box::pin(async {
+            Err(crate::Error::InvalidPlan {
+                why: "this backend starts nothing from a second image; describe the service in \
+                      .windlass/environment.yaml, or choose the backend `oci`"
+                    .to_owned(),
+            })
+        })
+    }
+
+    /// How a companion stands now.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`](crate::Error::NotFound) when there is none of this name.
+    fn companion<'a>(&'a self, id: &'a EnvironmentId, name: &'a str) -> Answer<'a, Standing> {
+        Box::pin(async move {
+            let what = format!("the service {name} of environment {id}");
+            Err(crate::Error::NotFound { what })
+        })
+    }
+
+    /// Hands a companion's output on from its last start until it ends; answers how.
+    fn follow_companion<'a>(
+        &'a self,
+        id: &'a EnvironmentId,
+        name: &'a str,
+        _hear: Hear<'a>,
+    ) -> Answer<'a, Standing> {
+        self.companion(id, name)
+    }
+
     /// The home folder of an environment, seen from here; absent where it can't be. It belongs to the
     /// environment's user; what programs inside wrote into it is not to be trusted.
     fn home(&self, _id: &EnvironmentId) -> Option<PathBuf> {
+        None
+    }
+
+    /// The folder of one of an environment's volumes, by its place in the plan, seen from here; absent where it
+    /// can't be. It belongs to the environment's user. It may be renamed away before the environment is destroyed,
+    /// and is then not gone with it.
+    fn volume(&self, _id: &EnvironmentId, _index: usize) -> Option<PathBuf> {
         None
     }
 
@@ -180,6 +229,8 @@ pub struct Capabilities {
     pub host_base: bool,
     /// Whether images can be named or built.
     pub images: bool,
+    /// Whether there can be programs from other images beside an environment.
+    pub companions: bool,
 }
 
 /// What an environment is made from.

@@ -256,6 +256,11 @@ impl Client {
         crate::supervisor::home(&self.inner.state_dir, id)
     }
 
+    /// The folder of one of an environment's volumes, by its place in the plan, seen from here.
+    pub fn volume(&self, id: &EnvironmentId, index: usize) -> PathBuf {
+        crate::supervisor::volume(&self.inner.state_dir, id, index)
+    }
+
     /// Sends a signal to the operation's process group: a polite way to ask it to end.
     pub fn signal(&self, id: &EnvironmentId, operation: &OperationId, signal: i32) -> Pending<()> {
         let request = Request::Signal { id: id.clone(), operation: operation.clone(), signal };

@@ -133,7 +133,12 @@ fn without(lines: &str, name: &str, id: u32) -> String {
     lines.lines().filter(other).map(|line| format!("{line}\n")).collect()
 }
 
-/// The host names inside.
-pub(crate) fn hosts(host_name: &str) -> String {
-    format!("127.0.0.1 localhost {host_name}\n::1 localhost ip6-localhost ip6-loopback\n")
+/// The host names inside. What runs beside the environment is in its network, so its names mean the same.
+pub(crate) fn hosts(plan: &Plan) -> String {
+    let own = crate::mounts::host_name(plan);
+    let mut text = format!("127.0.0.1 localhost {own}\n::1 localhost ip6-localhost ip6-loopback\n");
+    for name in &plan.names {
+        text.push_str(&format!("127.0.0.1 {name}\n"));
+    }
+    text
 }

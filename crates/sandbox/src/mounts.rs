@@ -337,7 +337,7 @@ impl Root {
         for (name, text) in [
             ("passwd", etc::passwd(plan, uid, gid)),
             ("group", etc::group(plan, gid)),
-            ("hosts", etc::hosts(host_name)),
+            ("hosts", etc::hosts(plan)),
             ("hostname", format!("{host_name}\n")),
             ("nsswitch.conf", etc::NSSWITCH.to_owned()),
             ("resolv.conf", "# There is no name server: doors resolve names.\n".to_owned()),

@@ -80,6 +80,9 @@ pub struct Plan {
     /// The host name inside; `windlass` when empty.
     #[serde(default)]
     pub host_name: String,
+    /// Further names of hosts that mean the environment itself: of what runs beside it in its network.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
 }
 
 /// Who programs are inside. Outside it is the same nobody whatever the name, and root inside holds no
@@ -306,6 +309,7 @@ impl Plan {
             layers: Layers::default(),
             allow_ptrace: false,
             host_name: String::new(),
+            names: Vec::new(),
         }
     }
 
@@ -356,6 +360,13 @@ impl Plan {
         }
         if self.host_name.len() > 63 || self.host_name.contains('\0') {
             return Err(Error::invalid("the host name is longer than 63 bytes or holds a NUL"));
+        }
+        let plain = |name: &&String| {
+            (1..=63).contains(&name.len())
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
+        };
+        if let Some(name) = self.names.iter().find(|name| !plain(name)) {
+            return Err(Error::invalid(format!("{name:?} is no name of a host")));
         }
         for (layer, demand) in &self.layers.0 {
             if layer.is_structural() && *demand != Demand::Required {

@@ -40,7 +40,7 @@ use crate::{
     tree,
 };
 
-pub(crate) use self::state::{SOCKET, home, prepare_state_dir, spool};
+pub(crate) use self::state::{SOCKET, home, prepare_state_dir, spool, volume};
 pub use self::state::{Swept, sweep};
 
 /// How a supervisor behaves.

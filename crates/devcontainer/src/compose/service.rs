@@ -1,6 +1,8 @@
 //! One service, in types.
 
 mod health;
+mod limits;
+mod names;
 mod volume;
 
 use std::collections::BTreeMap;
@@ -10,6 +12,7 @@ use serde::Serialize;
 
 use super::Reading;
 use crate::{
+    automation::Restart,
     configuration::{Build, Mount},
     path,
     place::{Findings, Place},
@@ -19,12 +22,17 @@ use crate::{
 };
 
 pub use health::{HealthCheck, HealthTest};
+pub use limits::Limits;
+pub(super) use names::is_name;
 
 /// One service.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Service {
     /// Where it is described.
     pub place: Place,
+    /// Where each of its keys stands.
+    #[serde(skip)]
+    pub places: BTreeMap<String, Place>,
     /// Its image. With `build`, the name to give to what is built.
     pub image: Option<String>,
     /// How to build it; the context is absolute, the Dockerfile relative to it.
@@ -49,6 +57,10 @@ pub struct Service {
     pub working_dir: Option<String>,
     /// Its name in the network, besides the service's.
     pub hostname: Option<String>,
+    /// Further names in the network.
+    pub aliases: Vec<String>,
+    /// Ports that it says it listens on, besides those in `ports`.
+    pub exposed: Vec<u16>,
     /// Its network.
     pub network: Network,
     /// Whether an init process reaps orphans.
@@ -65,6 +77,36 @@ pub struct Service {
     pub labels: IndexMap<String, String>,
     /// It starts by default only if it has none.
     pub profiles: Vec<String>,
+    /// What happens when it ends by itself.
+    pub restart: Restart,
+    /// Whether its image may be fetched.
+    pub may_pull: bool,
+    /// Whether its own files can't be written.
+    pub read_only: bool,
+    /// The bytes of its shared memory.
+    pub shared_memory: Option<u64>,
+    /// What it may use of the machine.
+    pub limits: Limits,
+}
+
+impl Service {
+    /// Its entry point and command as a line for a shell; `None` if it has none or only stays.
+    pub fn line(&self) -> Option<String> {
+        let words: Vec<&str> =
+            self.entrypoint.iter().chain(&self.command).flatten().map(String::as_str).collect();
+        let text = words.join(" ");
+        let only_stays = self.entrypoint.is_none()
+            && (text.contains("sleep infinity")
+                || text.contains("tail") && text.contains("/dev/null")
+                || text.contains("while") && text.contains("sleep"));
+        // A text with a NUL is no program's argument.
+        shlex::try_join(words).ok().filter(|line| !line.is_empty() && !only_stays)
+    }
+
+    /// Where a key stands, or else the service.
+    pub fn place_of(&self, key: &str) -> &Place {
+        self.places.get(key).unwrap_or(&self.place)
+    }
 }
 
 /// A port that a service offers.
@@ -128,16 +170,16 @@ const CONDITIONS: [(&str, Condition); 3] = [
 
 /// What has no meaning for an environment that is thrown away, or belongs to the platform.
 const IDLE: [&str; 10] = [
+    "annotations",
+    "attach",
     "container_name",
-    "restart",
-    "tty",
-    "stdin_open",
-    "expose",
+    "develop",
     "logging",
-    "pull_policy",
+    "platform",
+    "stdin_open",
     "stop_grace_period",
     "stop_signal",
-    "platform",
+    "tty",
 ];
 
 pub(super) fn read(
@@ -146,6 +188,11 @@ pub(super) fn read(
     findings: &mut Findings,
 ) -> Option<Service> {
     let (name, node) = (&member.key, &member.node);
+    if !is_name(name) {
+        let what = format!("`{name}` is no service's name: use letters, digits and `_.-`");
+        findings.refuse(&member.place, what);
+        return None;
+    }
     let mut fields = Fields::open(node, &format!("services.{name}"), findings)?;
     let mut environment = IndexMap::new();
     if let Some(files) = fields.get("env_file") {
@@ -160,6 +207,7 @@ pub(super) fn read(
     );
     let service = Service {
         place: member.place.clone(),
+        places: node.members().iter().map(|it| (it.key.clone(), it.place.clone())).collect(),
         image: fields.text("image"),
         build: fields
             .read("build", |node, name, findings| build(node, name, surroundings, findings)),
@@ -178,7 +226,11 @@ pub(super) fn read(
         healthcheck: fields.read("healthcheck", health::read),
         user: fields.read("user", scalar),
         working_dir: fields.text("working_dir"),
-        hostname: fields.text("hostname"),
+        hostname: fields.read("hostname", names::one),
+        aliases: names::aliases(&mut fields),
+        exposed: fields
+            .read("expose", |node, name, findings| read::list(node, name, findings, exposed))
+            .unwrap_or_default(),
         network: fields.read("network_mode", network).unwrap_or_default(),
         init: fields.truth("init").unwrap_or(false),
         privileged: fields.truth("privileged").unwrap_or(false),
@@ -191,8 +243,12 @@ pub(super) fn read(
             })
             .unwrap_or_default(),
         profiles: fields.texts("profiles"),
+        restart: fields.read("restart", restart).unwrap_or_default(),
+        may_pull: fields.read("pull_policy", may_pull).unwrap_or(true),
+        read_only: fields.truth("read_only").unwrap_or(false),
+        shared_memory: fields.read("shm_size", limits::bytes),
+        limits: limits::read(&mut fields),
     };
-    fields.get("networks");
     for key in IDLE {
         fields.get(key);
     }
@@ -344,6 +400,40 @@ fn network(node: &Node, name: &str, findings: &mut Findings) -> Option<Network> 
     let what = format!("`{name}` can't be `{text}`: an environment has its own network; remove it");
     findings.refuse(&node.place, what);
     None
+}
+
+fn restart(node: &Node, name: &str, findings: &mut Findings) -> Option<Restart> {
+    if node.value == Value::Bool(false) {
+        return Some(Restart::Never);
+    }
+    let text = read::text(node, name, findings)?;
+    match text.split(':').next().unwrap_or_default() {
+        "no" | "" => Some(Restart::Never),
+        "on-failure" => Some(Restart::OnFailure),
+        "always" | "unless-stopped" => Some(Restart::Always),
+        _ => {
+            let what = format!(
+                "`{name}` can't be `{text}`: it is one of no, on-failure, always, unless-stopped"
+            );
+            findings.refuse(&node.place, what);
+            None
+        }
+    }
+}
+
+/// Images are fetched when they are not there, whenever that may be.
+fn may_pull(node: &Node, name: &str, findings: &mut Findings) -> Option<bool> {
+    Some(read::text(node, name, findings)? != "never")
+}
+
+/// `5432`, `"5432"`, `"5432/tcp"`.
+fn exposed(node: &Node, name: &str, findings: &mut Findings) -> Option<u16> {
+    let text = scalar(node, name, findings)?;
+    let port = text.split('/').next().and_then(|port| port.parse().ok());
+    if port.is_none() {
+        findings.refuse(&node.place, format!("`{name}` can't be `{text}`: write one port"));
+    }
+    port
 }
 
 /// A path of the project's, absolute.

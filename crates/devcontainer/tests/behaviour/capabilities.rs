@@ -173,11 +173,11 @@ fn services_are_judged_as_the_environment_is() {
     assert_eq!(
         project.said(),
         [
-            "c.yml:2:3: `/var/run/docker.sock` is a folder of the host, which an environment doesn't see: use a volume (`type=volume`), or ask the operator to allow the folder",
-            "c.yml:3:3: the service `db` is `privileged`, which isn't allowed: remove it",
-            "c.yml:3:3: the capability `SYS_ADMIN` isn't allowed on the backend `oci`: remove it or ask the operator to allow it",
-            "c.yml:3:3: `seccomp:unconfined` takes confinement away, which isn't allowed: remove it",
-            "c.yml:3:3: warning: the ports of `db` are published nowhere; they are reached as `forwardPorts` are",
+            "c.yml:2:48: `/var/run/docker.sock` is a folder of the host, which an environment doesn't see: use a volume (`type=volume`), or ask the operator to allow the folder",
+            "c.yml:3:19: the service `db` is `privileged`, which isn't allowed: remove it",
+            "c.yml:3:37: the capability `SYS_ADMIN` isn't given to the service `db`: remove it",
+            "c.yml:3:59: `seccomp:unconfined` takes confinement away, which isn't allowed: remove it",
+            "c.yml:3:95: warning: the ports of `db` are published nowhere; they are reached as `forwardPorts` are",
         ]
     );
 }

@@ -52,7 +52,7 @@ volumes: { cache: {} }
     assert_eq!(
         project.said(),
         [
-            "c.yml:6:3: warning: the ports of `app` are published nowhere; they are reached as `forwardPorts` are"
+            "c.yml:20:5: warning: the ports of `app` are published nowhere; they are reached as `forwardPorts` are"
         ]
     );
     let resolved = project.resolve().unwrap();
@@ -61,6 +61,7 @@ volumes: { cache: {} }
         (Some("base"), Some("dev"))
     );
     let none = serde_json::Value::Null;
+    let no_limits = json!({ "memory": none, "cpu_millis": none, "processes": none });
     let mount = |kind: &str,
                  source: serde_json::Value,
                  target: &str,
@@ -91,8 +92,11 @@ volumes: { cache: {} }
                     "depends_on": { "db": { "condition": "healthy", "required": true } },
                     "command": ["sleep", "in finity"], "entrypoint": none, "healthcheck": none,
                     "user": "1000", "working_dir": "/workspace", "hostname": none,
+                    "aliases": [], "exposed": [],
                     "network": { "of": "db" }, "init": false, "privileged": false,
                     "cap_add": ["SYS_PTRACE"], "cap_drop": [], "security_opt": [], "labels": {}, "profiles": [],
+                    "restart": "always", "may_pull": true, "read_only": false,
+                    "shared_memory": none, "limits": no_limits,
                 },
                 "db": {
                     "place": "/p/.devcontainer/c.yml:24:3", "image": "postgres:17", "build": none,
@@ -105,6 +109,8 @@ volumes: { cache: {} }
                     "user": none, "working_dir": none, "hostname": none, "network": "project",
                     "init": false, "privileged": false, "cap_add": [], "cap_drop": [],
                     "security_opt": [], "labels": {}, "profiles": [],
+                    "aliases": [], "exposed": [], "restart": "never", "may_pull": true, "read_only": false,
+                    "shared_memory": none, "limits": no_limits,
                 },
             },
         })
@@ -166,7 +172,51 @@ fn what_is_not_supported_or_wrong_is_refused_with_its_place() {
         ),
         (
             "services: { app: { image: i, extends: x } }",
-            "c.yml:1:30: `extends` isn't supported in a service here: remove it",
+            "c.yml:1:39: `extends` names `x`, which isn't a service of /p/.devcontainer/c.yml",
+        ),
+        (
+            "services: { app: { extends: b }, b: { extends: app } }",
+            "c.yml:1:48: services extend each other: app -> b -> app; break the circle",
+        ),
+        (
+            "services: { app: { extends: { service: b, file: ../d.yml } } }",
+            "c.yml:1:29: `extends` names d.yml, which lies in another folder: move it here",
+        ),
+        (
+            "services: { app: { image: i, devices: [/dev/kvm] } }",
+            "c.yml:1:30: `devices` isn't supported in a service here: remove it",
+        ),
+        (
+            "services: { app: { image: i, pid: host } }",
+            "c.yml:1:30: `pid` isn't supported in a service here: remove it",
+        ),
+        (
+            "services: { app: { image: i, mem_limit: much } }",
+            "c.yml:1:41: `mem_limit` can't be `much`: write a size such as 512m or 1g",
+        ),
+        (
+            "services: { app: { image: i, deploy: { replicas: 2 } } }",
+            "c.yml:1:50: a service runs once here: set `replicas` to 1 or remove it",
+        ),
+        (
+            "services: { app: { image: i, networks: { n: { ipv4_address: 10.0.0.1 } } } }",
+            "c.yml:1:47: `ipv4_address` isn't supported in a network here: remove it",
+        ),
+        (
+            "services: { app: { image: i, hostname: 'a b' } }",
+            "c.yml:1:40: `a b` is no name of a host: use letters, digits and `_.-`",
+        ),
+        (
+            "services: { app: { image: i }, \"x:1\": { image: i } }",
+            "c.yml:1:32: `x:1` is no service's name: use letters, digits and `_.-`",
+        ),
+        (
+            "volumes: { v: { external: true } }\nservices: { app: { image: i } }",
+            "c.yml:1:12: the volume `v` is outside of the project: remove `external`",
+        ),
+        (
+            "volumes: { v: { driver_opts: { device: / } } }\nservices: { app: { image: i } }",
+            "c.yml:1:17: `driver_opts` isn't supported for a volume here: remove it",
         ),
         (
             "services: { app: { image: i, network_mode: host } }",
@@ -224,5 +274,52 @@ fn what_is_not_supported_or_wrong_is_refused_with_its_place() {
         [
             "devcontainer.json:1:24: the backend `process` runs no Compose services: choose the backend `oci`, or name an `image` and describe the services in .windlass/environment.yaml"
         ]
+    );
+}
+
+#[test]
+fn rights_and_folders_of_the_host_are_refused_to_every_service_that_is_started() {
+    let compose = r#"services:
+  app:
+    image: i
+    depends_on: [db]
+    volumes: ["../..:/workspaces"]
+  db:
+    image: i
+    privileged: true
+    cap_add: [SYS_PTRACE]
+    security_opt: ["seccomp:unconfined"]
+    volumes: ["/var/run/docker.sock:/var/run/docker.sock", "..:/tree", "../..:/both"]
+  never:
+    image: i
+    privileged: true
+    profiles: [debug]
+"#;
+    let said = project(compose).said();
+    assert_eq!(
+        said,
+        [
+            "c.yml:8:5: the service `db` is `privileged`, which isn't allowed: remove it",
+            "c.yml:9:5: the capability `SYS_PTRACE` isn't given to the service `db`: remove it",
+            "c.yml:10:5: `seccomp:unconfined` takes confinement away, which isn't allowed: remove it",
+            "c.yml:11:5: `/var/run/docker.sock` is a folder of the host, which an environment doesn't see: use a volume (`type=volume`), or ask the operator to allow the folder",
+        ]
+    );
+}
+
+#[test]
+fn a_service_begins_as_the_one_that_it_extends() {
+    let compose = "services:\n  app: { extends: { service: base, file: base.yml }, environment: { B: 2 }, image: mine }\n  db: { extends: app, restart: on-failure:3, deploy: { resources: { limits: { cpus: '0.5', memory: 64m, pids: 9 } } } }\n";
+    let base = "services:\n  base: { extends: root, environment: [A=1, B=1] }\n  root: { image: i, mem_limit: 1g, networks: { n: { aliases: [other] } }, expose: ['80'] }\n";
+    let resolved = project(compose).with(".devcontainer/base.yml", base).resolve().unwrap();
+    let services = resolved.compose.unwrap().services;
+    let (app, db) = (&services["app"], &services["db"]);
+    assert_eq!(
+        json!([app.image, app.environment, app.aliases, app.exposed, app.limits]),
+        json!(["mine", { "A": "1", "B": "2" }, ["other"], [80], { "memory": 1 << 30, "cpu_millis": null, "processes": null }])
+    );
+    assert_eq!(
+        json!([db.image, db.restart, db.limits]),
+        json!(["mine", "on_failure", { "memory": 64 << 20, "cpu_millis": 500, "processes": 9 }])
     );
 }

@@ -50,6 +50,14 @@ pub struct Dockerfile {
     pub target: Option<String>,
 }
 
+/// The folders that an environment has besides its work tree and its home.
+#[derive(Default)]
+pub(super) struct Folders {
+    pub(super) volumes: Vec<String>,
+    pub(super) left: Vec<(usize, String)>,
+    pub(super) again: Vec<Again>,
+}
+
 /// What a backend can honour on this machine, as far as the runner asks it to.
 pub(super) fn capabilities(backend: BackendKind, given: &Room) -> Capabilities {
     let mut can = match backend {
@@ -58,8 +66,7 @@ pub(super) fn capabilities(backend: BackendKind, given: &Room) -> Capabilities {
     };
     can.class.clone_from(&given.class);
     can.classes.clone_from(&given.classes);
-    // No services of Compose files are started, and nothing is passed on to an engine.
-    can.bases.compose = false;
+    // Nothing is passed on to an engine.
     if let RunArguments::Listed { passed, dropped } = &mut can.run_arguments {
         dropped.append(passed);
     }
@@ -73,7 +80,11 @@ impl Judge<'_> {
     pub(super) fn basis(&self, findings: &mut Findings) -> Basis {
         let node = &self.resolved.configuration;
         let build = match &self.resolved.definition.base {
-            Base::Default | Base::Compose(_) => return Basis::Default,
+            Base::Default => return Basis::Default,
+            Base::Compose(_) => {
+                let service = self.own_service().map(|(_, service)| service.clone());
+                return service.map_or(Basis::Default, |it| self.basis_of(&it, findings));
+            }
             Base::Image(image) => return Basis::Image(image.clone()),
             Base::Dockerfile(build) => build,
         };
@@ -82,7 +93,12 @@ impl Judge<'_> {
         self.dockerfile(build, place, findings)
     }
 
-    fn dockerfile(&self, build: &Build, place: &Place, findings: &mut Findings) -> Basis {
+    pub(super) fn dockerfile(
+        &self,
+        build: &Build,
+        place: &Place,
+        findings: &mut Findings,
+    ) -> Basis {
         if !build.options.is_empty() || !build.cache_from.is_empty() {
             let what = "`options` and `cacheFrom` of a build are for the build of an engine and are left out";
             findings.warn(place, what);
@@ -116,13 +132,16 @@ impl Judge<'_> {
         files: &dyn Files,
         tree: &str,
         findings: &mut Findings,
-    ) -> (Vec<String>, Vec<Again>) {
+    ) -> Folders {
         let node = &self.resolved.merged_configuration;
         let list = node.get("mounts").and_then(|node| node.list()).unwrap_or(&[]);
-        let mut volumes: Vec<String> = Vec::new();
-        let mut again: Vec<Again> = Vec::new();
-        for (i, mount) in self.resolved.merged.settings.mounts.iter().enumerate() {
-            let place = list.get(i).map_or(place_of(node, "mounts"), |node| &node.place);
+        let of_service = self.mounts_of_service(findings);
+        let Folders { mut volumes, mut left, mut again } = Folders::default();
+        let own = self.resolved.merged.settings.mounts.iter().enumerate().map(|(i, mount)| {
+            (mount, list.get(i).map_or(place_of(node, "mounts"), |node| &node.place), true)
+        });
+        let of_service = of_service.iter().map(|(mount, place)| (mount, place, false));
+        for (mount, place, is_own) in of_service.chain(own) {
             let target = mount.target.trim_end_matches('/');
             let is_taken = volumes.iter().any(|other| other == target)
                 || again.iter().any(|other| other.inside == Path::new(target));
@@ -148,15 +167,23 @@ impl Judge<'_> {
                     });
                 }
             } else {
-                if mount.kind == MountKind::Volume && mount.source.is_some() {
-                    let what =
-                        "each environment has an empty volume of its own, which nothing keeps";
+                let name = mount.source.as_ref().filter(|_| mount.kind == MountKind::Volume);
+                if let Some(name) = name.filter(|name| is_own && !name.is_empty()) {
+                    if left.iter().any(|(_, other)| other == name) {
+                        let what = format!("the volume `{name}` is mounted twice: remove one");
+                        findings.refuse(place, what);
+                    }
+                    let what = format!(
+                        "the volume `{name}` is empty for a job, and gone with it; an environment that lives by \
+                         itself begins with what the last one left there"
+                    );
                     findings.warn(place, what);
+                    left.push((volumes.len(), name.clone()));
                 }
                 volumes.push(target.to_owned());
             }
         }
-        (volumes, again)
+        Folders { volumes, left, again }
     }
 
     /// Whether programs may trace each other.

@@ -93,7 +93,7 @@ fn what_can_not_be_had_is_a_warning_or_a_refusal_as_the_operator_says() {
     let warned = said(&read(Strictness::Lenient, &files).expect("it is taken"));
     let expected = [
         ".devcontainer.json:2:14: warning: `a` is no folder of the project: it is left out",
-        ".devcontainer.json:2:70: warning: each environment has an empty volume of its own, which nothing keeps",
+        ".devcontainer.json:2:70: warning: the volume `cache` is empty for a job, and gone with it; an environment that lives by itself begins with what the last one left there",
     ];
     assert_eq!(warned, expected);
     let refused = read(Strictness::Strict, &files).expect_err("strict");

@@ -27,6 +27,7 @@ use super::{
     view::View,
 };
 use crate::{
+    definition::BackendKind,
     executor::{Attempted, Unopened},
     held::Writer,
     link::Link,
@@ -121,7 +122,7 @@ impl Keeper {
     }
 
     /// Keeps it until nothing of it is left.
-    pub(super) async fn keep(mut self) {
+    pub(super) async fn keep(&mut self) {
         loop {
             let wanted = self.wanted.borrow_and_update().clone();
             match wanted.wanted {
@@ -139,6 +140,16 @@ impl Keeper {
             if !self.rest(&wanted).await {
                 return;
             }
+        }
+    }
+
+    /// The runner ends, and with it the supervisor and every environment of it: what they leave is taken before.
+    /// Containers go on until the next runner finds them.
+    pub(super) async fn part(&mut self) {
+        if self.workshop.options.backend == BackendKind::Process
+            && let Some(up) = self.up.take_if(|up| up.environment.leaves())
+        {
+            up.environment.destroy().await;
         }
     }
 
@@ -381,7 +392,8 @@ impl Keeper {
         let mut environment = make(is_ready).await?;
         offer(&mut environment)?;
         stages.append(&mut environment.stages);
-        let has_services = !environment.definition.automation.services.is_empty();
+        let has_services = !environment.definition.automation.services.is_empty()
+            || !environment.beside.is_empty();
         if is_ready && !has_services {
             return Ok(environment);
         }

@@ -246,7 +246,7 @@ fn outline(from: &Path, tree: &Path, below: &Path) -> io::Result<()> {
 
 /// To whom the files of a work tree must be given as they are made: nobody where they are his already,
 /// or where only the backend could tell.
-fn owner(tree: &Path, (uid, gid): (u32, u32)) -> Option<(u32, u32)> {
+pub(crate) fn owner(tree: &Path, (uid, gid): (u32, u32)) -> Option<(u32, u32)> {
     use std::os::unix::fs::MetadataExt as _;
     // A folder that was ours alone and now is another's was given by root, who can give its content too.
     let new = tree.metadata().ok()?;

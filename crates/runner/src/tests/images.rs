@@ -35,7 +35,7 @@ const CHANGES: [&str; 3] = [
 ];
 
 /// The tool that has the first process of containers in it.
-fn first_process() -> PathBuf {
+pub(super) fn first_process() -> PathBuf {
     static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
         windlass_testkit::program("windlass-oci", "windlass-first").expect("it is built")
     });

@@ -651,11 +651,18 @@ async fn a_runner_killed_again_and_again_loses_no_job_and_pushes_each_change_onc
 impl Stage {
     /// A runner in a process of its own, to be killed.
     pub(super) fn process(&self) -> std::process::Child {
+        self.process_with(&[])
+    }
+
+    /// The same with variables that say what it works with: `WINDLASS_TEST_ENGINE`, the socket of a
+    /// container engine, `WINDLASS_TEST_REGISTRY`, a registry that it may ask.
+    pub(super) fn process_with(&self, variables: &[(&str, &str)]) -> std::process::Child {
         let mut command = Process::new(std::env::current_exe().expect("a running test has a path"));
         command
             .args(["--exact", "tests::whole::a_runner_as_a_process", "--ignored", "--nocapture"])
             .env("WINDLASS_TEST_URL", self.world.url())
             .env("WINDLASS_TEST_DIR", self.dir.path())
+            .envs(variables.iter().copied())
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::null());
         command.spawn().expect("a process")
@@ -672,6 +679,12 @@ async fn a_runner_as_a_process() {
     };
     let mut options = whole_options(Path::new(&dir), &url);
     options.environments = 32;
+    if let Some(socket) = variable("WINDLASS_TEST_ENGINE") {
+        options.backend = crate::definition::BackendKind::Oci;
+        options.engine_socket = socket.into();
+        options.windlass_exe = super::images::first_process();
+    }
+    options.registries.extend(variable("WINDLASS_TEST_REGISTRY").map(|host| (host, None)));
     let _runner = Runner::start(options).await.expect("a runner");
     // A test that failed closes our input: nobody else would end this process.
     let mut nothing = Vec::new();

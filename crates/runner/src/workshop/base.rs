@@ -11,12 +11,12 @@ use sha2::{Digest, Sha256};
 use windlass_git::checkout::Objects;
 use windlass_run::job::StepResult;
 use windlass_sandbox::{
-    Backend, Base, Image, Prepared, Progress,
-    backend::{Login, Pull, Recipe},
+    Backend, Base, Image, Limits, Prepared, Progress,
+    backend::{Companion, Login, Pull, Recipe},
 };
 
 use super::{
-    Workshop, dockerfile,
+    Workshop, beside, dockerfile,
     environment::{Tenant, broken},
     features::{self, Shelf},
     place::Attempt,
@@ -72,6 +72,36 @@ pub(super) async fn with_features(
     let root = crate::definition::root(name);
     let recipe = known.shelf.recipe(workshop, resolved, &root, &project)?;
     extended(made, &prepared, &recipe).await
+}
+
+/// What runs beside the environment, with its images, and what is left for the environment itself.
+pub(super) async fn beside(
+    making: &Making<'_>,
+    definition: &Definition,
+    limits: &Limits,
+) -> Result<(Limits, Vec<Companion>), Attempted> {
+    let Making { workshop, tenant, work, tree, .. } = *making;
+    let services = &definition.services;
+    let (own, shares) = beside::shares(limits, services).map_err(|why| {
+        let reason = format!("The environment can't be made: {why}.");
+        Attempted::JobEnded(failed("environment", reason))
+    })?;
+    let mut companions = Vec::with_capacity(services.beside.len());
+    for (service, limits) in services.beside.iter().zip(shares) {
+        let base = match &service.basis {
+            Basis::Default => Base::Empty,
+            Basis::Image(image) if service.service.may_pull => named(workshop, tenant, image),
+            Basis::Image(image) => Base::Image(Image::Named {
+                reference: image.clone(),
+                pull: Pull::Never,
+                login: None,
+            }),
+            Basis::Dockerfile(dockerfile) => Base::Image(built(dockerfile, work, tree).await?),
+        };
+        let image = ready(making, &base).await?;
+        companions.push(beside::companion(service, image, limits));
+    }
+    Ok((own, companions))
 }
 
 /// What is here already of what a definition needs to be whole.

@@ -17,7 +17,9 @@ use tokio_util::sync::CancellationToken;
 use windlass_run::{Class, Time, class::Limited, job::Start};
 use windlass_sandbox::{
     Backend, Bind, CopyBy, CopyLimits, Created, Demand, EnvironmentId, Error, Exec, ImageSettings,
-    OperationId, Portable, Prepared, State, Status, User, copy_folder,
+    OperationId, Portable, Prepared, State, Status, User,
+    backend::Companion,
+    copy_folder,
     plan::{HOME, SYSTEM_PATH},
 };
 use windlass_wire::runner as wire;
@@ -26,6 +28,7 @@ use super::{
     Workshop, base,
     disk::{self, Disk},
     doors::{self, Doors},
+    left::Left,
     limits::Allowance,
     place::Attempt,
     repository::JobRepository,
@@ -127,6 +130,8 @@ pub(crate) struct Environment {
     pub(crate) definition: Arc<Definition>,
     /// What runs beside the steps.
     pub(crate) services: Arc<Services>,
+    /// What is to run beside it from images of its own.
+    pub(crate) beside: Vec<Companion>,
     name: String,
     pub(crate) doors: Doors,
     maker: Maker,
@@ -152,6 +157,8 @@ pub(crate) struct Environment {
     pub(crate) disk: Disk,
     /// Where the time of its making went, of one that lives by itself.
     pub(crate) stages: Vec<(String, u64)>,
+    /// The volumes that it leaves to the next one of its project.
+    left: Option<Left>,
 }
 
 /// What it takes to execute programs in an environment as its own are.
@@ -251,7 +258,7 @@ impl Environment {
             workshop.maker.end(backend.clone(), id.clone(), folder.clone());
             Attempted::GiveBack(why)
         })?;
-        let System { definition, platform, windlass, allowance, .. } = system;
+        let System { definition, platform, windlass, allowance, beside, .. } = system;
         let mut variables: Vec<(OsString, OsString)> =
             platform.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         for (name, value) in &definition.variables {
@@ -269,6 +276,7 @@ impl Environment {
             inside: PathBuf::from(&definition.folder),
             definition: Arc::new(definition),
             services: Arc::new(Services::new(&workshop.options.clock)),
+            beside,
             name,
             doors,
             maker: workshop.maker.clone(),
@@ -281,6 +289,7 @@ impl Environment {
             variables,
             operations: Arc::default(),
             keeps_tree: false,
+            left: None,
         })
     }
 
@@ -342,6 +351,15 @@ impl Environment {
         };
         let Stocked { system, prebuild, made, started, start: told } = stocked;
         tell_unforced(&made.created);
+        let definition = &system.definition;
+        let left = Left::begin(workshop, tenant, definition, &*backend, &made.created, &id).await;
+        let left = match left {
+            Ok(left) => left,
+            Err(why) => {
+                let _ = backend.destroy(&id).await;
+                return Err(why);
+            }
+        };
         let doors = match Doors::open(workshop, tenant, made.created.doors) {
             Ok(doors) => doors,
             Err(why) => {
@@ -349,7 +367,7 @@ impl Environment {
                 return Err(Attempted::GiveBack(why));
             }
         };
-        let System { definition, platform, windlass, allowance, .. } = system;
+        let System { definition, platform, windlass, allowance, beside, .. } = system;
         let mut variables: Vec<(OsString, OsString)> =
             platform.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         for (name, value) in &definition.variables {
@@ -368,6 +386,7 @@ impl Environment {
             inside: PathBuf::from(&definition.folder),
             definition: Arc::new(definition),
             services: Arc::new(Services::new(&workshop.options.clock)),
+            beside,
             name,
             doors,
             maker: workshop.maker.clone(),
@@ -380,6 +399,7 @@ impl Environment {
             variables,
             operations: Arc::new(AtomicU64::new(home.first_operation)),
             keeps_tree: true,
+            left,
         })
     }
 
@@ -462,10 +482,20 @@ impl Environment {
         if !self.keeps_tree {
             return self.maker.end(self.backend, self.id, self.folder);
         }
+        let taken = self.left.as_ref().map(|left| left.take(&*self.backend, &self.id));
         // Its work tree is looked at next: nothing may run in it any more.
         if let Err(error) = self.backend.destroy(&self.id).await {
             tracing::warn!(%error, environment = %self.id, "an environment could not be removed; its supervisor does it");
+            return;
         }
+        if let (Some(left), Some(taken)) = (&self.left, taken) {
+            left.keep(taken).await;
+        }
+    }
+
+    /// Whether the end of it leaves something.
+    pub(crate) fn leaves(&self) -> bool {
+        self.left.is_some()
     }
 }
 
@@ -631,6 +661,8 @@ pub(crate) struct System {
     pub(crate) binds: Vec<Bind>,
     /// What it may use of this machine.
     pub(crate) allowance: Allowance,
+    /// What is to run beside it, with images that are ready.
+    pub(crate) beside: Vec<Companion>,
 }
 
 impl System {
@@ -682,13 +714,23 @@ impl System {
             let home = user.home.display().to_string();
             platform.insert("HOME".to_owned(), home);
         }
+        let mut allowance = Allowance::of(&workshop.options.limits, tenant.class.as_ref());
+        let (own, beside) = base::beside(&making, &definition, &allowance.limits).await?;
+        allowance.limits = own;
+        for name in ["NO_PROXY", "no_proxy"] {
+            if let Some(hosts) = platform.get_mut(name) {
+                for host in &definition.services.names {
+                    hosts.push_str(&format!(",{host}"));
+                }
+            }
+        }
         let program = windlass(workshop, is_image).await.map_err(|e| broken(workshop, &e))?;
         let mut binds = program.binds;
         if !is_image {
             binds.extend(workshop.options.binds.iter().cloned());
         }
-        let allowance = Allowance::of(&workshop.options.limits, tenant.class.as_ref());
-        Ok(Self { definition, prepared, platform, user, windlass: program.argv, binds, allowance })
+        let windlass = program.argv;
+        Ok(Self { definition, prepared, platform, user, windlass, binds, allowance, beside })
     }
 }
 

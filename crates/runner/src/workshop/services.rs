@@ -34,7 +34,7 @@ const QUESTION: Duration = Duration::from_secs(30);
 /// The pause between two questions: short at first, since most services are quick.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 /// A service that ran this long had started well: its next pause is short again.
-const STEADY: Duration = Duration::from_secs(60);
+pub(super) const STEADY: Duration = Duration::from_secs(60);
 /// How much output waits for the next step's log.
 const WAITING: usize = 64 * 1024;
 
@@ -44,6 +44,7 @@ const ENDS: usize = 32;
 /// The services of one environment.
 pub(crate) struct Services {
     running: Mutex<Vec<Running>>,
+    companions: Mutex<Vec<Companion>>,
     sink: Sink,
     clock: Clock,
     ends: Arc<Mutex<VecDeque<Ended>>>,
@@ -51,6 +52,12 @@ pub(crate) struct Services {
     pub(crate) tasks: Tasks,
     /// Ends when the services are stopped.
     end: CancellationToken,
+}
+
+/// What watches a service that runs beside the environment, in a container of its own.
+struct Companion {
+    stop: DropGuard,
+    kept: JoinHandle<()>,
 }
 
 /// One service: how it stands, and how that is changed.
@@ -142,6 +149,7 @@ impl Services {
     pub(crate) fn new(clock: &Clock) -> Self {
         Self {
             running: Mutex::default(),
+            companions: Mutex::default(),
             sink: Sink::default(),
             clock: clock.clone(),
             ends: Arc::default(),
@@ -217,7 +225,19 @@ impl Services {
         Ok(Life { state: receiver, status, tail })
     }
 
-    /// Whether any was started.
+    /// Keeps what watches a service that runs beside the environment, in a container of its own.
+    pub(super) fn keep(&self, stop: &CancellationToken, kept: JoinHandle<()>) {
+        let companion = Companion { stop: stop.clone().drop_guard(), kept };
+        self.companions().push(companion);
+    }
+
+    /// Where output of services goes.
+    pub(super) fn sink(&self) -> Sink {
+        self.sink.clone()
+    }
+
+    /// Whether any was started that runs in the environment, as its user: what it is given, they could know.
+    /// Those in containers of their own see neither its processes nor its files.
     pub(crate) fn is_any(&self) -> bool {
         !self.running().is_empty()
     }
@@ -243,6 +263,15 @@ impl Services {
                 let _ = task.await;
             }
         }
+        let companions = std::mem::take(&mut *self.companions());
+        for companion in companions.into_iter().rev() {
+            drop(companion.stop);
+            let _ = companion.kept.await;
+        }
+    }
+
+    fn companions(&self) -> MutexGuard<'_, Vec<Companion>> {
+        self.companions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn running(&self) -> MutexGuard<'_, Vec<Running>> {
@@ -359,7 +388,7 @@ fn in_words(ran: &Ran, last: String) -> String {
 
 /// Where output goes.
 #[derive(Clone, Default)]
-struct Sink(Arc<Mutex<Waiting>>);
+pub(super) struct Sink(Arc<Mutex<Waiting>>);
 
 #[derive(Default)]
 struct Waiting {
@@ -376,7 +405,7 @@ impl Sink {
         sink.log = Some(log.clone());
     }
 
-    fn write(&self, bytes: &[u8]) {
+    pub(super) fn write(&self, bytes: &[u8]) {
         let mut sink = self.lock();
         match &sink.log {
             Some(log) => {

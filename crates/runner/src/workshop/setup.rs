@@ -25,7 +25,7 @@ use windlass_run::job::StepResult;
 use windlass_sandbox::{Exec, State};
 
 use super::{
-    Workshop, checkpoint, command,
+    Workshop, beside, checkpoint, command,
     environment::{Broken, Environment, Ran, Tenant, broken},
     limits::{self, Allowance},
     place::Attempt,
@@ -73,6 +73,7 @@ pub(crate) async fn get_ready(
         until: Instant::now() + limit,
         limit,
     };
+    setup.beside().await?;
     let (mut before, mut last) = (Vec::new(), Vec::new());
     let lifecycle = definition.devcontainer.as_ref().map(|resolved| &resolved.lifecycle);
     let is_done = environment.prebuild == Prebuild::Done;
@@ -182,6 +183,21 @@ impl Setup<'_> {
         let ready = setup.stages(stages).await;
         given.leave(self.environment).await.map_err(fell)?;
         ready
+    }
+
+    /// The services of a Compose file are there before anything runs.
+    async fn beside(&self) -> Result<(), Attempted> {
+        for companion in &self.environment.beside {
+            say(self.log, &format!("environment: service {} beside it", companion.name))?;
+        }
+        let start = beside::Start {
+            workshop: self.workshop,
+            environment: self.environment,
+            redactor: self.redactor,
+            stop: self.stop,
+            until: self.until,
+        };
+        start.all().await
     }
 
     async fn stages(&self, stages: &[Stage]) -> Result<(), Attempted> {

@@ -503,6 +503,7 @@ fn plain_plan(workshop: &Workshop, system: &System) -> Plan {
     let id = EnvironmentId::parse("recipe").expect("it is a name");
     let mut plan = Plan::new(id, PathBuf::from("/"), PathBuf::from(&system.definition.tree));
     plan.limits = system.allowance.limits.clone();
+    plan.names.clone_from(&system.definition.services.names);
     plan.layers = options.layers.clone();
     plan.doors = doors::NAMES
         .iter()

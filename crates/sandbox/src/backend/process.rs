@@ -22,6 +22,7 @@ impl Backend for Client {
             doors: true,
             host_base: true,
             images: false,
+            companions: false,
         }
     }
 
@@ -114,6 +115,10 @@ impl Backend for Client {
 
     fn home(&self, id: &EnvironmentId) -> Option<std::path::PathBuf> {
         Some(self.home(id))
+    }
+
+    fn volume(&self, id: &EnvironmentId, index: usize) -> Option<std::path::PathBuf> {
+        Some(self.volume(id, index))
     }
 
     fn list(&self) -> Answer<'_, Vec<Listed>> {

@@ -86,7 +86,7 @@ impl Root {
         for (name, text) in [
             (OWN[0], etc::passwd_of_image(&text(root, OWN[0]), plan, uid, gid, shell)),
             (OWN[1], etc::group_of_image(&text(root, OWN[1]), plan, gid)),
-            (OWN[2], etc::hosts(host_name)),
+            (OWN[2], etc::hosts(plan)),
             (OWN[3], format!("{host_name}\n")),
             (OWN[4], "# There is no name server: doors resolve names.\n".to_owned()),
         ] {

@@ -78,7 +78,7 @@ impl Root {
         }
         let host_name = host_name(plan);
         for (name, text) in [
-            ("hosts", etc::hosts(host_name)),
+            ("hosts", etc::hosts(plan)),
             ("hostname", format!("{host_name}\n")),
             ("resolv.conf", "# There is no name server: doors resolve names.\n".to_owned()),
         ] {

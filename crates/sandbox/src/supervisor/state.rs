@@ -73,6 +73,12 @@ pub(crate) fn home(state_dir: &Path, id: &EnvironmentId) -> PathBuf {
     state_dir.join("environments").join(id.as_str()).join("home")
 }
 
+/// Where one of an environment's volumes lies.
+pub(crate) fn volume(state_dir: &Path, id: &EnvironmentId, index: usize) -> PathBuf {
+    let folder = state_dir.join("environments").join(id.as_str());
+    folder.join(crate::mounts::volume_name(index))
+}
+
 /// What [`sweep`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Swept {

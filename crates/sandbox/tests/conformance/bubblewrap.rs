@@ -297,6 +297,7 @@ impl Backend for Bubblewrap {
             doors: false,
             host_base: true,
             images: false,
+            companions: false,
         }
     }
 
