@@ -4,7 +4,7 @@
 //! Nothing is executed in an environment that waits, so what one holds is measured once.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, btree_map::Entry},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -43,10 +43,10 @@ impl Costs {
             let memory = tokio::task::spawn_blocking(memory_by_process).await.unwrap_or_default();
             for (id, folder) in ready {
                 let Some(pid) = pids.get(&id) else { continue };
-                if !known.contains_key(&id) {
-                    let disk = disk::Disk::new(&folder, backend.home(&id).as_deref(), None);
-                    let disk = disk.used().await;
-                    known.insert(id, Cost { memory: below(&memory, *pid), disk });
+                if let Entry::Vacant(unknown) = known.entry(id) {
+                    let home = backend.home(unknown.key());
+                    let disk = disk::Disk::new(&folder, home.as_deref(), None).used().await;
+                    unknown.insert(Cost { memory: below(&memory, *pid), disk });
                 }
             }
         }
