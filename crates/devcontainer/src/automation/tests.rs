@@ -320,9 +320,9 @@ fn what_runs_before_a_snapshot_waits_for_nothing_that_is_not_there() {
              }\n  b: { command: x, on: start, depends_on: [a] }\n"
         ),
         [
-            "e.yaml:3:56: `a` runs before a snapshot is taken, where `db` is not: a snapshot holds files and no \
+            "e.yaml:3:54: `a` runs before a snapshot is taken, where `db` is not: a snapshot holds files and no \
              running service",
-            "e.yaml:4:46: `a` runs only where a snapshot is taken: write `on: [start, before_snapshot]` there",
+            "e.yaml:4:44: `a` runs only where a snapshot is taken: write `on: [start, before_snapshot]` there",
         ]
     );
 }
