@@ -69,7 +69,14 @@ impl Environment {
 
     fn see_as(&mut self, generation: u64, seen: Seen) -> Result<Vec<Event>, Refusal> {
         let runner_id = runner(1);
-        self.give(Command::Observe { runner_id, generation, seen, active_at: None, unpushed: None, ended: vec![] })
+        self.give(Command::Observe {
+            runner_id,
+            generation,
+            seen,
+            active_at: None,
+            unpushed: None,
+            ended: vec![],
+        })
     }
 
     fn stop(&mut self) {

@@ -14,7 +14,9 @@ use windlass_run::{
     Duration, EnvironmentId, OrganisationId, ProjectId, RunnerId, Time,
     actor::{Actor, By},
     class::Limited,
-    environment::{self, Command, Ended, Event, Limits, Phase, Refusal, Seen, Spec, State, Unpushed},
+    environment::{
+        self, Command, Ended, Event, Limits, Phase, Refusal, Seen, Spec, State, Unpushed,
+    },
     job::start::{Basis, cut_limits},
 };
 

@@ -294,7 +294,7 @@ mod tests {
             strictness: Strictness::Lenient,
             variables: &BTreeMap::new(),
             ports: &[47101],
-            memory_bytes: None,
+            room: &crate::definition::Room::of_this_machine(),
             backend,
             image: None,
             stages: &BTreeMap::new(),

@@ -13,9 +13,9 @@ mod list;
 mod log;
 mod ports;
 mod publish;
-mod unpublish;
 mod service_log;
 mod services;
+mod unpublish;
 mod work;
 
 use crate::endpoint::Endpoint;
