@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
+use windlass_policy::redact::Redactor;
 use windlass_run::{
     JobId,
-    job::{End, StepResult},
+    job::{End, GiveUp, StepResult},
 };
-
 use windlass_wire::runner::ProjectPool;
 
 use crate::job::Job;
@@ -70,4 +70,31 @@ pub(crate) enum Attempted {
     JobEnded(End),
     /// The place broke through no fault of the step: the job is given back.
     GiveBack(String),
+}
+
+impl Attempted {
+    /// The same without any secret in what it says: an agent's or program's own words may stand there.
+    pub(crate) fn redacted(self, redactor: &Redactor) -> Self {
+        let clean = |text: String| redactor.redact_text(&text);
+        let clean_up = |up: GiveUp| GiveUp {
+            tried: up.tried.into_iter().map(clean).collect(),
+            stopped_because: clean(up.stopped_because),
+            would_unblock: clean(up.would_unblock),
+        };
+        match self {
+            Self::Ended(StepResult::Failed { code, reason }) => {
+                Self::Ended(StepResult::Failed { code, reason: clean(reason) })
+            }
+            Self::Ended(StepResult::NothingToDo { reason }) => {
+                Self::Ended(StepResult::NothingToDo { reason: clean(reason) })
+            }
+            Self::Ended(StepResult::GaveUp(up)) => Self::Ended(StepResult::GaveUp(clean_up(up))),
+            Self::Ended(succeeded @ StepResult::Succeeded { .. }) => Self::Ended(succeeded),
+            Self::JobEnded(end) => {
+                let give_up = end.give_up.map(clean_up);
+                Self::JobEnded(End { reason: clean(end.reason), give_up, ..end })
+            }
+            Self::GiveBack(why) => Self::GiveBack(clean(why)),
+        }
+    }
 }

@@ -2,9 +2,6 @@
 
 use crate::world::{Up, World};
 
-#[path = "../../../server/tests/browser/tools.rs"]
-mod tools;
-
 const AUTOMATION: &str = "services: { web: { start: 'echo web serves; exec sleep 1000' } }\n\
     tasks: { count: { command: 'echo counting; echo 42', outputs: { n: integer } } }\n";
 

@@ -21,7 +21,7 @@ tasks:
     outputs: { rows: integer }
   audit:
     command: |
-      echo "auditing" >&2
+      echo "auditing"
       echo '{"vulnerabilities": {"count": 2, "names": ["a", "b"]}}' > "$WINDLASS_OUTPUTS/audit.json"
       echo "version 1.2"
     depends_on: [clock]

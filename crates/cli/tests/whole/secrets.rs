@@ -229,7 +229,7 @@ fn a_door_sends_a_secret_that_no_step_and_no_agent_has() {
     let (code, said) =
         with_input(&world, &["variable", "set", "LEVEL", "--door", "https://a.example"], "3\n");
     assert!(code == Some(3) || code == Some(1), "{code:?} {said}");
-    assert!(said.contains("a door is for secrets"), "{said}");
+    assert!(said.contains("are for secrets"), "{said}");
 }
 
 #[test]
@@ -258,7 +258,7 @@ fn an_environment_that_lives_by_itself_has_the_secrets_of_whoever_executes_as_th
     let exec = |script: &str| world.run(&["env", "exec", "one", "--", "bash", "-c", script]);
     exec("cat ~/seen; echo \"${#TOKEN} ${#NPM_TOKEN} ${#DEPLOY}\"; stat -c '%a %n' /run/secrets/*")
         .says(0, &["before 0\nafter 0\n20 0 0\n400 /run/secrets/key\n"]);
-    assert_eq!(exec("cat /run/secrets/key").out, KEY);
+    assert_eq!(exec("cat /run/secrets/key").out, KEY.trim_end());
     let ask = "address=${WINDLASS_DOOR_SERVICE#http://}; exec 3<> /dev/tcp/127.0.0.1/${address:10:5}; \
         printf 'GET /%s/items HTTP/1.0\r\n\r\n' \"${address#*/}\" >&3; cat <&3";
     exec(ask).says(0, &["you sent authorization: [redacted:SERVICE]"]);

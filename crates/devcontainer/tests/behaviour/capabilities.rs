@@ -99,8 +99,8 @@ fn what_asks_for_more_than_its_class_gives_is_told_which_class_would_do() {
     assert_eq!(
         said(both, &[big, huge]),
         [
-            "devcontainer.json:1:44: needs 32768 MiB of memory, the class `small` gives 4096 MiB of memory: the class `huge` would do, or lower it",
-            "devcontainer.json:1:59: needs a graphics processor, the class `small` gives none: the class `huge` would do, or lower it",
+            "devcontainer.json:1:46: needs 32768 MiB of memory, the class `small` gives 4096 MiB of memory: the class `huge` would do, or lower it",
+            "devcontainer.json:1:61: needs a graphics processor, the class `small` gives none: the class `huge` would do, or lower it",
         ]
     );
     let optional = r#"{ "hostRequirements": { "cpus": 1, "gpu": "optional" } }"#;

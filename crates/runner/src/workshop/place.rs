@@ -153,7 +153,7 @@ impl Place {
         if let Err(error) = attempt.log.finish() {
             return checkpoint::disk_full(&error);
         }
-        attempted.unwrap_or_else(|attempted| attempted)
+        attempted.unwrap_or_else(|attempted| attempted).redacted(&self.redactor)
     }
 }
 
