@@ -1,6 +1,9 @@
 //! Files of an environment, from the command line, by the API, and by a person in a browser.
 
-use crate::world::{Up, World};
+use crate::{
+    env::tools,
+    world::{Up, World},
+};
 
 const AUTOMATION: &str = "services: { web: { start: 'echo web serves; exec sleep 1000' } }\n\
     tasks: { count: { command: 'echo counting; echo 42', outputs: { n: integer } } }\n";

@@ -393,7 +393,7 @@ volumes: { data: , cache: }
             ),
             (
                 "services: { app: { image: i, environment: { HTTP_PROXY: x } } }",
-                "c.yml:1:30: `HTTP_PROXY` is the platform's own",
+                "c.yml:1:30: the variable `HTTP_PROXY` belongs to the platform",
             ),
         ];
         for (compose, expected) in cases {

@@ -403,7 +403,9 @@ fn choose(
         plan: plan.clone(),
     };
     let definition = &system.definition;
-    if work.tip != work.base || !can_keep || !has_prebuild(definition) {
+    // What a prebuild puts into a volume would be missing beside its snapshot.
+    let is_whole = definition.volumes.is_empty();
+    if work.tip != work.base || !can_keep || !is_whole || !has_prebuild(definition) {
         return (plain(prepared), Prebuild::Plain);
     }
     let (key, family) = keys(beginning, &prepared, system, &plan);
