@@ -49,7 +49,8 @@ try {
   assert.equal(await page.locator("#terminal-screen .fg-1", { hasText: "red" }).count(), 1);
 
   step = "end a program by Ctrl C, and paste";
-  await page.keyboard.type("sleep 1000; echo not-$((1 + 1))\n");
+  await page.keyboard.type("echo begun-$((1 + 1)); sleep 1000; echo not-$((1 + 1))\n");
+  await shows("begun-2");
   await page.keyboard.press("Control+c");
   await page.evaluate(() => {
     const data = new DataTransfer();
