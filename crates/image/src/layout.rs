@@ -90,7 +90,7 @@ impl Layout {
         for path in entries(&self.folder.join("incoming"))? {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             if !(somebody_makes && name.starts_with(HALF)) {
-                remove(&path)?;
+                remove_left(&path)?;
             }
         }
         drop(file);
@@ -330,6 +330,19 @@ impl Layout {
 /// The name that an index gives to an image.
 pub(crate) fn name_of(descriptor: &Descriptor) -> Option<&String> {
     descriptor.annotations.get(crate::manifest::NAME)
+}
+
+/// Removes what a maker that was killed has left. A program that it had started may still write there for a
+/// moment, until the supervisor has ended it too.
+fn remove_left(path: &Path) -> Result<()> {
+    const TRIES: u32 = 50;
+    for _ in 1..TRIES {
+        if remove(path).is_ok() {
+            return Ok(());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    remove(path)
 }
 
 /// Removes a file or folder; what is not there is removed already.
