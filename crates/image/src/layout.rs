@@ -334,6 +334,10 @@ pub(crate) fn name_of(descriptor: &Descriptor) -> Option<&String> {
 
 /// Removes what a maker that was killed has left. A program that it had started may still write there for a
 /// moment, until the supervisor has ended it too.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "nobody tells this process when those of another one have ended"
+)]
 fn remove_left(path: &Path) -> Result<()> {
     const TRIES: u32 = 50;
     for _ in 1..TRIES {
