@@ -37,7 +37,7 @@ use crate::{
         environment::{Environment, Home, Tenant},
         place::Attempt,
         repository,
-        secrets::Given,
+        secrets::{self, Given},
         setup, trees,
     },
 };
@@ -430,10 +430,7 @@ impl Keeper {
                 ("WINDLASS_ENVIRONMENT".to_owned(), wanted.spec.name.clone()),
             ],
             plain,
-            registries: {
-                let all = wanted.secrets.iter();
-                all.filter(|secret| secret.registry.is_some()).cloned().collect()
-            },
+            registries: secrets::registries(&wanted.secrets),
             class: wanted.spec.class.clone(),
             house: wanted.house.clone(),
         };

@@ -65,13 +65,18 @@ impl Secrets {
 
     /// What images are pulled with.
     pub(crate) fn registries(&self) -> Vec<wire::Secret> {
-        self.now.iter().filter(|secret| secret.registry.is_some()).cloned().collect()
+        registries(&self.now)
     }
 
     /// What must not be shown.
     pub(crate) fn seen(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.seen.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
     }
+}
+
+/// Those of them that images are pulled with.
+pub(crate) fn registries(secrets: &[wire::Secret]) -> Vec<wire::Secret> {
+    secrets.iter().filter(|secret| secret.registry.is_some()).cloned().collect()
 }
 
 /// Asks for the job's secrets as they are now, and redacts them from everything that follows.
