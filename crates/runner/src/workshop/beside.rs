@@ -212,13 +212,19 @@ impl Start<'_> {
         let Some(beside) = services.beside.iter().find(|beside| beside.name == name) else {
             return Ok(());
         };
+        let heard = heard.iter().find(|(other, _)| *other == name).map(|(_, heard)| heard);
         let access = self.environment.access();
         let mut pause = PAUSES.0;
         let why = loop {
             let standing = access.backend.companion(&access.id, name).await;
             let standing = standing.map_err(|error| broken(self.workshop, &error))?;
             match judge(standing, condition, beside.service.restart) {
-                Verdict::So => return Ok(()),
+                Verdict::So => {
+                    if let (Condition::Completed, Some(heard)) = (condition, heard) {
+                        heard.to_its_end().await;
+                    }
+                    return Ok(());
+                }
                 Verdict::Never(why) => break why,
                 Verdict::NotYet => {}
             }
@@ -235,7 +241,6 @@ impl Start<'_> {
             }
             pause = (pause * 2).min(PAUSES.1);
         };
-        let heard = heard.iter().find(|(other, _)| *other == name).map(|(_, heard)| heard);
         let last = match heard {
             Some(heard) => heard.last_words(self.redactor).await,
             None => String::new(),
@@ -257,11 +262,16 @@ struct Heard {
 }
 
 impl Heard {
-    /// The end of its output, all of it where it has ended: that is seen a moment before its last line is heard.
-    async fn last_words(&self, redactor: &Redactor) -> String {
+    /// Waits until the last line of one that has ended is heard: its end is seen a moment before that.
+    async fn to_its_end(&self) {
         let mut ended = self.ended.clone();
-        // One that runs has said what it has said.
         let _ = tokio::time::timeout(LAST_WORDS, ended.wait_for(|ends| *ends > 0)).await;
+    }
+
+    /// The end of its output, all of it where it has ended.
+    async fn last_words(&self, redactor: &Redactor) -> String {
+        // One that runs has said what it has said.
+        self.to_its_end().await;
         self.tail.in_words(redactor)
     }
 }
@@ -336,18 +346,22 @@ impl Keeper {
             };
             let ended = backend.follow_companion(id, &self.companion.name, &mut hear).await;
             self.sink.write(&lines.rest());
-            self.ends.send_modify(|ends| *ends += 1);
-            let ended = match ended {
-                Ok(ended) => ended,
-                Err(error) => return self.say(&format!("it can't be watched any more: {error}")),
-            };
-            let how = in_words(ended);
-            if !self.restart.again(ended.is_success()) {
-                return self.say(&format!("it ended: {how}"));
-            }
             ends = if began.elapsed() >= STEADY { 1 } else { ends.saturating_add(1) };
             let pause = Restart::pause(ends);
-            self.say(&format!("it ended: {how}; it starts again in {} ms", pause.as_millis()));
+            let (said, again) = match ended {
+                Ok(ended) if self.restart.again(ended.is_success()) => {
+                    let (how, wait) = (in_words(ended), pause.as_millis());
+                    (format!("it ended: {how}; it starts again in {wait} ms"), true)
+                }
+                Ok(ended) => (format!("it ended: {}", in_words(ended)), false),
+                Err(error) => (format!("it can't be watched any more: {error}"), false),
+            };
+            self.say(&said);
+            // Only now: who waits for the end has all of the log.
+            self.ends.send_modify(|ends| *ends += 1);
+            if !again {
+                return;
+            }
             tokio::time::sleep(pause).await;
             if let Err(error) = backend.accompany(id, &self.companion).await {
                 return self.say(&format!("it can't be started again: {error}"));
