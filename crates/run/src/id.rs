@@ -136,6 +136,12 @@ ids! {
     EnvironmentId = b"env";
     /// A secret or variable that jobs may be given.
     SecretId = b"sec";
+    /// Something that happened.
+    EventId = b"evt";
+    /// A place at which a webhook is received.
+    HookId = b"hok";
+    /// An automation, in all its versions.
+    AutomationId = b"aut";
 }
 
 /// The name of a step within its job: a letter, then letters, digits, `-` or `_`; at most 64 bytes.

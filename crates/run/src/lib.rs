@@ -21,13 +21,14 @@ pub mod task;
 
 pub mod effect;
 pub mod environment;
+pub mod event;
 pub mod job;
 pub mod run;
 
 pub use class::Class;
 pub use id::{
-    EffectKey, EnvironmentId, InvalidId, JobId, OrganisationId, ProjectId, RunId, RunnerId,
-    SecretId, StepId, TokenId, UserId,
+    AutomationId, EffectKey, EnvironmentId, EventId, HookId, InvalidId, JobId, OrganisationId,
+    ProjectId, RunId, RunnerId, SecretId, StepId, TokenId, UserId,
 };
 pub use labels::Labels;
 pub use time::{Duration, Time};
