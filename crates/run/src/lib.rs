@@ -22,6 +22,7 @@ pub mod task;
 pub mod effect;
 pub mod environment;
 pub mod event;
+pub mod expression;
 pub mod job;
 pub mod run;
 
