@@ -18,6 +18,7 @@ pub mod class;
 pub mod labels;
 pub mod spec;
 pub mod task;
+pub mod template;
 
 pub mod effect;
 pub mod environment;
