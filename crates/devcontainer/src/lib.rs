@@ -34,16 +34,16 @@ pub mod feature;
 pub mod find;
 pub mod lifecycle;
 pub mod merge;
-pub mod place;
 pub mod reserved;
 pub mod resolve;
 pub mod substitute;
-pub mod tree;
 pub mod workspace;
 
 mod path;
-mod read;
 
 pub use find::Files;
-pub use place::{Finding, Findings, Place, Refused, Severity};
+pub use windlass_document::place::{self, Finding, Findings, Place, Refused, Severity};
+pub use windlass_document::tree;
+
 pub use resolve::{Request, Resolved, resolve};
+use windlass_document::read;

@@ -10,12 +10,13 @@ use super::Finding;
 /// Which of our crates each crate may use, besides in tests. `ARCHITECTURE.md` says why.
 const EDGES: &[(&str, &[&str])] = &[
     ("policy", &[]),
-    ("run", &["policy"]),
+    ("document", &[]),
+    ("run", &["policy", "document"]),
     ("readiness", &[]),
     ("wire", &["run", "readiness"]),
     ("store", &["run"]),
     ("git", &[]),
-    ("devcontainer", &[]),
+    ("devcontainer", &["document"]),
     ("sandbox", &["policy", "devcontainer"]),
     ("oci", &["sandbox"]),
     ("image", &["sandbox"]),
@@ -73,7 +74,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     // Safe wrappers only: file locks and no-follow opens in `git`, process groups in `agent`.
     ("rustix", &["sandbox", "git", "agent", "testkit"]),
     ("seccompiler", &["sandbox"]),
-    ("jsonc-parser", &["devcontainer"]),
+    ("jsonc-parser", &["document"]),
+    ("cel", &["run"]),
     ("parse-dockerfile", &["devcontainer"]),
     ("octocrab", &["forge"]),
     ("agent-client-protocol", &["agent", "testkit"]),

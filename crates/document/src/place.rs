@@ -140,7 +140,7 @@ impl fmt::Display for Refused {
 }
 
 /// Turns byte offsets into lines and columns.
-pub(crate) struct Lines<'a> {
+pub struct Lines<'a> {
     file: Arc<str>,
     text: &'a str,
     /// The offsets at which lines begin.
@@ -148,12 +148,14 @@ pub(crate) struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    pub(crate) fn new(file: &str, text: &'a str) -> Self {
+    /// Finds the lines of a text.
+    pub fn new(file: &str, text: &'a str) -> Self {
         let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(i, _)| i + 1);
         Self { file: file.into(), text, lines: std::iter::once(0).chain(ends).collect() }
     }
 
-    pub(crate) fn at(&self, offset: usize) -> Place {
+    /// The place of a byte.
+    pub fn at(&self, offset: usize) -> Place {
         let line = self.lines.partition_point(|start| *start <= offset).saturating_sub(1);
         let start = self.lines.get(line).copied().unwrap_or(0);
         let before = self.text.get(start..offset).unwrap_or("");

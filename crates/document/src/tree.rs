@@ -1,6 +1,7 @@
 //! A text as a tree in which every value knows its place. JSON with comments and YAML become the same
 //! tree, so that one set of readers serves both. Nothing here knows what a Dev Container is.
 
+mod inside;
 mod jsonc;
 mod yaml;
 
@@ -10,6 +11,7 @@ use serde::{Serialize, ser::SerializeMap};
 
 use crate::place::Place;
 
+pub use inside::inside;
 pub use jsonc::parse as parse_jsonc;
 pub use yaml::parse as parse_yaml;
 

@@ -9,15 +9,16 @@ use crate::{
 };
 
 /// The members of one object while they are read.
-pub(crate) struct Fields<'a, 'f> {
+pub struct Fields<'a, 'f> {
     node: &'a Node,
     known: Vec<&'static str>,
-    pub(crate) findings: &'f mut Findings,
+    /// What was found so far.
+    pub findings: &'f mut Findings,
 }
 
 impl<'a, 'f> Fields<'a, 'f> {
     /// Opens an object; anything else is refused.
-    pub(crate) fn open(node: &'a Node, name: &str, findings: &'f mut Findings) -> Option<Self> {
+    pub fn open(node: &'a Node, name: &str, findings: &'f mut Findings) -> Option<Self> {
         if node.is_object() {
             return Some(Self { node, known: Vec::new(), findings });
         }
@@ -26,13 +27,13 @@ impl<'a, 'f> Fields<'a, 'f> {
     }
 
     /// The value of a key, which is known from now on; `null` counts as absent.
-    pub(crate) fn get(&mut self, key: &'static str) -> Option<&'a Node> {
+    pub fn get(&mut self, key: &'static str) -> Option<&'a Node> {
         self.known.push(key);
         self.node.get(key).filter(|node| node.value != Value::Null)
     }
 
     /// A value that `read` understands, or else complains of.
-    pub(crate) fn read<T>(
+    pub fn read<T>(
         &mut self,
         key: &'static str,
         read: impl FnOnce(&Node, &str, &mut Findings) -> Option<T>,
@@ -41,21 +42,23 @@ impl<'a, 'f> Fields<'a, 'f> {
         read(node, key, self.findings)
     }
 
-    pub(crate) fn text(&mut self, key: &'static str) -> Option<String> {
+    /// A string.
+    pub fn text(&mut self, key: &'static str) -> Option<String> {
         self.read(key, text)
     }
 
-    pub(crate) fn truth(&mut self, key: &'static str) -> Option<bool> {
+    /// `true` or `false`.
+    pub fn truth(&mut self, key: &'static str) -> Option<bool> {
         self.read(key, truth)
     }
 
     /// A list of strings; empty if absent.
-    pub(crate) fn texts(&mut self, key: &'static str) -> Vec<String> {
+    pub fn texts(&mut self, key: &'static str) -> Vec<String> {
         self.read(key, texts).unwrap_or_default()
     }
 
     /// One string or a list of them; empty if absent.
-    pub(crate) fn text_or_texts(&mut self, key: &'static str) -> Vec<String> {
+    pub fn text_or_texts(&mut self, key: &'static str) -> Vec<String> {
         self.read(key, |node, name, findings| match node.text() {
             Some(text) => Some(vec![text.to_owned()]),
             None if node.list().is_some() => texts(node, name, findings),
@@ -68,17 +71,18 @@ impl<'a, 'f> Fields<'a, 'f> {
     }
 
     /// An object of strings; empty if absent.
-    pub(crate) fn text_map(&mut self, key: &'static str) -> IndexMap<String, String> {
+    pub fn text_map(&mut self, key: &'static str) -> IndexMap<String, String> {
         self.read(key, |node, name, findings| map(node, name, findings, text)).unwrap_or_default()
     }
 
     /// One of a few words.
-    pub(crate) fn word<T: Copy>(&mut self, key: &'static str, words: &[(&str, T)]) -> Option<T> {
+    /// One of a few words.
+    pub fn word<T: Copy>(&mut self, key: &'static str, words: &[(&str, T)]) -> Option<T> {
         self.read(key, |node, name, findings| word(node, name, findings, words))
     }
 
     /// Warns of every key that nothing asked for.
-    pub(crate) fn finish(self) {
+    pub fn finish(self) {
         for member in self.node.members() {
             if !self.known.contains(&member.key.as_str()) {
                 let hint = nearest_hint(&member.key, &self.known);
@@ -89,7 +93,7 @@ impl<'a, 'f> Fields<'a, 'f> {
     }
 
     /// As [`Self::finish`], but nothing may be unknown, except what is `excepted`.
-    pub(crate) fn finish_strictly(self, meaning: &str, excepted: &[&str]) {
+    pub fn finish_strictly(self, meaning: &str, excepted: &[&str]) {
         for member in self.node.members() {
             let key = member.key.as_str();
             if !self.known.contains(&key) && !excepted.contains(&key) {
@@ -101,11 +105,12 @@ impl<'a, 'f> Fields<'a, 'f> {
 }
 
 /// Says that a value is of the wrong kind.
-pub(crate) fn wrong_type(node: &Node, name: &str, wanted: &str, findings: &mut Findings) {
+pub fn wrong_type(node: &Node, name: &str, wanted: &str, findings: &mut Findings) {
     findings.refuse(&node.place, format!("`{name}` must be {wanted}, it is {}", node.kind()));
 }
 
-pub(crate) fn text(node: &Node, name: &str, findings: &mut Findings) -> Option<String> {
+/// A string.
+pub fn text(node: &Node, name: &str, findings: &mut Findings) -> Option<String> {
     let text = node.text();
     if text.is_none() {
         wrong_type(node, name, "a string", findings);
@@ -113,7 +118,8 @@ pub(crate) fn text(node: &Node, name: &str, findings: &mut Findings) -> Option<S
     text.map(str::to_owned)
 }
 
-pub(crate) fn truth(node: &Node, name: &str, findings: &mut Findings) -> Option<bool> {
+/// `true` or `false`.
+pub fn truth(node: &Node, name: &str, findings: &mut Findings) -> Option<bool> {
     if let Value::Bool(truth) = node.value {
         return Some(truth);
     }
@@ -122,7 +128,7 @@ pub(crate) fn truth(node: &Node, name: &str, findings: &mut Findings) -> Option<
 }
 
 /// A whole number from 0; `4.0` is one too.
-pub(crate) fn whole(node: &Node, name: &str, findings: &mut Findings) -> Option<u64> {
+pub fn whole(node: &Node, name: &str, findings: &mut Findings) -> Option<u64> {
     if let Value::Number(number) = &node.value {
         if let Some(whole) = number.as_u64() {
             return Some(whole);
@@ -144,11 +150,13 @@ pub(crate) fn whole(node: &Node, name: &str, findings: &mut Findings) -> Option<
     None
 }
 
-pub(crate) fn texts(node: &Node, name: &str, findings: &mut Findings) -> Option<Vec<String>> {
+/// A list of strings.
+pub fn texts(node: &Node, name: &str, findings: &mut Findings) -> Option<Vec<String>> {
     list(node, name, findings, text)
 }
 
-pub(crate) fn list<T>(
+/// A list whose elements `read` understands.
+pub fn list<T>(
     node: &Node,
     name: &str,
     findings: &mut Findings,
@@ -165,7 +173,8 @@ pub(crate) fn list<T>(
     Some(values)
 }
 
-pub(crate) fn map<T>(
+/// An object whose values `read` understands, in its order.
+pub fn map<T>(
     node: &Node,
     name: &str,
     findings: &mut Findings,
@@ -184,7 +193,8 @@ pub(crate) fn map<T>(
     Some(values)
 }
 
-pub(crate) fn word<T: Copy>(
+/// One of a few words.
+pub fn word<T: Copy>(
     node: &Node,
     name: &str,
     findings: &mut Findings,
@@ -203,7 +213,7 @@ pub(crate) fn word<T: Copy>(
 }
 
 /// `: did you mean ...?` if one of them is near enough to be a slip of the finger.
-pub(crate) fn nearest_hint(key: &str, known: &[&str]) -> String {
+pub fn nearest_hint(key: &str, known: &[&str]) -> String {
     let lower = key.to_lowercase();
     let near = known
         .iter()
@@ -218,6 +228,6 @@ pub(crate) fn nearest_hint(key: &str, known: &[&str]) -> String {
 }
 
 /// The place of a key's value, or else of the object.
-pub(crate) fn place_of<'a>(node: &'a Node, key: &str) -> &'a Place {
+pub fn place_of<'a>(node: &'a Node, key: &str) -> &'a Place {
     node.get(key).map_or(&node.place, |node| &node.place)
 }
