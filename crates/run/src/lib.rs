@@ -16,6 +16,7 @@ pub mod time;
 pub mod actor;
 pub mod class;
 pub mod labels;
+pub mod schedule;
 pub mod spec;
 pub mod task;
 pub mod template;
