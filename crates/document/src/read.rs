@@ -76,6 +76,11 @@ impl<'a, 'f> Fields<'a, 'f> {
     }
 
     /// One of a few words.
+    /// Says that the object as a whole can't be taken.
+    pub fn refuse(&mut self, what: impl Into<String>) {
+        self.findings.refuse(&self.node.place, what);
+    }
+
     /// One of a few words.
     pub fn word<T: Copy>(&mut self, key: &'static str, words: &[(&str, T)]) -> Option<T> {
         self.read(key, |node, name, findings| word(node, name, findings, words))

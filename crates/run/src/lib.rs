@@ -14,6 +14,7 @@ pub mod id;
 pub mod time;
 
 pub mod actor;
+pub mod automation;
 pub mod class;
 pub mod labels;
 pub mod schedule;

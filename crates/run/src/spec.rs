@@ -164,7 +164,10 @@ pub enum Action {
     /// The steps of another automation, worked out when the job was made. They see the block's inputs
     /// and each other, and nothing of the steps around it.
     Block {
-        /// The steps.
+        /// The automation's name; absent for steps that only stand together.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        call: Option<String>,
+        /// The steps; empty only in a file, before the call is worked out.
         steps: Vec<Step>,
         /// What they are given, worked out in the scope of the block when it is due.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

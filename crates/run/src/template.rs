@@ -106,6 +106,11 @@ impl Template {
         self.parts.iter().all(|part| matches!(part, Part::Text(_)))
     }
 
+    /// Whether it is one expression and nothing else.
+    pub fn is_one_value(&self) -> bool {
+        matches!(&*self.parts, [Part::Value { .. }])
+    }
+
     /// What its expressions read, each with the character at which the expression's `${{` stands.
     pub fn reads(&self) -> impl Iterator<Item = (usize, Path)> {
         self.parts.iter().flat_map(|part| match part {
