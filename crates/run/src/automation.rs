@@ -9,6 +9,7 @@
 //! ```
 
 mod compile;
+mod glob;
 mod input;
 mod read;
 mod schema;
@@ -22,12 +23,13 @@ use serde::Serialize;
 use windlass_document::Refused;
 
 pub use compile::{Calls, InvalidCall, Made};
+pub use glob::Glob;
 pub use input::{Input, InputKind, InvalidInput};
 pub use schema::schema;
-pub use target::{Select, Targets};
+pub use target::{Search, Select, Targets};
 pub use trigger::{CommentOn, Concurrency, On, Rate, Severity, Trigger, WhenBusy};
 
-use crate::{Duration, Labels, expression::Path, fleet, spec};
+use crate::{Duration, Labels, expression::Expression, fleet, spec};
 
 /// An automation, as its file says.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -65,7 +67,7 @@ pub struct Automation {
     /// What is done last.
     pub finally: Vec<spec::Step>,
     /// What it gives to those that call it.
-    pub outputs: BTreeMap<String, crate::expression::Expression>,
+    pub outputs: BTreeMap<String, Expression>,
 }
 
 /// The environment of an automation's jobs.
@@ -130,22 +132,3 @@ impl Automation {
 
 /// The longest time that a file may say: what is longer is a slip of the finger.
 const LONGEST: Duration = Duration::from_secs(400 * 24 * 3600);
-
-/// The names that expressions can speak of in this place of a file.
-#[derive(Clone, Debug, Default)]
-struct Known {
-    /// Names of the steps before, and of the outputs of each; `None` where they are not known.
-    steps: BTreeMap<String, Option<Vec<String>>>,
-    /// Names of the inputs.
-    inputs: Vec<String>,
-    /// Names that containers bind.
-    bound: Vec<String>,
-}
-
-impl Known {
-    /// Why an expression can't read this; absent if it may.
-    fn refuses(&self, path: &Path) -> Option<String> {
-        let _ = path;
-        None
-    }
-}

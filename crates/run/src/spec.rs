@@ -16,6 +16,7 @@ use crate::{
 };
 
 pub use check::{DEEPEST, InvalidSpec, LONGEST_ID, MOST_ROUNDS, MOST_STEPS};
+pub(crate) use check::{Files, check_lists};
 pub use output::{Kind, Output, Source};
 
 /// Everything about a job that is known before it starts.

@@ -65,9 +65,7 @@ impl Input {
         }
         let number = value.as_f64();
         match (number, self.min, self.max) {
-            (Some(number), Some(min), _) if number < min => {
-                Err(format!("must be at least {min}"))
-            }
+            (Some(number), Some(min), _) if number < min => Err(format!("must be at least {min}")),
             (Some(number), _, Some(max)) if number > max => Err(format!("must be at most {max}")),
             _ => Ok(value.clone()),
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{Action, Output, Source, Spec, Step};
+use super::{Action, Output, Source, Spec, Step, tree};
 use crate::{Duration, template::Text};
 
 /// How many steps a spec has at most, over its whole tree. The runner and the server hold a few hundred
@@ -47,31 +47,50 @@ impl Spec {
     /// # Errors
     /// The first fault found, with its place.
     pub fn check(&self) -> Checked {
-        if self.steps.is_empty() {
-            return refuse("steps", "at least one step is needed");
-        }
-        if self.every_step().take(MOST_STEPS + 1).count() > MOST_STEPS {
-            return refuse("steps", format!("at most {MOST_STEPS} steps are allowed"));
-        }
         if self.target.base.is_empty() {
             return refuse("target.base", "name the branch that the change is meant for");
         }
         if !matches!(self.context, Value::Null | Value::Object(_)) {
             return refuse("context", "it must be an object");
         }
-        let mut names = BTreeSet::new();
-        let lists =
-            [("steps", &self.steps), ("on_failure", &self.on_failure), ("finally", &self.finally)];
-        for (name, list) in lists {
-            let around = Around { main: name == "steps", ..Around::default() };
-            steps(list, name, &around, &mut names)?;
-        }
-        Ok(())
+        check_lists(&self.steps, &self.on_failure, &self.finally, Files::WorkedOut)
     }
 }
 
+/// Whether the steps of called automations stand in a tree already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Files {
+    /// As in a file: calls have names only.
+    AsWritten,
+    /// As in a job.
+    WorkedOut,
+}
+
+/// Checks the lists of a spec, or of a file.
+pub(crate) fn check_lists(
+    main: &[Step],
+    on_failure: &[Step],
+    finally: &[Step],
+    files: Files,
+) -> Checked {
+    if main.is_empty() {
+        return refuse("steps", "at least one step is needed");
+    }
+    let lists = [main, on_failure, finally];
+    if tree::every(lists).take(MOST_STEPS + 1).count() > MOST_STEPS {
+        return refuse("steps", format!("at most {MOST_STEPS} steps are allowed"));
+    }
+    let mut names = BTreeSet::new();
+    for (name, list) in ["steps", "on_failure", "finally"].into_iter().zip(lists) {
+        let main = name == "steps";
+        let around = Around { main, depth: 0, at_once: false, id: 0, in_block: false, files };
+        steps(list, name, &around, &mut names)?;
+    }
+    Ok(())
+}
+
 /// What stands around a list of steps.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Around {
     /// Whether it is the main list, or within it.
     main: bool,
@@ -83,6 +102,8 @@ struct Around {
     id: usize,
     /// Whether a block is among them.
     in_block: bool,
+    /// Whether calls are worked out.
+    files: Files,
 }
 
 fn steps<'a>(
@@ -133,6 +154,11 @@ fn within<'a>(
         return refuse(place, format!("at most {DEEPEST} containers stand in each other"));
     }
     if step.action.steps().is_empty() {
+        if around.files == Files::AsWritten
+            && matches!(step.action, Action::Block { call: Some(_), .. })
+        {
+            return Ok(());
+        }
         return refuse(format!("{place}.steps"), "at least one step is needed");
     }
     let mut inner = Around { depth: around.depth + 1, ..*around };

@@ -31,9 +31,8 @@ const FIELDS: [(&str, &[&str]); 3] = [
 /// What is known of a step, besides its outputs.
 const OF_STEP: [&str; 4] = ["outputs", "outcome", "reason", "all"];
 /// The fields of an event.
-const OF_EVENT: [&str; 10] = [
-    "id", "source", "type", "family", "action", "subject", "time", "trust", "actor", "data",
-];
+const OF_EVENT: [&str; 10] =
+    ["id", "source", "type", "family", "action", "subject", "time", "trust", "actor", "data"];
 
 impl Known {
     /// The names of a job's steps.

@@ -13,16 +13,26 @@ use crate::{
     automation::Name,
     job::Outcome,
     spec::{
-        Action, AgentAction, ApproveAction, Approver, EndAction, EndOutcome, ErrorClass, Kind, Mode,
-        OnTimeout, Output, PullRequestAction, ReadinessAction, ReportAction, Retry, Source, Step,
-        WaitAction,
+        Action, AgentAction, ApproveAction, Approver, EndAction, EndOutcome, ErrorClass, Kind,
+        Mode, OnTimeout, Output, PullRequestAction, ReadinessAction, ReportAction, Retry, Source,
+        Step, WaitAction,
     },
 };
 
 /// The keys that say of what kind a step is.
 const KINDS: [&str; 12] = [
-    "run", "agent", "pull_request", "readiness", "report", "approve", "wait", "end", "parallel",
-    "for_each", "until", "call",
+    "run",
+    "agent",
+    "pull_request",
+    "readiness",
+    "report",
+    "approve",
+    "wait",
+    "end",
+    "parallel",
+    "for_each",
+    "until",
+    "call",
 ];
 /// How long an attempt may take where the file does not say.
 const TIMEOUT: Duration = Duration::from_secs(30 * 60);
@@ -72,7 +82,8 @@ impl Reader<'_> {
         findings: &mut Findings,
     ) -> Option<Vec<Step>> {
         let nodes = self.list_of_steps(node, name, findings)?;
-        let later: Vec<String> = nodes.iter().filter_map(|node| Some(id_of(node)?.to_owned())).collect();
+        let later: Vec<String> =
+            nodes.iter().filter_map(|node| Some(id_of(node)?.to_owned())).collect();
         let before = known.elsewhere.len();
         known.elsewhere.extend(later);
         let mut steps = Vec::with_capacity(nodes.len());
@@ -146,15 +157,16 @@ impl Reader<'_> {
             }
             None => StepId::parse(&self.ids.next(kind)).ok()?,
         };
-        let condition = fields.read("if", |node, name, findings| {
-            self.expression(node, name, known, findings)
-        });
+        let condition =
+            fields.read("if", |node, name, findings| self.expression(node, name, known, findings));
         let timeout = fields.read("timeout", values::duration);
         let retry = fields.read("retry", retry).unwrap_or_default();
         let continue_on_error = fields.truth("continue_on_error").unwrap_or_default();
         let outputs = match kind {
             "run" | "agent" => fields.read("outputs", |node, name, findings| {
-                read::map(node, name, findings, |node, name, findings| self.output(node, name, findings))
+                read::map(node, name, findings, |node, name, findings| {
+                    self.output(node, name, findings)
+                })
             }),
             _ => None,
         };
@@ -174,7 +186,7 @@ impl Reader<'_> {
 
     fn action(
         &mut self,
-        kind: &str,
+        kind: &'static str,
         node: &Node,
         fields: &mut Fields<'_, '_>,
         known: &mut Known,
@@ -199,10 +211,10 @@ impl Reader<'_> {
                 let words =
                     [("skipped", EndOutcome::Skipped), ("succeeded", EndOutcome::Succeeded)];
                 let outcome = read::word(node, kind, fields.findings, &words);
-                let reason = fields.read("reason", |node, name, findings| {
-                    self.text(node, name, known, findings)
-                });
-                let reason = reason.unwrap_or_else(|| "The automation says that it ends here.".into());
+                let reason = fields
+                    .read("reason", |node, name, findings| self.text(node, name, known, findings));
+                let reason =
+                    reason.unwrap_or_else(|| "The automation says that it ends here.".into());
                 Some(Action::End(EndAction { outcome: outcome?, reason }))
             }
             _ => self.container(kind, node, fields, known),
@@ -211,7 +223,7 @@ impl Reader<'_> {
 
     fn container(
         &mut self,
-        kind: &str,
+        kind: &'static str,
         node: &Node,
         fields: &mut Fields<'_, '_>,
         known: &mut Known,
@@ -337,7 +349,7 @@ impl Reader<'_> {
         findings: &mut Findings,
     ) -> Option<PullRequestAction> {
         let mut fields = Fields::open(node, "pull_request", findings)?;
-        let mut text = |fields: &mut Fields<'_, '_>, key| {
+        let text = |fields: &mut Fields<'_, '_>, key| {
             fields.read(key, |node, name, findings| self.text(node, name, known, findings))
         };
         let branch = text(&mut fields, "branch");
@@ -359,8 +371,8 @@ impl Reader<'_> {
 
     fn report(&self, node: &Node, known: &Known, findings: &mut Findings) -> Option<ReportAction> {
         let mut fields = Fields::open(node, "report", findings)?;
-        let title = fields
-            .read("title", |node, name, findings| self.text(node, name, known, findings));
+        let title =
+            fields.read("title", |node, name, findings| self.text(node, name, known, findings));
         let body =
             fields.read("body", |node, name, findings| self.text(node, name, known, findings));
         let values = fields.read("values", |node, name, findings| {
@@ -373,7 +385,12 @@ impl Reader<'_> {
         Some(ReportAction { title: title?, body, values: values.into_iter().flatten().collect() })
     }
 
-    fn approve(&self, node: &Node, known: &Known, findings: &mut Findings) -> Option<ApproveAction> {
+    fn approve(
+        &self,
+        node: &Node,
+        known: &Known,
+        findings: &mut Findings,
+    ) -> Option<ApproveAction> {
         let (by_role, on_timeout) = (Approver::default(), OnTimeout::default());
         if node.text().is_some() {
             let prompt = self.text(node, "approve", known, findings)?;
@@ -390,8 +407,8 @@ impl Reader<'_> {
             ("approve", OnTimeout::Approve),
             ("decline", OnTimeout::Decline),
         ];
-        let prompt = fields
-            .read("prompt", |node, name, findings| self.text(node, name, known, findings));
+        let prompt =
+            fields.read("prompt", |node, name, findings| self.text(node, name, known, findings));
         let action = ApproveAction {
             prompt: prompt.clone().unwrap_or_else(|| "?".into()),
             by_role: fields.word("by", &roles).unwrap_or_default(),
@@ -420,9 +437,9 @@ impl Reader<'_> {
             }
             Some(text)
         });
-        let kind = fields.word("type", &kinds).or_else(|| {
-            fields.get("type").is_none().then_some(Kind::String)
-        });
+        let kind = fields
+            .word("type", &kinds)
+            .or_else(|| fields.get("type").is_none().then_some(Kind::String));
         let value = Known::only(&["value"], Vec::new());
         let accept = fields
             .read("accept", |node, name, findings| self.expression(node, name, &value, findings));
@@ -439,7 +456,8 @@ impl Reader<'_> {
 /// The one key that says of what kind a step is.
 fn kind(node: &Node, name: &str, findings: &mut Findings) -> Option<&'static str> {
     if !node.is_object() {
-        let what = format!("`{name}` must be a step, such as `run: make test`; it is {}", node.kind());
+        let what =
+            format!("`{name}` must be a step, such as `run: make test`; it is {}", node.kind());
         findings.refuse(&node.place, what);
         return None;
     }
@@ -481,7 +499,8 @@ fn step_id(node: &Node, name: &str, findings: &mut Findings) -> Option<StepId> {
     match StepId::parse(&text) {
         Ok(id) if !text.contains('.') => Some(id),
         Ok(_) | Err(_) => {
-            let what = "a step's `id` is a letter, then letters, digits, `-` or `_`, at most 64 in all";
+            let what =
+                "a step's `id` is a letter, then letters, digits, `-` or `_`, at most 64 in all";
             findings.refuse(&node.place, what);
             None
         }
@@ -503,8 +522,8 @@ fn retry(node: &Node, name: &str, findings: &mut Findings) -> Option<Retry> {
     ];
     let mut fields = Fields::open(node, name, findings)?;
     let defaults = Retry::default();
-    let attempts = fields
-        .read("attempts", |node, name, findings| values::count(node, name, 1, findings));
+    let attempts =
+        fields.read("attempts", |node, name, findings| values::count(node, name, 1, findings));
     let retry = Retry {
         attempts: attempts.unwrap_or(2),
         backoff: fields.read("backoff", values::duration).unwrap_or(defaults.backoff),

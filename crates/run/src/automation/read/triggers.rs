@@ -61,7 +61,7 @@ impl Reader<'_> {
     fn trigger(
         &self,
         node: &Node,
-        kind: &str,
+        kind: &'static str,
         name: &str,
         findings: &mut Findings,
     ) -> Option<Trigger> {
@@ -69,13 +69,12 @@ impl Reader<'_> {
         let mut fields = Fields::open(node, name, findings)?;
         let on = match kind {
             "schedule" => schedule(&mut fields, "schedule").map(On::Schedule),
-            _ => fields.take(kind, |node, name, findings| self.on(kind, node, name, findings)),
+            _ => fields.read(kind, |node, name, findings| self.on(kind, node, name, findings)),
         };
         let trusts =
             [Trust::Own, Trust::Member, Trust::Known, Trust::Public].map(|t| (t.name(), t));
-        let filter = fields.read("filter", |node, name, findings| {
-            self.expression(node, name, &known, findings)
-        });
+        let filter = fields
+            .read("filter", |node, name, findings| self.expression(node, name, &known, findings));
         let trust = fields.word("trust", &trusts);
         let dedup =
             fields.read("dedup", |node, name, findings| self.text(node, name, &known, findings));
@@ -143,9 +142,8 @@ impl Reader<'_> {
     fn drift(&self, node: &Node, name: &str, own: &mut Fields<'_, '_>) -> Option<On> {
         let file = Known::only(&["file"], Vec::new());
         let path = own.text("path");
-        let expect: Option<Expression> = own.read("expect", |node, name, findings| {
-            self.expression(node, name, &file, findings)
-        });
+        let expect: Option<Expression> =
+            own.read("expect", |node, name, findings| self.expression(node, name, &file, findings));
         let schedule = match own.get("schedule") {
             Some(_) => schedule(own, "schedule"),
             None => None,
@@ -238,7 +236,8 @@ fn kind(node: &Node, name: &str, findings: &mut Findings) -> Option<&'static str
             None
         }
         [first, second, ..] => {
-            let what = format!("`{name}` can't wait for `{first}` and `{second}`: make two entries");
+            let what =
+                format!("`{name}` can't wait for `{first}` and `{second}`: make two entries");
             findings.refuse(place_of(node, second), what);
             None
         }
@@ -315,9 +314,8 @@ fn parsed<T, E: std::fmt::Display>(
 }
 
 fn globs(fields: &mut Fields<'_, '_>, key: &'static str) -> Vec<Glob> {
-    let globs = fields.read(key, |node, name, findings| {
-        values::one_or_more(node, name, findings, values::glob)
-    });
+    let globs = fields
+        .read(key, |node, name, findings| values::one_or_more(node, name, findings, values::glob));
     globs.unwrap_or_default()
 }
 
@@ -363,8 +361,7 @@ fn rate(node: &Node, name: &str, findings: &mut Findings) -> Option<Rate> {
         return None;
     }
     let mut fields = Fields::open(node, name, findings)?;
-    let most =
-        fields.read("most", |node, name, findings| values::count(node, name, 1, findings));
+    let most = fields.read("most", |node, name, findings| values::count(node, name, 1, findings));
     let per = fields.read("per", values::duration);
     needs(node, "most", name, "how many", fields.findings);
     needs(node, "per", name, "in which time", fields.findings);

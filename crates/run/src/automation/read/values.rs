@@ -197,12 +197,7 @@ pub(super) fn one_or_more<T>(
 }
 
 /// A whole number of at least `least`.
-pub(super) fn count(
-    node: &Node,
-    name: &str,
-    least: u32,
-    findings: &mut Findings,
-) -> Option<u32> {
+pub(super) fn count(node: &Node, name: &str, least: u32, findings: &mut Findings) -> Option<u32> {
     let number = read::whole(node, name, findings)?;
     match u32::try_from(number) {
         Ok(number) if number >= least => Some(number),
