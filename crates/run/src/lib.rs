@@ -21,6 +21,7 @@ pub mod schedule;
 pub mod spec;
 pub mod task;
 pub mod template;
+pub mod trigger;
 
 pub mod effect;
 pub mod environment;

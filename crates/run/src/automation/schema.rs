@@ -175,7 +175,11 @@ fn trigger() -> Value {
             "A known weakness of something that a project depends on.",
             or_nothing(event(&[
                 ("ecosystems", "Of which registries, as OSV names them.", one_or_more(text())),
-                ("severity", "At least how bad: `>=high`.", text()),
+                (
+                    "severity",
+                    "At least how bad: `>=high`.",
+                    json!({ "type": "string", "pattern": "^(>=)?\\s*(low|medium|high|critical)$" }),
+                ),
                 ("packages", "Of which packages.", globs()),
             ])),
         ),

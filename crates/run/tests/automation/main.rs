@@ -4,3 +4,4 @@ mod calls;
 mod good;
 mod malformed;
 mod published;
+mod triggers;
