@@ -1,5 +1,6 @@
 //! The command line, as clap sees it.
 
+mod automation;
 mod class;
 mod env;
 mod image;
@@ -8,6 +9,7 @@ mod runner;
 mod secret;
 mod volume;
 
+pub(crate) use automation::{Automation, CheckAutomations, TestAutomation};
 pub(crate) use class::{Class, Gives, OfBackend};
 pub(crate) use env::{
     Admission, CreateEnv, Env, ExecEnv, OneService, PortsAdmission, PublishPort, RepairEnv,
@@ -82,6 +84,9 @@ pub(crate) enum Verb {
     /// List or remove what environments of a project leave to each other.
     #[command(subcommand)]
     Volume(Volume),
+    /// Read automation files: check them, or see what an event would start.
+    #[command(subcommand)]
+    Automation(Automation),
     /// See what a repository says of its environment, and what of it can't be honoured.
     #[command(subcommand)]
     Environment(Environment),

@@ -19,7 +19,7 @@ pub(crate) enum Exit {
     NoServer,
     /// The server refused: not signed in, or not allowed.
     Refused,
-    /// A check found something (`doctor`, `environment`).
+    /// A check found something (`doctor`, `environment`, `automation`).
     Found,
     /// As the program that was executed (`env exec`).
     Of(u8),
@@ -36,7 +36,7 @@ Exit codes:
   5  the job was cancelled
   6  no server answers
   7  the server refused: not signed in, or not allowed
-  8  a check found something to mend (doctor, environment)
+  8  a check found something to mend (doctor, environment, automation)
 `env exec` ends as its program does: with 128 and the signal's number if that was killed,
 126 if it could not be started, 125 if the environment stopped.";
 

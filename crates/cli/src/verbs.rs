@@ -2,6 +2,7 @@
 
 mod agent;
 mod agents;
+mod automation;
 mod check;
 mod class;
 mod demo;
@@ -77,6 +78,7 @@ pub(crate) fn dispatch(arguments: Arguments) -> Result<Exit> {
         Verb::Env(verb) => wait(env::run(&settings, verb)),
         Verb::Image(verb) => image::run(&settings, verb),
         Verb::Volume(verb) => volume::run(&settings, verb),
+        Verb::Automation(verb) => automation::run(&settings, verb),
         Verb::Environment(verb) => environment::run(&settings, verb),
         Verb::Token(verb) => wait(token::run(&settings, verb)),
         Verb::Key(verb) => wait(key::run(&settings, verb)),
