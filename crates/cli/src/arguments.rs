@@ -9,7 +9,7 @@ mod runner;
 mod secret;
 mod volume;
 
-pub(crate) use automation::{Automation, CheckAutomations, TestAutomation};
+pub(crate) use automation::{Automation, RunAutomation, TestAutomation};
 pub(crate) use class::{Class, Gives, OfBackend};
 pub(crate) use env::{
     Admission, CreateEnv, Env, ExecEnv, OneService, PortsAdmission, PublishPort, RepairEnv,

@@ -78,7 +78,7 @@ pub(crate) fn dispatch(arguments: Arguments) -> Result<Exit> {
         Verb::Env(verb) => wait(env::run(&settings, verb)),
         Verb::Image(verb) => image::run(&settings, verb),
         Verb::Volume(verb) => volume::run(&settings, verb),
-        Verb::Automation(verb) => automation::run(&settings, verb),
+        Verb::Automation(verb) => wait(automation::run(&settings, verb)),
         Verb::Environment(verb) => environment::run(&settings, verb),
         Verb::Token(verb) => wait(token::run(&settings, verb)),
         Verb::Key(verb) => wait(key::run(&settings, verb)),

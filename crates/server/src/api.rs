@@ -2,6 +2,7 @@
 //! the request, calls one action or view, and shapes the answer; it decides nothing.
 
 mod accounts;
+mod automations;
 mod classes;
 mod environments;
 mod jobs;
@@ -20,6 +21,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     let mut endpoints = Vec::new();
     endpoints.extend(system::endpoints());
     endpoints.extend(runs::endpoints());
+    endpoints.extend(automations::endpoints());
     endpoints.extend(jobs::endpoints());
     endpoints.extend(environments::endpoints());
     endpoints.extend(projects::endpoints());

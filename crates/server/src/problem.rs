@@ -76,6 +76,7 @@ codes! {
     ProtocolMismatch = "protocol-mismatch", 409, "Runner and server speak different protocols";
     LinkSpent = "link-spent", 410, "The sign-in link no longer works";
     TooLarge = "too-large", 413, "The request is too large";
+    InvalidAutomation = "invalid-automation", 422, "The automation's file is refused";
     InvalidSpec = "invalid-spec", 422, "The task can't become a job";
     NotARepository = "not-a-repository", 422, "That is not a git repository";
     EmptyRepository = "empty-repository", 422, "The repository has no commit";

@@ -6,6 +6,7 @@
 //! repository or a person is *untrusted* and given as it is: whoever shows it escapes it.
 
 pub mod account;
+pub mod automation;
 pub mod class;
 pub mod environment;
 pub mod feed;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::RunnerOptions;
+
 /// `windlass automation`
 #[derive(Debug, Subcommand)]
 pub(crate) enum Automation {
@@ -11,6 +13,8 @@ pub(crate) enum Automation {
     Check(CheckAutomations),
     /// Print the JSON Schema of automation files, for editors.
     Schema,
+    /// Run a file by hand, and watch it: one job for each project.
+    Run(RunAutomation),
     /// See what an event would start, without starting anything. Exits with 8 if the file is refused.
     Test(TestAutomation),
 }
@@ -31,4 +35,23 @@ pub(crate) struct TestAutomation {
     /// The event, as `windlass event parse --json` prints one; `-` reads standard input.
     #[arg(long, value_name = "FILE")]
     pub(crate) event: PathBuf,
+}
+
+/// What is run, with what, and where.
+#[derive(Debug, Args)]
+pub(crate) struct RunAutomation {
+    /// The automation's file. Files beside it are found by calls.
+    pub(crate) file: PathBuf,
+    /// An input. Values of inputs that are no strings are read as JSON.
+    #[arg(long = "input", value_name = "NAME=VALUE")]
+    pub(crate) inputs: Vec<String>,
+    /// A project to work on: its name, a folder or an address. Can be given more than once [default: those
+    /// that the file lists, or else the repository here].
+    #[arg(long = "repo", value_name = "REPO")]
+    pub(crate) repositories: Vec<String>,
+    /// Start it and return. Needs a server that stays.
+    #[arg(long)]
+    pub(crate) detach: bool,
+    #[command(flatten)]
+    pub(crate) runner: RunnerOptions,
 }

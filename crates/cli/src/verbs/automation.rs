@@ -1,5 +1,6 @@
-//! `windlass automation`: what automation files say, without a server. Nothing is started and nothing is
-//! written.
+//! `windlass automation`: what automation files say, without a server; and runs of them by hand.
+
+mod by_hand;
 
 use std::{
     collections::BTreeMap,
@@ -30,9 +31,10 @@ const FOLDER: &str = ".windlass/automations";
 /// The longest file, in bytes.
 const LIMIT: u64 = 1 << 20;
 
-pub(crate) fn run(settings: &Settings, verb: arguments::Automation) -> Result<Exit> {
+pub(crate) async fn run(settings: &Settings, verb: arguments::Automation) -> Result<Exit> {
     match verb {
         arguments::Automation::Check(asked) => check(settings, &asked.files),
+        arguments::Automation::Run(asked) => by_hand::run(settings, &asked).await,
         arguments::Automation::Schema => {
             super::print_json(&schema())?;
             Ok(Exit::Success)
@@ -94,16 +96,9 @@ fn test(settings: &Settings, asked: &TestAutomation) -> Result<Exit> {
             return Ok(Exit::Found);
         }
     };
-    let beside = asked.file.parent().unwrap_or(Path::new("."));
-    let beside = match beside.as_os_str().is_empty() {
-        true => Path::new("."),
-        false => beside,
-    };
     let mut others = BTreeMap::new();
-    for file in files(&[beside.to_owned()])? {
-        if let Ok(other) = read(&file)? {
-            others.insert(other.name.to_string(), Arc::new(other));
-        }
+    for (_, _, other) in beside(&asked.file)? {
+        others.insert(other.name.to_string(), Arc::new(other));
     }
     let made = automation.made(&|name| others.get(name).cloned());
     if let Err(invalid) = made {
@@ -146,6 +141,20 @@ fn test(settings: &Settings, asked: &TestAutomation) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
+/// The automations in the folder of a file that can be read, with their texts: what it may call.
+fn beside(file: &Path) -> Result<Vec<(PathBuf, String, Automation)>> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let mut found = Vec::new();
+    for file in files(&[folder.unwrap_or(Path::new(".")).to_owned()])? {
+        if let Ok(text) = text_of(&file)?
+            && let Ok(automation) = Automation::read(&file.display().to_string(), &text)
+        {
+            found.push((file, text, automation));
+        }
+    }
+    Ok(found)
+}
+
 /// The files that are named, or stand in folders that are.
 fn files(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let usual = [PathBuf::from(FOLDER)];
@@ -173,16 +182,20 @@ fn files(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
 
 /// The outer error is the machine's, the inner one the file's.
 fn read(file: &Path) -> Result<std::result::Result<Automation, String>> {
+    Ok(text_of(file)?.and_then(|text| {
+        let read = Automation::read(&file.display().to_string(), &text);
+        read.map_err(|refused| refused.to_string())
+    }))
+}
+
+fn text_of(file: &Path) -> Result<std::result::Result<String, String>> {
     let name = file.display().to_string();
     let length = fs::metadata(file).with_context(|| format!("failed to read {name}"))?.len();
     if length > LIMIT {
         bail!("{name} has {length} bytes, and an automation at most {LIMIT}");
     }
     let bytes = fs::read(file).with_context(|| format!("failed to read {name}"))?;
-    Ok(match String::from_utf8(bytes) {
-        Ok(text) => Automation::read(&name, &text).map_err(|refused| refused.to_string()),
-        Err(_) => Err(format!("{name}: it is not UTF-8: save it as that")),
-    })
+    Ok(String::from_utf8(bytes).map_err(|_| format!("{name}: it is not UTF-8: save it as that")))
 }
 
 fn event(file: &Path) -> Result<Event> {

@@ -114,7 +114,7 @@ pub(crate) async fn submit(
 
 /// The branch to start from. The project is looked at first, so that a branch that is not there is
 /// refused here and not by a runner later.
-async fn base(
+pub(crate) async fn base(
     app: &AppState,
     project: &Project,
     wanted: Option<&str>,

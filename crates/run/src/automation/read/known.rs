@@ -24,8 +24,8 @@ pub(in crate::automation) struct Known {
 pub(super) const ROOTS: [&str; 6] = ["inputs", "event", "target", "run", "automation", "steps"];
 /// The fields of what is not the file's to name.
 const FIELDS: [(&str, &[&str]); 3] = [
-    ("target", &["repository", "project", "forge", "base", "url", "labels"]),
-    ("run", &["id", "url", "number"]),
+    ("target", &["repository", "project", "forge", "base", "url"]),
+    ("run", &["id", "url"]),
     ("automation", &["name", "version"]),
 ];
 /// What is known of a step, besides its outputs.

@@ -1,0 +1,140 @@
+//! `windlass automation run`: a file in, a job for each project.
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Map, Value};
+use windlass_run::{automation::Automation, spec::Kind};
+use windlass_wire::api::automation::{AutomationFile, RunAutomation as Asked, StartedAutomation};
+
+use super::{beside, read, text_of};
+use crate::{
+    arguments::RunAutomation,
+    client::Client,
+    exit::Exit,
+    settings::Settings,
+    terminal::{self, Style},
+    verbs::{follow, job, run as task},
+};
+
+pub(super) async fn run(settings: &Settings, verb: &RunAutomation) -> Result<Exit> {
+    // What is wrong with the file is told before anything is started for it.
+    let automation = match read(&verb.file)? {
+        Ok(automation) => automation,
+        Err(refused) => {
+            eprintln!("{}", terminal::harmless(&refused));
+            return Ok(Exit::Found);
+        }
+    };
+    let inputs = inputs(&automation, &verb.inputs)?;
+    let work = async |client: &Client| {
+        start_and_follow(settings, client, verb, &automation, inputs.clone()).await
+    };
+    task::with_server(settings, &verb.runner, verb.detach, work).await
+}
+
+/// The inputs that were given, each of its kind.
+fn inputs(automation: &Automation, given: &[String]) -> Result<Map<String, Value>> {
+    let mut inputs = Map::new();
+    for pair in given {
+        let Some((name, text)) = pair.split_once('=') else {
+            bail!("`--input {pair}` has no `=`: write NAME=VALUE");
+        };
+        let value = match automation.inputs.get(name) {
+            Some(input) => match input.read(text) {
+                Ok(value) => value,
+                Err(why) => bail!("the input `{name}` {why}"),
+            },
+            // The server says which there are.
+            None => Value::String(text.to_owned()),
+        };
+        inputs.insert(name.to_owned(), value);
+    }
+    for (name, input) in &automation.inputs {
+        if !inputs.contains_key(name) && input.default.is_none() {
+            let kind = if input.kind == Kind::String { "VALUE" } else { input.kind.name() };
+            bail!("the input `{name}` has no default: give it with `--input {name}={kind}`");
+        }
+    }
+    Ok(inputs)
+}
+
+async fn start_and_follow(
+    settings: &Settings,
+    client: &Client,
+    verb: &RunAutomation,
+    automation: &Automation,
+    inputs: Map<String, Value>,
+) -> Result<Exit> {
+    let mut named = verb.repositories.clone();
+    if named.is_empty() && automation.targets.repositories.is_empty() {
+        named.push(".".to_owned());
+    }
+    let mut projects = Vec::with_capacity(named.len());
+    for name in &named {
+        projects.push(task::find_or_add(client, name).await?.id.to_string());
+    }
+    let file_of =
+        |path: &std::path::Path, text| AutomationFile { name: path.display().to_string(), text };
+    let text = text_of(&verb.file)?.map_err(|refused| anyhow::anyhow!(refused))?;
+    let others = beside(&verb.file)?.into_iter();
+    let asked = Asked {
+        file: file_of(&verb.file, text),
+        beside: others
+            .filter(|(_, _, other)| other.name != automation.name)
+            .map(|(path, text, _)| file_of(&path, text))
+            .collect(),
+        inputs,
+        projects,
+    };
+    let started: StartedAutomation = client.post("/api/v1/automations/run", &asked).await?;
+    if verb.detach && settings.json {
+        crate::verbs::print_json(&started)?;
+        return Ok(Exit::Success);
+    }
+    if !settings.json {
+        let style = Style::for_stdout();
+        let jobs = match started.job_ids.len() {
+            1 => "1 job".to_owned(),
+            many => format!("{many} jobs"),
+        };
+        println!("{} {}, {jobs}", style.bold(started.run_id.as_str()), automation.name);
+        println!("{}", style.dim(&started.url));
+        for note in &started.notes {
+            println!("note: {}", terminal::harmless(note));
+        }
+    }
+    if verb.detach {
+        return Ok(Exit::Success);
+    }
+    match &started.job_ids[..] {
+        [only] => follow::to_the_end(settings, client, only.as_str()).await,
+        several => all(settings, client, several).await,
+    }
+}
+
+/// Waits for several jobs, and says how each ended. The exit is that of the first that did not end well.
+async fn all(
+    settings: &Settings,
+    client: &Client,
+    job_ids: &[windlass_run::JobId],
+) -> Result<Exit> {
+    let mut exit = Exit::Success;
+    let mut ended = Vec::with_capacity(job_ids.len());
+    for (n, job_id) in job_ids.iter().enumerate() {
+        follow::silently(client, job_id.as_str()).await?;
+        let job = job::get(client, job_id.as_str()).await?;
+        let end = job.summary.end.as_ref().context("the job has ended")?;
+        if !settings.json {
+            let state = Style::for_stdout().state(&job.summary.state);
+            let reason = terminal::one_line(&end.reason, 100);
+            println!("{}/{} {state} {}: {reason}", n + 1, job_ids.len(), job.summary.title);
+        }
+        if exit == Exit::Success {
+            exit = Exit::of_state(&job.summary.state);
+        }
+        ended.push(job);
+    }
+    if settings.json {
+        crate::verbs::print_json(&ended)?;
+    }
+    Ok(exit)
+}
