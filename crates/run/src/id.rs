@@ -144,7 +144,8 @@ ids! {
     AutomationId = b"aut";
 }
 
-/// The name of a step within its job: a letter, then letters, digits, `-` or `_`; at most 64 bytes.
+/// The name of a step within its job: a letter, then letters, digits, `-` or `_`; at most 64 bytes. With
+/// rounds and the blocks around it behind dots it names one instance of a step: `fix.2`, `move.3.fix`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct StepId(String);
@@ -155,9 +156,12 @@ impl StepId {
     /// # Errors
     /// [`InvalidId`] if it has another shape.
     pub fn parse(text: &str) -> Result<Self, InvalidId> {
+        let part = |part: &str| {
+            let clean = part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+            clean && !part.is_empty() && part.len() <= 64
+        };
         let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic());
-        let rest = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-        if first && rest && text.len() <= 64 {
+        if first && text.len() <= crate::spec::LONGEST_ID && text.split('.').all(part) {
             return Ok(Self(text.to_owned()));
         }
         Err(InvalidId {
@@ -165,6 +169,17 @@ impl StepId {
             text: text.chars().take(64).collect(),
             why: "a letter, then letters, digits, `-` or `_`, at most 64 in all".to_owned(),
         })
+    }
+
+    /// The name of an instance of the step: behind the instance of the block that it belongs to, and
+    /// before its rounds.
+    pub(crate) fn instance(block: Option<&Self>, step: &Self, rounds: &[usize]) -> Self {
+        let mut text = block.map_or_else(String::new, |block| format!("{block}."));
+        text.push_str(&step.0);
+        for round in rounds {
+            text.push_str(&format!(".{round}"));
+        }
+        Self(text)
     }
 
     /// The name as text.

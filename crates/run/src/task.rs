@@ -4,9 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Class, Duration, JobId, Labels, StepId,
-    spec::{
-        Action, AgentAction, InvalidSpec, Limits, PullRequestAction, Retry, Spec, Step, Target,
-    },
+    spec::{Action, AgentAction, InvalidSpec, Limits, PullRequestAction, Spec, Step, Target},
 };
 
 /// How many bytes of a task become a title at most.
@@ -58,33 +56,21 @@ impl Task {
             let place = format!("steps[{}].id", steps.len());
             let id = StepId::parse(&id)
                 .map_err(|invalid| InvalidSpec { place, why: invalid.to_string() })?;
-            let retry = Retry::default();
-            steps.push(Step { id, action, timeout, retry, continue_on_error: false });
+            steps.push(Step { timeout, ..Step::new(id, action) });
             Ok::<(), InvalidSpec>(())
         };
         for (i, command) in self.before.into_iter().enumerate() {
-            push(format!("prepare-{}", i + 1), Action::Run { command })?;
+            push(format!("prepare-{}", i + 1), Action::run(command))?;
         }
         push("agent".to_owned(), Action::Agent(self.agent))?;
         for (i, command) in self.after.into_iter().enumerate() {
-            push(format!("after-{}", i + 1), Action::Run { command })?;
+            push(format!("after-{}", i + 1), Action::run(command))?;
         }
         if let Some(pull_request) = self.pull_request {
             push("pull-request".to_owned(), Action::PullRequest(pull_request))?;
         }
         let Self { limits, network, runs_on, class, continues, .. } = self;
-        let (plain_environment, sensitive) = (false, Vec::new());
-        let spec = Spec {
-            target,
-            steps,
-            limits,
-            network,
-            runs_on,
-            class,
-            continues,
-            plain_environment,
-            sensitive,
-        };
+        let spec = Spec { limits, network, runs_on, class, continues, ..Spec::new(target, steps) };
         spec.check()?;
         Ok(spec)
     }

@@ -23,25 +23,16 @@ fn at(seconds: i64) -> Time {
 
 fn step(id: &str) -> Step {
     Step {
-        id: StepId::parse(id).expect("a step id"),
-        action: Action::Run { command: "true".into() },
         timeout: Duration::from_secs(100),
-        retry: Retry::default(),
-        continue_on_error: false,
+        ..Step::new(StepId::parse(id).expect("a step id"), Action::run("true"))
     }
 }
 
 fn spec(steps: Vec<Step>) -> Spec {
+    let target = Target { project_id: ProjectId::new(at(0), 1), base: "main".into(), commit: None };
     Spec {
-        target: Target { project_id: ProjectId::new(at(0), 1), base: "main".into(), commit: None },
-        steps,
         limits: Limits { duration: Duration::from_secs(10_000), tokens: Some(1_000), requeues: 3 },
-        network: vec![],
-        runs_on: Default::default(),
-        class: None,
-        continues: None,
-        plain_environment: false,
-        sensitive: Vec::new(),
+        ..Spec::new(target, steps)
     }
 }
 
