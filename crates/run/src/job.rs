@@ -95,10 +95,10 @@ pub struct State {
     /// How many bytes its steps' values have.
     #[serde(default)]
     pub kept_bytes: usize,
-    /// The instance whose checkpoint is the newest; absent where none has one, and in states that were
-    /// written before there were trees: there it is the last that has one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub newest: Option<usize>,
+    /// The instances with a checkpoint, in the order in which those were made. Not those of states that
+    /// were written before there were trees: see [`State::checkpoints`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checkpointed: Vec<usize>,
 }
 
 /// Where a job stands.
@@ -729,6 +729,13 @@ pub enum Next {
 pub fn create(spec: Arc<Spec>, by: By) -> Result<Event, InvalidSpec> {
     spec.check()?;
     Ok(Event::Created { spec, by })
+}
+
+impl StepResult {
+    /// Well, with that checkpoint and no values.
+    pub fn succeeded(checkpoint: Option<String>) -> Self {
+        Self::Succeeded { checkpoint, outputs: BTreeMap::new() }
+    }
 }
 
 impl Event {

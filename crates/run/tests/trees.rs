@@ -704,7 +704,7 @@ fn a_journal_that_was_written_before_there_were_trees_gives_the_same_state() {
         step.as_object_mut().expect("a step").remove("place");
     }
     let object = old.as_object_mut().expect("a state");
-    for name in ["newest", "rested", "kept_bytes"] {
+    for name in ["checkpointed", "rested", "kept_bytes"] {
         object.remove(name);
     }
     let read: State = serde_json::from_value(old).expect("the old state is understood");

@@ -36,7 +36,7 @@ impl State {
             resting_since: None,
             rested: crate::Duration::default(),
             kept_bytes: 0,
-            newest: None,
+            checkpointed: Vec::new(),
         })
     }
 
@@ -84,7 +84,7 @@ impl State {
                     step.outputs.clone_from(outputs);
                 });
                 if checkpoint.is_some() {
-                    self.newest = index;
+                    self.checkpointed.extend(index);
                 }
             }
             Event::StepRetried { step_id, until, .. } => {

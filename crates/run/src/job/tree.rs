@@ -90,6 +90,25 @@ impl State {
         }
     }
 
+    /// The checkpoints with the instances that made them, each on top of the one before.
+    pub fn checkpoints(&self) -> impl Iterator<Item = (&StepState, &str)> {
+        // Steps that ended before there were trees ended in their order.
+        let earlier = (0..self.steps.len()).filter(|index| !self.checkpointed.contains(index));
+        let order = earlier.chain(self.checkpointed.iter().copied());
+        order.filter_map(|index| {
+            let step = &self.steps[index];
+            Some((step, step.checkpoint.as_deref()?))
+        })
+    }
+
+    /// The name of an instance's step in the spec: without rounds, behind the blocks around it.
+    pub fn path(&self, index: usize) -> StepId {
+        let step = &self.definition(index).id;
+        let (block, _) = self.chain(self.around(index));
+        let block = block.map(|block| self.path(block));
+        StepId::instance(block.as_ref(), step, &[])
+    }
+
     /// The index of the instance with that id.
     pub fn index_of(&self, id: &StepId) -> Option<usize> {
         self.steps.iter().position(|step| step.id == *id)

@@ -1,6 +1,7 @@
 //! Ways through the tree of a spec's steps.
 
-use super::{Spec, Step};
+use super::{Action, Spec, Step};
+use crate::StepId;
 
 impl Spec {
     /// All steps with how deep they stand, in the order of the file: the main list, then `on_failure`,
@@ -18,8 +19,34 @@ impl Spec {
         })
     }
 
+    /// The leaves that come after each other in the order of the file, each with its name behind the
+    /// blocks around it, and whether it may be done again after a leaf that stands behind it.
+    pub fn leaves(&self) -> Vec<(StepId, &Step, bool)> {
+        let mut leaves = Vec::new();
+        for list in [&self.steps, &self.on_failure, &self.finally] {
+            walk(list, None, false, &mut leaves);
+        }
+        leaves
+    }
+
     /// The step with that name, wherever it stands: the first, where a block has one with it too.
     pub fn step(&self, id: &str) -> Option<&Step> {
         self.every_step().map(|(_, step)| step).find(|step| step.id.as_str() == id)
+    }
+}
+
+fn walk<'a>(
+    list: &'a [Step],
+    block: Option<&StepId>,
+    again: bool,
+    leaves: &mut Vec<(StepId, &'a Step, bool)>,
+) {
+    for step in list {
+        let path = StepId::instance(block, &step.id, &[]);
+        match &step.action {
+            Action::Block { steps, .. } => walk(steps, Some(&path), again, leaves),
+            action if action.is_container() => walk(action.steps(), block, true, leaves),
+            _ => leaves.push((path, step, again)),
+        }
     }
 }
