@@ -3,26 +3,38 @@
 //! A job is queued, leased (with an epoch and a deadline), perhaps requeued, and ends once. Within a
 //! lease the runner owns step order: it drives this machine and reports; the server re-checks each
 //! report with the same code and folds the events. A report under a stale epoch is refused.
+//!
+//! Steps are a tree, and a job holds *instances* of them: one for each round of the containers around it.
+//! What follows by itself (a condition that is false, a container that is over, the end) is worked out
+//! within [`decide`] after each report; a runner executes leaves and says when a time has passed.
 
 mod apply;
 mod cancel;
 mod decide;
+mod decision;
 mod end;
 mod grant;
 mod lease;
 mod next;
 mod record;
+mod rendered;
 mod report;
+mod scope;
+mod settle;
 pub mod start;
+mod tree;
 mod watch;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 pub use decide::decide;
-pub use next::next;
+pub use next::{LONGEST_WAIT, next};
+pub use rendered::{Rendered, rendered};
 pub use start::Start;
+pub use tree::{Container, List, Place};
 pub use watch::GRACE;
 
 use crate::{
@@ -43,7 +55,8 @@ pub struct State {
     pub created_at: Time,
     /// Where it stands.
     pub phase: Phase,
-    /// The steps, in the order of the spec.
+    /// The instances of steps, in the order in which they came into being: those of the main list first.
+    /// [`State::in_order`] is the order for people.
     pub steps: Vec<StepState>,
     /// The epoch of the newest lease; 0 before the first. Grows by one with each lease.
     pub epoch: u64,
@@ -64,6 +77,28 @@ pub struct State {
     /// How its environments came to be, the newest last; only so many are kept.
     #[serde(default)]
     pub starts: Vec<Start>,
+    /// How the job will end, once that is known and other lists of steps are still to be done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<End>,
+    /// The index of the first instance of the list that is done after a failure, once that has begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<usize>,
+    /// The same of the list that is done last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finally: Option<usize>,
+    /// Since when it rests without a runner, by its own will.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resting_since: Option<Time>,
+    /// How long it has rested so far. It does not count as the job's duration.
+    #[serde(default)]
+    pub rested: Duration,
+    /// How many bytes its steps' values have.
+    #[serde(default)]
+    pub kept_bytes: usize,
+    /// The instances with a checkpoint, in the order in which those were made. Not those of states that
+    /// were written before there were trees: see [`State::checkpoints`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checkpointed: Vec<usize>,
 }
 
 /// Where a job stands.
@@ -97,10 +132,10 @@ pub struct Cancel {
     pub at: Time,
 }
 
-/// One step's state.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The state of one instance of a step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepState {
-    /// Its name.
+    /// Its name: the step's, with the blocks and rounds around it.
     pub id: StepId,
     /// Where it stands.
     pub phase: StepPhase,
@@ -110,6 +145,70 @@ pub struct StepState {
     pub failures: u32,
     /// The hidden-ref commit of the work tree after the step, where it succeeded.
     pub checkpoint: Option<String>,
+    /// Where it stands in the tree.
+    #[serde(default)]
+    pub place: Place,
+    /// The values that it gave.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub outputs: BTreeMap<String, Value>,
+    /// What it holds, if it is a container that was entered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<Container>,
+    /// What a `report` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Told>,
+    /// What was decided, where somebody was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
+    /// What lies behind its failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Cause>,
+}
+
+/// What a `report` step says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// One line.
+    pub title: String,
+    /// Markdown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+}
+
+/// What lies behind a failure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cause {
+    /// The stable code for the job's end.
+    pub code: String,
+    /// The agent's report, where it gave up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub give_up: Option<GiveUp>,
+}
+
+/// What was decided on a step that asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// What.
+    pub verdict: Verdict,
+    /// Who.
+    pub by: By,
+    /// In their words.
+    #[serde(default)]
+    pub note: String,
+    /// When.
+    pub at: Time,
+}
+
+/// What can be decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It goes on.
+    Approved,
+    /// It does not.
+    Declined,
+    /// Nobody decided in time, and then it does not go on.
+    TimedOut,
 }
 
 /// Where a step stands.
@@ -134,6 +233,30 @@ pub enum StepPhase {
     Failed {
         /// Why, for a person.
         reason: String,
+    },
+    /// It was not done, and need not be.
+    Skipped {
+        /// Why, for a person.
+        reason: String,
+    },
+    /// A container that has begun.
+    Entered {
+        /// When.
+        since: Time,
+    },
+    /// It rests.
+    Resting {
+        /// Until then.
+        until: Time,
+    },
+    /// It waits for somebody to decide.
+    Asked {
+        /// Since when.
+        since: Time,
+        /// What is to be decided.
+        prompt: String,
+        /// Until when, if not as long as it takes.
+        until: Option<Time>,
     },
 }
 
@@ -236,6 +359,14 @@ pub enum Command {
     /// Somebody asks for the job to stop. A queued job ends at once; a leased one when its runner
     /// says so or its lease runs out.
     Cancel(Cancel),
+    /// Somebody decides on a step that asks. Legal once, while it asks. Whether they may is for the
+    /// caller to know.
+    Decide {
+        /// The instance.
+        step_id: StepId,
+        /// What, by whom.
+        decision: Decision,
+    },
     /// The runner gives the job back unharmed (it drains or can't run it).
     Release {
         /// The lease's epoch.
@@ -285,18 +416,35 @@ pub enum Report {
     },
     /// An environment of the job is ready.
     Started(Start),
+    /// Something follows by itself: see [`Next::Settle`].
+    Settle,
+    /// A rest is over.
+    Rested {
+        /// The instance that rested.
+        step_id: StepId,
+    },
+    /// A decision was heard of.
+    Decided {
+        /// The instance that asked.
+        step_id: StepId,
+    },
+    /// Nothing can be gone on with for a while: the lease is given back until then.
+    Rest,
     /// The job can't go on (environment refused, repository gone), or was stopped on request.
     Ended(End),
 }
 
 /// How an attempt of a step ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum StepResult {
     /// Well.
     Succeeded {
         /// The hidden-ref commit of the work tree after it; absent if the tree did not change.
         checkpoint: Option<String>,
+        /// The values that it gives. Any that is missing or isn't as its step says is a failure.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        outputs: BTreeMap<String, Value>,
     },
     /// Badly, but another attempt may help.
     Failed {
@@ -362,6 +510,9 @@ pub enum Event {
         step_id: StepId,
         /// The hidden-ref commit of the work tree after it.
         checkpoint: Option<String>,
+        /// The values that it gave.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        outputs: BTreeMap<String, Value>,
     },
     /// An attempt failed and another follows.
     StepRetried {
@@ -378,6 +529,83 @@ pub enum Event {
         step_id: StepId,
         /// Why.
         reason: String,
+        /// What lies behind it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<Cause>,
+    },
+    /// A step is not done, and need not be.
+    StepSkipped {
+        /// The step.
+        step_id: StepId,
+        /// Why.
+        reason: String,
+    },
+    /// A `report` says this, and is over.
+    StepTold {
+        /// The step.
+        step_id: StepId,
+        /// What it says.
+        told: Told,
+        /// Its values.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        values: BTreeMap<String, Value>,
+    },
+    /// A container begins.
+    Entered {
+        /// The container.
+        step_id: StepId,
+        /// The elements of a `for_each`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        items: Vec<Value>,
+        /// What a block is given.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        inputs: BTreeMap<String, Value>,
+    },
+    /// A container's next round begins: its steps come into being.
+    RoundBegan {
+        /// The container.
+        step_id: StepId,
+        /// How many rounds at its beginning are over.
+        over: usize,
+    },
+    /// A step rests; a container, before its next round.
+    RestBegan {
+        /// The step.
+        step_id: StepId,
+        /// Until then.
+        until: Time,
+    },
+    /// A step asks for a decision.
+    Asked {
+        /// The step.
+        step_id: StepId,
+        /// What is to be decided.
+        prompt: String,
+        /// Until when it waits, if not as long as it takes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Time>,
+    },
+    /// Somebody decided on it.
+    Decided {
+        /// The step.
+        step_id: StepId,
+        /// What, by whom.
+        decision: Decision,
+    },
+    /// The job will end so; other lists of steps come first.
+    VerdictMade {
+        /// The end.
+        end: End,
+    },
+    /// Another list of steps begins: they come into being.
+    ListBegan {
+        /// Which.
+        list: List,
+    },
+    /// The lease was given back until there is something to do.
+    Rests {
+        /// Until then, if nothing happens before.
+        until: Time,
     },
     /// An effect was staged.
     EffectStaged {
@@ -460,21 +688,34 @@ pub enum Refusal {
 /// What the runner that holds the lease should do next.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Next {
-    /// Start an attempt of this step.
-    Start {
-        /// Its index in the spec.
+    /// Report [`Report::Settle`]: something follows by itself.
+    Settle,
+    /// Report [`Report::Rested`]: a rest is over.
+    Rested {
+        /// The instance's index.
         index: usize,
+    },
+    /// Report [`Report::Decided`]: somebody has decided.
+    Decided {
+        /// The instance's index.
+        index: usize,
+    },
+    /// Work.
+    Go {
+        /// Start an attempt of each of these instances.
+        start: Vec<usize>,
+        /// An attempt of these runs: see it to its end.
+        running: Vec<usize>,
+        /// Ask again then, if nothing happens before.
+        until: Option<Time>,
     },
     /// Nothing before then.
     Wait {
         /// When.
         until: Time,
     },
-    /// An attempt runs: see it to its end.
-    Continue {
-        /// The step's index in the spec.
-        index: usize,
-    },
+    /// Nothing for a while: report [`Report::Rest`].
+    Rest,
     /// Stop what runs and report the job's end: somebody asked, or a limit has passed.
     Stop(End),
     /// It is over.
@@ -488,4 +729,18 @@ pub enum Next {
 pub fn create(spec: Arc<Spec>, by: By) -> Result<Event, InvalidSpec> {
     spec.check()?;
     Ok(Event::Created { spec, by })
+}
+
+impl StepResult {
+    /// Well, with that checkpoint and no values.
+    pub fn succeeded(checkpoint: Option<String>) -> Self {
+        Self::Succeeded { checkpoint, outputs: BTreeMap::new() }
+    }
+}
+
+impl Event {
+    /// An instance that ended well and left nothing.
+    fn succeeded(step_id: StepId) -> Self {
+        Self::StepSucceeded { step_id, checkpoint: None, outputs: BTreeMap::new() }
+    }
 }

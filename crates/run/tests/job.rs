@@ -1,7 +1,7 @@
 //! The job machine, driven through `decide` and `apply` only: the stories in single tests, the
 //! absences as properties over random commands.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use proptest::prelude::*;
 use windlass_run::{
@@ -88,7 +88,15 @@ impl Job {
 }
 
 fn well() -> StepResult {
-    StepResult::Succeeded { checkpoint: Some("c0ffee".into()) }
+    StepResult::Succeeded { checkpoint: Some("c0ffee".into()), outputs: BTreeMap::new() }
+}
+
+fn starts(index: usize) -> Next {
+    Next::Go { start: vec![index], running: vec![], until: None }
+}
+
+fn goes_on(index: usize) -> Next {
+    Next::Go { start: vec![], running: vec![index], until: None }
 }
 
 fn badly() -> StepResult {
@@ -107,11 +115,11 @@ fn cancel(now: Time) -> Command {
 fn steps_run_in_order_and_the_last_one_ends_the_job_well() {
     let mut job = Job::new(spec(vec![step("a"), step("b")]));
     job.lease();
-    assert_eq!(next(&job.state, job.now), Next::Start { index: 0 });
+    assert_eq!(next(&job.state, job.now), starts(0));
     let refusal = job.report(Report::StepStarted { step_id: step("b").id });
     assert_eq!(refusal, Err(Refusal::Illegal { why: "step `a` comes before `b`".into() }));
     job.start("a");
-    assert_eq!(next(&job.state, job.now), Next::Continue { index: 0 });
+    assert_eq!(next(&job.state, job.now), goes_on(0));
     job.finish("a", well());
     job.start("b");
     job.finish("b", well());
@@ -128,8 +136,12 @@ fn steps_run_in_order_and_the_last_one_ends_the_job_well() {
 #[test]
 fn a_failed_attempt_rests_longer_each_time_and_the_last_one_ends_the_job() {
     let mut only = step("a");
-    only.retry =
-        Retry { attempts: 4, backoff: Duration::from_secs(2), backoff_cap: Duration::from_secs(5) };
+    only.retry = Retry {
+        attempts: 4,
+        backoff: Duration::from_secs(2),
+        backoff_cap: Duration::from_secs(5),
+        on: Vec::new(),
+    };
     let mut job = Job::new(spec(vec![only]));
     job.lease();
     let mut rests = vec![];
@@ -139,7 +151,7 @@ fn a_failed_attempt_rests_longer_each_time_and_the_last_one_ends_the_job() {
         let Next::Wait { until } = next(&job.state, job.now) else { panic!("it should rest") };
         rests.push(until.since(job.now).as_micros() / 1_000_000);
         job.now = until;
-        assert_eq!(next(&job.state, job.now), Next::Start { index: 0 });
+        assert_eq!(next(&job.state, job.now), starts(0));
     }
     assert_eq!(rests, [2, 4, 5]);
     job.start("a");
@@ -219,7 +231,7 @@ fn a_lost_lease_brings_the_running_step_back_without_counting_it_as_a_failure() 
         job.give(Command::Report { epoch: first, seq: 4, report: late }),
         Err(Refusal::StaleEpoch { given: 1, current: 2 })
     );
-    assert_eq!(next(&job.state, job.now), Next::Start { index: 1 });
+    assert_eq!(next(&job.state, job.now), starts(1));
 }
 
 #[test]

@@ -3,13 +3,19 @@
 //!
 //! Nothing here knows what a step does; see [`crate::executor`].
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use windlass_run::job::{End, Next, Phase, Report, StepResult};
+use windlass_run::{
+    Time,
+    job::{End, Next, Phase, Report, StepResult},
+};
 
 use crate::{
     executor::{Attempted, Executor, Unopened, Work},
+    held::Told,
     job::{Interruption, Job, Unreported, failed},
 };
 
@@ -24,11 +30,10 @@ const STRIKES: u32 = 4;
 /// Drives the job until it is over, or `stop` is cancelled; then it is given back. Returns when
 /// nothing of it runs any more; what it had to say may still be on its way.
 pub(crate) async fn drive(job: Arc<Job>, executor: Arc<dyn Executor>, stop: CancellationToken) {
-    let mut driver = Driver { job, executor, stop, work: None };
+    let (flights, under_way) = (FuturesUnordered::new(), BTreeMap::new());
+    let mut driver = Driver { job, executor, stop, work: None, flights, under_way };
     let over = driver.run().await;
-    if let Some(work) = driver.work.take() {
-        work.close().await;
-    }
+    driver.ground(false).await;
     match over {
         Over::Ended => {}
         Over::GiveBack(why) if driver.stop.is_cancelled() => driver.job.held.release(&why),
@@ -67,6 +72,16 @@ struct Driver {
     executor: Arc<dyn Executor>,
     stop: CancellationToken,
     work: Option<Box<dyn Work>>,
+    /// The attempts under way, and what tells each to stop.
+    flights: FuturesUnordered<BoxFuture<'static, Landed>>,
+    under_way: BTreeMap<usize, CancellationToken>,
+}
+
+/// An attempt is over.
+struct Landed {
+    index: usize,
+    /// `None` if it did not end by itself in all its time.
+    attempted: Option<Attempted>,
 }
 
 /// Why the driving is over.
@@ -84,26 +99,52 @@ impl From<Unreported> for Over {
 
 impl Driver {
     async fn run(&mut self) -> Over {
+        let mut news = self.job.held.told();
         loop {
+            news.borrow_and_update();
+            let id = |index: usize| self.job.look(|state| state.steps[index].id.clone());
             let went_on = match self.job.next() {
-                Next::Start { index } => self.step(index).await,
-                // Left by a lease of ours that was cut: the machine counts it as running still.
-                Next::Continue { index } => self.attempt(index).await,
-                Next::Wait { until } => self.wait(until).await,
-                Next::Stop(end) => self.end(end),
+                Next::Settle => self.say(Report::Settle),
+                Next::Rested { index } => self.say(Report::Rested { step_id: id(index) }),
+                Next::Decided { index } => self.say(Report::Decided { step_id: id(index) }),
+                Next::Rest => {
+                    // What a later lease begins with is in the checkpoints.
+                    self.ground(false).await;
+                    self.say(Report::Rest).and(Err(Over::Ended))
+                }
+                Next::Go { start, running, until } => {
+                    self.go(&start, &running, until, &mut news).await
+                }
+                Next::Wait { until } => self.wait(Some(until), &mut news).await,
+                Next::Stop(end) => {
+                    self.ground(true).await;
+                    self.end(end)
+                }
                 Next::Ended => return Over::Ended,
             };
             if let Err(over) = went_on {
+                self.ground(!matches!(over, Over::Ended)).await;
                 return over;
             }
         }
     }
 
-    async fn step(&mut self, index: usize) -> Result<(), Over> {
-        let step_id = self.job.look(|state| state.steps[index].id.clone());
-        let repeated = self.job.look(|state| state.steps[index].failures > 0);
-        if repeated && let Some(work) = self.work.take() {
-            // A failed attempt leaves its traces; the next one starts from the last checkpoint.
+    /// Begins what is to be begun, and waits until something has changed.
+    async fn go(
+        &mut self,
+        start: &[usize],
+        running: &[usize],
+        until: Option<Time>,
+        news: &mut watch::Receiver<Told>,
+    ) -> Result<(), Over> {
+        let alone = self.under_way.is_empty();
+        let repeated = |index: &usize| self.job.look(|state| state.steps[*index].failures > 0);
+        if alone
+            && start.iter().any(repeated)
+            && let Some(work) = self.work.take()
+        {
+            // A failed attempt leaves its traces; the next one starts from the last checkpoint. Beside
+            // others there is no way back: they go on with what is there.
             work.close().await;
         }
         if self.work.is_none() {
@@ -112,8 +153,32 @@ impl Driver {
                 None => return Ok(()),
             }
         }
-        self.job.report(Report::StepStarted { step_id })?;
-        self.attempt(index).await
+        for index in start {
+            let step_id = self.job.look(|state| state.steps[*index].id.clone());
+            self.job.report(Report::StepStarted { step_id })?;
+            self.begin(*index);
+        }
+        for index in running {
+            // Left by a lease of ours that was cut: the machine counts it as running still.
+            if !self.under_way.contains_key(index) {
+                self.begin(*index);
+            }
+        }
+        self.wait(until, news).await
+    }
+
+    fn begin(&mut self, index: usize) {
+        let Some(work) = &self.work else { return };
+        let (attempt, timeout) = self
+            .job
+            .look(|state| (state.steps[index].attempts, state.definition(index).timeout.to_std()));
+        let told_to_stop = CancellationToken::new();
+        let running = work.attempt(index, attempt, told_to_stop.clone());
+        self.under_way.insert(index, told_to_stop);
+        self.flights.push(Box::pin(async move {
+            let attempted = tokio::time::timeout(timeout + OVERDUE, running).await.ok();
+            Landed { index, attempted }
+        }));
     }
 
     /// Opens the place to work in; `None` if the job goes another way now.
@@ -131,71 +196,71 @@ impl Driver {
         }
     }
 
-    async fn attempt(&mut self, index: usize) -> Result<(), Over> {
-        if self.work.is_none() {
-            match self.open().await? {
-                Some(work) => self.work = Some(work),
-                None => return Ok(()),
-            }
-        }
-        let Some(work) = self.work.as_mut() else { return Ok(()) };
-        let (step_id, attempt, timeout) = self.job.look(|state| {
-            let step = &state.steps[index];
-            (step.id.clone(), step.attempts, state.spec.steps[index].timeout.to_std())
-        });
-        let told_to_stop = CancellationToken::new();
-        let mut running = work.attempt(index, attempt, told_to_stop.clone());
+    /// Waits until an attempt is over, the time has come, the server has news, or the job can't go on
+    /// as it was.
+    async fn wait(
+        &mut self,
+        until: Option<Time>,
+        news: &mut watch::Receiver<Told>,
+    ) -> Result<(), Over> {
+        let rest = until.map(|until| until.since(self.job.now()).to_std());
+        let rest = rest.map(|rest| rest + Duration::from_millis(1));
         let interruption = tokio::select! {
-            attempted = &mut running => {
-                drop(running);
-                return self.attempted(step_id, attempted);
-            }
+            Some(landed) = self.flights.next() => return self.landed(landed).await,
+            () = sleep(rest) => return Ok(()),
+            Ok(()) = news.changed() => return Ok(()),
             interruption = self.job.interrupted() => interruption,
             () = self.stop.cancelled() => {
-                told_to_stop.cancel();
-                let _ = tokio::time::timeout(STOP, running).await;
                 return Err(Over::GiveBack("the runner is stopping".to_owned()));
             }
-            () = tokio::time::sleep(timeout + OVERDUE) => {
-                drop(running);
-                self.close().await;
-                let reason = format!("It was still running {} s after its time limit and was ended by force.", OVERDUE.as_secs());
-                let result = StepResult::Failed { code: "timeout".to_owned(), reason };
-                return self.attempted(step_id, Attempted::Ended(result));
-            }
         };
-        if interruption != Interruption::Over {
-            told_to_stop.cancel();
-            let _ = tokio::time::timeout(STOP, running).await;
-        } else {
-            drop(running);
+        if self.work.is_some() {
+            self.ground(interruption != Interruption::Over).await;
         }
-        self.close().await;
         self.interrupted(interruption)
     }
 
-    fn attempted(
-        &mut self,
-        step_id: windlass_run::StepId,
-        attempted: Attempted,
-    ) -> Result<(), Over> {
+    async fn landed(&mut self, landed: Landed) -> Result<(), Over> {
+        let Landed { index, attempted } = landed;
+        self.under_way.remove(&index);
+        let step_id = self.job.look(|state| state.steps[index].id.clone());
         match attempted {
-            Attempted::Ended(result) => {
-                self.job.report(Report::StepEnded { step_id, result })?;
-                Ok(())
+            Some(Attempted::Ended(result)) => self.say(Report::StepEnded { step_id, result }),
+            Some(Attempted::JobEnded(end)) => {
+                self.ground(true).await;
+                self.end(end)
             }
-            Attempted::JobEnded(end) => self.end(end),
-            Attempted::GiveBack(why) => Err(Over::GiveBack(why)),
+            Some(Attempted::GiveBack(why)) => Err(Over::GiveBack(why)),
+            None => {
+                // Its place is unfit now. What else was going on begins anew in another.
+                self.ground(true).await;
+                let reason = format!(
+                    "It was still running {} s after its time limit and was ended by force.",
+                    OVERDUE.as_secs()
+                );
+                let result = StepResult::Failed { code: "timeout".to_owned(), reason };
+                self.say(Report::StepEnded { step_id, result })
+            }
         }
     }
 
-    async fn wait(&mut self, until: windlass_run::Time) -> Result<(), Over> {
-        let rest = until.since(self.job.now()).to_std() + Duration::from_millis(1);
-        tokio::select! {
-            () = tokio::time::sleep(rest) => Ok(()),
-            interruption = self.job.interrupted() => self.interrupted(interruption),
-            () = self.stop.cancelled() => Err(Over::GiveBack("the runner is stopping".to_owned())),
+    /// Ends all attempts, with time to end themselves if they should have it, and closes the place.
+    async fn ground(&mut self, gently: bool) {
+        if gently {
+            self.under_way.values().for_each(CancellationToken::cancel);
+            let all = async { while self.flights.next().await.is_some() {} };
+            let _ = tokio::time::timeout(STOP, all).await;
         }
+        self.flights.clear();
+        self.under_way.clear();
+        if let Some(work) = self.work.take() {
+            work.close().await;
+        }
+    }
+
+    fn say(&self, report: Report) -> Result<(), Over> {
+        self.job.report(report)?;
+        Ok(())
     }
 
     fn interrupted(&self, interruption: Interruption) -> Result<(), Over> {
@@ -215,10 +280,12 @@ impl Driver {
         self.job.report(Report::Ended(end))?;
         Ok(())
     }
+}
 
-    async fn close(&mut self) {
-        if let Some(work) = self.work.take() {
-            work.close().await;
-        }
+/// Until then; never, if there is no then.
+async fn sleep(rest: Option<Duration>) {
+    match rest {
+        Some(rest) => tokio::time::sleep(rest).await,
+        None => std::future::pending().await,
     }
 }

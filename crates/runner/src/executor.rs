@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use windlass_policy::redact::Redactor;
 use windlass_run::{
@@ -47,17 +48,18 @@ pub(crate) enum Unopened {
 
 /// A place where steps are executed.
 pub(crate) trait Work: Send {
-    /// Runs one attempt of the step at that index. When `stop` is cancelled it ends soon, with
-    /// whatever result; the driver no longer cares which. Dropping the future stops it too, but
-    /// leaves the place unfit for anything but [`Work::close`].
+    /// Runs one attempt of the instance at that index, perhaps beside others. When `stop` is cancelled
+    /// it ends soon, with whatever result; the driver no longer cares which. Dropping the future stops
+    /// it too, but leaves the place unfit for anything but [`Work::close`].
     fn attempt(
-        &mut self,
+        &self,
         index: usize,
         attempt: u32,
         stop: CancellationToken,
-    ) -> BoxFuture<'_, Attempted>;
+    ) -> BoxFuture<'static, Attempted>;
 
-    /// Removes the place with everything that runs in it. Waits until nothing is left.
+    /// Removes the place with everything that runs in it. Waits until nothing is left. No attempt is
+    /// under way any more.
     fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
 }
 
@@ -89,12 +91,33 @@ impl Attempted {
                 Self::Ended(StepResult::NothingToDo { reason: clean(reason) })
             }
             Self::Ended(StepResult::GaveUp(up)) => Self::Ended(StepResult::GaveUp(clean_up(up))),
-            Self::Ended(succeeded @ StepResult::Succeeded { .. }) => Self::Ended(succeeded),
+            Self::Ended(StepResult::Succeeded { checkpoint, outputs }) => {
+                let outputs = outputs.into_iter();
+                let outputs = outputs.map(|(name, value)| (name, redacted(value, redactor)));
+                Self::Ended(StepResult::Succeeded { checkpoint, outputs: outputs.collect() })
+            }
             Self::JobEnded(end) => {
                 let give_up = end.give_up.map(clean_up);
                 Self::JobEnded(End { reason: clean(end.reason), give_up, ..end })
             }
             Self::GiveBack(why) => Self::GiveBack(clean(why)),
         }
+    }
+}
+
+/// A value without any secret in its texts, names of fields included.
+fn redacted(value: Value, redactor: &Redactor) -> Value {
+    match value {
+        Value::String(text) => Value::String(redactor.redact_text(&text)),
+        Value::Array(items) => {
+            Value::Array(items.into_iter().map(|item| redacted(item, redactor)).collect())
+        }
+        Value::Object(fields) => {
+            let fields = fields.into_iter();
+            let clean = fields
+                .map(|(name, value)| (redactor.redact_text(&name), redacted(value, redactor)));
+            Value::Object(clean.collect())
+        }
+        other => other,
     }
 }

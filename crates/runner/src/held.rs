@@ -17,7 +17,7 @@ use windlass_policy::redact::Redactor;
 use windlass_run::{
     StepId, Time,
     effect::Effect,
-    job::{Cancel, Report},
+    job::{Cancel, Decision, Report},
 };
 use windlass_wire::{
     runner::{JobAnswer, JobReports, JobStatus, NumberedReport},
@@ -37,6 +37,8 @@ pub(crate) struct Told {
     pub(crate) cancel: Option<Cancel>,
     /// `None` until the server has said something.
     pub(crate) effects: Option<Vec<Effect>>,
+    /// What was decided on steps that ask.
+    pub(crate) decisions: Vec<(StepId, Decision)>,
     pub(crate) refused: Option<String>,
 }
 
@@ -85,6 +87,7 @@ impl Held {
             accepted: 0,
             cancel: None,
             effects: None,
+            decisions: Vec::new(),
             refused: None,
         };
         Self {
@@ -245,6 +248,7 @@ impl Held {
             told.accepted = told.accepted.max(answer.accepted);
             told.cancel = answer.cancel.or(told.cancel.take());
             told.effects = Some(answer.effects);
+            told.decisions = answer.decisions;
             told.refused = answer.refused;
         });
         more

@@ -127,7 +127,8 @@ impl Job {
             state.apply(&event, now);
         }
         // Within the lock, so that two reports can't change places on their way to the queue.
-        let after_streams = matches!(report, Report::StepEnded { .. } | Report::Ended(_));
+        let after_streams =
+            matches!(report, Report::StepEnded { .. } | Report::Ended(_) | Report::Rest);
         let (queued, written) = self.held.report(now, report, after_streams);
         debug_assert_eq!(queued, seq, "the lease and the machine count the same reports");
         drop(state);
@@ -166,9 +167,7 @@ impl Job {
             if let Next::Stop(end) = self.next() {
                 return Interruption::Stop(end);
             }
-            let limit = self.look(|state| {
-                state.started_at.map(|started_at| started_at + state.spec.limits.duration)
-            });
+            let limit = self.look(State::limit_at);
             let rest =
                 limit.map_or(Duration::from_secs(3600), |limit| limit.since(self.now()).to_std());
             tokio::select! {
@@ -325,7 +324,7 @@ impl Job {
 
 fn adopt(state: &mut State, told: Told) {
     if let Some(effects) = told.effects {
-        state.adopt(told.cancel, effects);
+        state.adopt(told.cancel, effects, told.decisions);
     }
 }
 

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use windlass_run::{
     job::StepResult,
-    spec::{Action, Spec},
+    spec::{Action, Spec, Step},
 };
 
 use crate::{
@@ -21,9 +21,11 @@ pub(crate) struct Null;
 
 /// Whether a job has no-ops only.
 pub(crate) fn fits(spec: &Spec) -> bool {
-    spec.steps
-        .iter()
-        .all(|step| matches!(&step.action, Action::Run { command } if command.trim() == "true"))
+    let is_no_op = |step: &Step| match &step.action {
+        Action::Run { command } => command.as_str().trim() == "true" && step.outputs.is_empty(),
+        action => action.is_container(),
+    };
+    spec.every_step().all(|(_, step)| is_no_op(step))
 }
 
 impl Executor for Null {
@@ -42,12 +44,12 @@ impl Executor for Null {
 
 impl Work for Null {
     fn attempt(
-        &mut self,
+        &self,
         _index: usize,
         _attempt: u32,
         _stop: CancellationToken,
-    ) -> BoxFuture<'_, Attempted> {
-        Box::pin(async { Attempted::Ended(StepResult::Succeeded { checkpoint: None }) })
+    ) -> BoxFuture<'static, Attempted> {
+        Box::pin(async { Attempted::Ended(StepResult::succeeded(None)) })
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, ()> {

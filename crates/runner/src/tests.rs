@@ -14,6 +14,7 @@ mod kept;
 mod protocol;
 mod secrets;
 mod stock;
+mod trees;
 mod volumes;
 mod whole;
 mod world;

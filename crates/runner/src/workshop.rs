@@ -32,6 +32,7 @@ mod facts;
 mod features;
 mod left;
 mod limits;
+mod outputs;
 pub(crate) mod place;
 mod pools;
 mod publish;
@@ -66,7 +67,7 @@ use crate::{
     volumes::Volumes,
 };
 
-use self::place::Place;
+use self::place::{Place, Shared};
 
 /// The ports of the doors inside.
 pub(crate) const PORTS: [u16; 3] = [doors::NAMES[0].1, doors::NAMES[1].1, doors::NAMES[2].1];
@@ -297,7 +298,7 @@ impl Executor for Worker {
         let workshop = self.0.clone();
         Box::pin(async move {
             let place = Place::open(workshop, job).await?;
-            Ok(Box::new(place) as Box<dyn Work>)
+            Ok(Box::new(Shared::new(place)) as Box<dyn Work>)
         })
     }
 

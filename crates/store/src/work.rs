@@ -201,6 +201,8 @@ pub struct JobAnswer {
     pub cancel: Option<job::Cancel>,
     /// The job's effects as they stand now.
     pub effects: Vec<Effect>,
+    /// What was decided on its steps that ask.
+    pub decisions: Vec<(windlass_run::StepId, job::Decision)>,
     /// Why a report was refused, where one was; those after it were not looked at.
     pub refused: Option<String>,
 }

@@ -11,7 +11,7 @@ use windlass_run::{
     Duration, JobId, OrganisationId, ProjectId, RunId, RunnerId, StepId, Time,
     actor::By,
     job::{Report, StepResult},
-    spec::{Action, Limits, Retry, Spec, Step, Target},
+    spec::{Action, Spec, Step, Target},
 };
 use windlass_store::{
     Error, Store,
@@ -170,7 +170,7 @@ impl Place {
     async fn report(&self, store: &Store, leased: &[Leased]) -> Result<(), Error> {
         for (first, id) in (1..).step_by(2).zip(STEPS) {
             let step_id = step_id(id)?;
-            let result = StepResult::Succeeded { checkpoint: None };
+            let result = StepResult::succeeded(None);
             let at = now();
             let reports = [
                 (first, Report::StepStarted { step_id: step_id.clone() }),
@@ -197,25 +197,11 @@ impl Place {
 fn spec(project_id: ProjectId) -> Result<Spec, Error> {
     let mut steps = Vec::new();
     for id in STEPS {
-        steps.push(Step {
-            id: step_id(id)?,
-            action: Action::Run { command: "true".into() },
-            timeout: Duration::from_secs(600),
-            retry: Retry::default(),
-            continue_on_error: false,
-        });
+        let timeout = Duration::from_secs(600);
+        steps.push(Step { timeout, ..Step::new(step_id(id)?, Action::run("true")) });
     }
-    Ok(Spec {
-        target: Target { project_id, base: "main".into(), commit: None },
-        steps,
-        limits: Limits::default(),
-        network: vec![],
-        runs_on: Default::default(),
-        class: None,
-        continues: None,
-        plain_environment: false,
-        sensitive: Vec::new(),
-    })
+    let target = Target { project_id, base: "main".into(), commit: None };
+    Ok(Spec::new(target, steps))
 }
 
 fn step_id(id: &str) -> Result<StepId, Error> {

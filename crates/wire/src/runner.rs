@@ -33,7 +33,7 @@ use windlass_run::{
     class::Limited,
     effect::{self, Effect},
     environment::{Ended, Seen, Spec, Unpushed, Wanted},
-    job::{Cancel, Report, State, start::Basis},
+    job::{Cancel, Decision, Report, State, start::Basis},
 };
 
 use crate::{api::secret::SecretDoor, attach::Attach, session};
@@ -395,6 +395,9 @@ pub struct JobAnswer {
     pub cancel: Option<Cancel>,
     /// The job's effects as they stand now.
     pub effects: Vec<Effect>,
+    /// What was decided on its steps that ask.
+    #[serde(default)]
+    pub decisions: Vec<(StepId, Decision)>,
     /// Why a report was refused, where one was; those after it were not looked at.
     pub refused: Option<String>,
 }

@@ -2,7 +2,10 @@
 
 use crate::{
     Time,
-    job::{Command, Event, Phase, Refusal, State, cancel, grant, lease, record, report, watch},
+    job::{
+        Command, Event, Phase, Refusal, State, cancel, decision, grant, lease, record, report,
+        watch,
+    },
 };
 
 /// What a command would do now: its events in order, or why not. Changes nothing; whoever has
@@ -23,6 +26,7 @@ pub fn decide(state: &State, command: &Command, now: Time) -> Result<Vec<Event>,
             record::record(state, key, *epoch, *executor, outcome, now)
         }
         Command::Cancel(cancel) => cancel::cancel(state, cancel),
+        Command::Decide { step_id, decision } => decision::decide(state, step_id, decision, now),
         Command::Release { epoch, reason } => lease::release(state, *epoch, reason, now),
         Command::Watch => Ok(watch::watch(state, now)),
     }

@@ -2,24 +2,33 @@
 //! nothing open behind it.
 
 use crate::{
-    StepId, effect,
+    effect,
     job::{Cancel, End, Event, Outcome, State, StepPhase},
 };
+
+/// How many steps that failed are named.
+const NAMED: usize = 10;
 
 /// The events of an end: what runs or rests has failed, what was only staged will not happen.
 /// Effects under way stay granted: their executor records them after the end too.
 pub(super) fn end(state: &State, end: End) -> Vec<Event> {
-    end_after(state, usize::MAX, end)
-}
-
-/// As [`end`], where the step at `index` has had its last event already.
-pub(super) fn end_after(state: &State, index: usize, end: End) -> Vec<Event> {
     let mut events = Vec::with_capacity(1);
-    for (i, step) in state.steps.iter().enumerate() {
-        let open = matches!(step.phase, StepPhase::Running { .. } | StepPhase::Backoff { .. });
-        if i != index && open {
+    for step in &state.steps {
+        let closed = match step.phase {
+            StepPhase::Pending
+            | StepPhase::Succeeded
+            | StepPhase::Failed { .. }
+            | StepPhase::Skipped { .. } => true,
+            StepPhase::Running { .. }
+            | StepPhase::Backoff { .. }
+            | StepPhase::Entered { .. }
+            | StepPhase::Resting { .. }
+            | StepPhase::Asked { .. } => false,
+        };
+        if !closed {
             let reason = format!("The job ended ({}) before this step did.", end.code);
-            events.push(Event::StepFailed { step_id: step.id.clone(), reason });
+            let step_id = step.id.clone();
+            events.push(Event::StepFailed { step_id, reason, cause: None });
         }
     }
     for effect in &state.effects {
@@ -35,20 +44,45 @@ pub(super) fn end_after(state: &State, index: usize, end: End) -> Vec<Event> {
     events
 }
 
-/// All steps are over. `also_failed` is a step that fails with the same report and is passed over.
-pub(super) fn done(state: &State, also_failed: Option<&StepId>) -> End {
+/// All steps are over.
+pub(super) fn done(state: &State) -> End {
     let mut reason = match pull_request(state) {
         Some((number, url)) => format!("All steps ended. Pull request #{number} is at {url}."),
         None => "All steps ended well.".to_owned(),
     };
-    let failed = state.steps.iter().filter(|step| {
-        matches!(step.phase, StepPhase::Failed { .. }) || also_failed == Some(&step.id)
-    });
+    let failed = state.steps.iter().filter(|step| matches!(step.phase, StepPhase::Failed { .. }));
     let failed: Vec<&str> = failed.map(|step| step.id.as_str()).collect();
     if !failed.is_empty() {
-        reason.push_str(&format!(" Failed and passed over as asked: {}.", failed.join(", ")));
+        let (shown, more) = failed.split_at(failed.len().min(NAMED));
+        reason.push_str(&format!(" Failed and passed over as asked: {}", shown.join(", ")));
+        match more.len() {
+            0 => reason.push('.'),
+            n => reason.push_str(&format!(" and {n} more.")),
+        }
     }
     End { outcome: Outcome::Succeeded, code: "done".into(), reason, give_up: None }
+}
+
+/// A step has failed for good, and the job with it.
+pub(super) fn of_step(state: &State, index: usize) -> End {
+    let step = &state.steps[index];
+    let StepPhase::Failed { reason: why } = &step.phase else {
+        return failed("step_failed", format!("Step `{}` did not end well.", step.id));
+    };
+    let cause = step.failure.clone();
+    let (code, give_up) = cause.map_or_else(Default::default, |cause| (cause.code, cause.give_up));
+    let is_leaf = !state.definition(index).action.is_container();
+    let reason = match (&give_up, is_leaf && step.failures > 1) {
+        // The agent's own words say it all; and a container's reason names the step that failed in it.
+        (Some(_), _) => why.clone(),
+        _ if step.container.is_some() && code != "until" => why.clone(),
+        (None, false) => format!("Step `{}` failed: {why}", step.id),
+        (None, true) => {
+            format!("Step `{}` failed {} times, at last: {why}", step.id, step.failures)
+        }
+    };
+    let outcome = if give_up.is_some() { Outcome::GaveUp } else { Outcome::Failed };
+    End { outcome, code: or_else(&code, "step_failed"), reason, give_up }
 }
 
 pub(super) fn no_change(reason: String) -> End {

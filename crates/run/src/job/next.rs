@@ -1,9 +1,13 @@
 //! What the runner that holds the lease does next.
 
 use crate::{
-    Time,
-    job::{End, Next, Outcome, Phase, State, StepPhase, end, watch},
+    Duration, Time,
+    job::{Next, Phase, State, end, settle::Walk, watch},
 };
+
+/// The longest rest for which a runner keeps its lease. Starting anew elsewhere costs more than holding an
+/// environment for so long.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// What to do next, as the state stands. A runner asks after each event and acts on the answer.
 pub fn next(state: &State, now: Time) -> Next {
@@ -23,35 +27,36 @@ pub fn next(state: &State, now: Time) -> Next {
     {
         return Next::Stop(end::tokens(state, limit));
     }
-    for (index, step) in state.steps.iter().enumerate() {
-        match &step.phase {
-            StepPhase::Pending => return Next::Start { index },
-            StepPhase::Running { .. } => return Next::Continue { index },
-            StepPhase::Backoff { until } if *until <= now => return Next::Start { index },
-            StepPhase::Backoff { until } => return Next::Wait { until: *until },
-            StepPhase::Succeeded => {}
-            StepPhase::Failed { .. } if state.spec.steps[index].continue_on_error => {}
-            StepPhase::Failed { reason } => {
-                return Next::Stop(End {
-                    outcome: Outcome::Failed,
-                    code: "step_failed".into(),
-                    reason: format!("Step `{}` failed: {reason}", step.id),
-                    give_up: None,
-                });
-            }
-        }
+    let Ok(going) = Walk::through(state, now) else { return Next::Settle };
+    if let Some(index) = going.decided.first() {
+        return Next::Decided { index: *index };
     }
-    Next::Ended
+    if let Some((_, index)) = going.rests.iter().find(|(until, _)| *until <= now) {
+        return Next::Rested { index: *index };
+    }
+    let (due, later): (Vec<_>, Vec<_>) =
+        going.backoff.into_iter().partition(|(until, _)| *until <= now);
+    let mut start = going.start;
+    start.extend(due.into_iter().map(|(_, index)| index));
+    start.sort_unstable();
+    let again = later.iter().map(|(until, _)| *until).min();
+    let rest = going.rests.iter().map(|(until, _)| *until).min();
+    let until = [again, rest].into_iter().flatten().min();
+    if !start.is_empty() || !going.running.is_empty() {
+        return Next::Go { start, running: going.running, until };
+    }
+    match (again, rest) {
+        (Some(again), _) => Next::Wait { until: rest.map_or(again, |rest| rest.min(again)) },
+        (None, Some(rest)) if rest <= now + LONGEST_WAIT => Next::Wait { until: rest },
+        (None, None) if going.asked.is_empty() => Next::Ended,
+        (None, _) => Next::Rest,
+    }
 }
 
 impl State {
-    /// True if the job goes on after the step at `index`: it ended well, or failed and may.
-    pub(super) fn is_passed(&self, index: usize) -> bool {
-        match self.steps[index].phase {
-            StepPhase::Succeeded => true,
-            StepPhase::Failed { .. } => self.spec.steps[index].continue_on_error,
-            StepPhase::Pending | StepPhase::Running { .. } | StepPhase::Backoff { .. } => false,
-        }
+    /// When its time limit passes, as things stand; absent before the first lease. Rests don't count.
+    pub fn limit_at(&self) -> Option<Time> {
+        watch::limit_at(self)
     }
 
     /// When the watchdog should look at this job next; absent if it need not.

@@ -1,13 +1,22 @@
 //! What the runner that holds the lease says.
 
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
 use crate::{
     EffectKey, StepId, Time, effect,
     job::{
-        End, Event, GiveUp, Outcome, Refusal, Report, State, StepPhase, StepResult,
+        Cause, End, Event, GiveUp, Outcome, Refusal, Report, State, StepPhase, StepResult,
         decide::{held, illegal},
-        end,
+        decision, end,
+        settle::{self, Walk},
     },
+    spec::ErrorClass,
 };
+
+/// A time that does not come: a job that rests until somebody decides.
+const NEVER: Time = Time::from_micros(253_402_300_799_000_000);
 
 /// The longest key of an effect, in bytes.
 const LONGEST_KEY: usize = 512;
@@ -32,7 +41,7 @@ pub(super) fn report(
     let mut events = vec![Event::Reported { seq }];
     events.extend(match report {
         Report::Base { commit } => base(state, commit)?,
-        Report::StepStarted { step_id } => step_started(state, step_id)?,
+        Report::StepStarted { step_id } => step_started(state, step_id, now)?,
         Report::StepEnded { step_id, result } => step_ended(state, step_id, result, now)?,
         Report::EffectStaged { step_id, key, request } => staged(state, step_id, key, request)?,
         Report::Tokens { total } if *total > state.tokens => {
@@ -40,8 +49,21 @@ pub(super) fn report(
         }
         Report::Tokens { .. } => vec![],
         Report::Started(start) => vec![Event::Started(start.cut())],
+        Report::Settle => vec![],
+        Report::Rested { step_id } => rested(state, step_id)?,
+        Report::Decided { step_id } => decision::heard(state, index_of(state, step_id)?)?,
+        Report::Rest => rest(state, now)?,
         Report::Ended(end) => ended(state, end)?,
     });
+    let moves = matches!(
+        report,
+        Report::StepEnded { .. } | Report::Settle | Report::Rested { .. } | Report::Decided { .. }
+    );
+    if moves {
+        let mut after = state.clone();
+        events.iter().for_each(|event| after.apply(event, now));
+        events.extend(settle::settle(after, now));
+    }
     Ok(events)
 }
 
@@ -54,19 +76,26 @@ fn base(state: &State, commit: &str) -> Result<Vec<Event>, Refusal> {
     }
 }
 
-fn step_started(state: &State, step_id: &StepId) -> Result<Vec<Event>, Refusal> {
+fn step_started(state: &State, step_id: &StepId, now: Time) -> Result<Vec<Event>, Refusal> {
     let index = index_of(state, step_id)?;
     match state.steps[index].phase {
         StepPhase::Pending | StepPhase::Backoff { .. } => {}
         StepPhase::Running { .. } => {
             return Err(illegal(format!("step `{step_id}` is running already")));
         }
-        StepPhase::Succeeded | StepPhase::Failed { .. } => {
-            return Err(illegal(format!("step `{step_id}` is over")));
-        }
+        _ => return Err(illegal(format!("step `{step_id}` is over"))),
     }
-    if let Some(earlier) = (0..index).find(|i| !state.is_passed(*i)) {
-        let earlier = &state.steps[earlier].id;
+    if !state.definition(index).action.is_executed() {
+        return Err(illegal(format!("step `{step_id}` is not for a runner to start")));
+    }
+    let Ok(going) = Walk::through(state, now) else {
+        return Err(illegal(format!("something comes before step `{step_id}`")));
+    };
+    let mut open = going.start.iter().chain(going.backoff.iter().map(|(_, index)| index));
+    if !open.clone().any(|open| *open == index) {
+        let rests = going.rests.iter().map(|(_, index)| index);
+        let mut earlier = open.by_ref().chain(&going.running).chain(rests).chain(&going.asked);
+        let earlier = earlier.next().map_or("another", |earlier| state.steps[*earlier].id.as_str());
         return Err(illegal(format!("step `{earlier}` comes before `{step_id}`")));
     }
     let attempt = state.steps[index].attempts + 1;
@@ -84,14 +113,23 @@ fn step_ended(
         return Err(illegal(format!("step `{step_id}` is not running")));
     }
     match result {
-        StepResult::Succeeded { checkpoint } => succeeded(state, index, checkpoint.as_ref()),
-        StepResult::Failed { code, reason } => Ok(failed(state, index, code, reason, now)),
-        StepResult::GaveUp(give_up) => Ok(gave_up(state, index, give_up)),
+        StepResult::Succeeded { checkpoint, outputs } => {
+            succeeded(state, index, checkpoint.as_ref(), outputs, now)
+        }
+        StepResult::Failed { code, reason } => {
+            Ok(failed(state, index, Cause { code: code.clone(), give_up: None }, reason, now))
+        }
+        StepResult::GaveUp(give_up) => {
+            let code = "agent_gave_up".to_owned();
+            let cause = Cause { code, give_up: Some(give_up.clone()) };
+            Ok(failed(state, index, cause, &gave_up(give_up), now))
+        }
         StepResult::NothingToDo { reason } => {
-            let mut events =
-                vec![Event::StepSucceeded { step_id: step_id.clone(), checkpoint: None }];
             let reason = end::or_else(reason, "There was nothing to change.");
-            events.extend(end::end_after(state, index, end::no_change(reason)));
+            let mut events = vec![Event::succeeded(step_id.clone())];
+            if !state.is_after_the_verdict(index) && state.verdict.is_none() {
+                events.push(Event::VerdictMade { end: end::no_change(reason) });
+            }
             Ok(events)
         }
     }
@@ -101,6 +139,8 @@ fn succeeded(
     state: &State,
     index: usize,
     checkpoint: Option<&String>,
+    outputs: &BTreeMap<String, Value>,
+    now: Time,
 ) -> Result<Vec<Event>, Refusal> {
     let step_id = &state.steps[index].id;
     let open = state.effects.iter().find(|effect| {
@@ -109,59 +149,102 @@ fn succeeded(
     if let Some(open) = open {
         return Err(illegal(format!("step `{step_id}` wants {}, which isn't done", open.key)));
     }
-    let checkpoint = checkpoint.cloned();
-    let mut events = vec![Event::StepSucceeded { step_id: step_id.clone(), checkpoint }];
-    if index + 1 == state.steps.len() {
-        events.extend(end::end_after(state, index, end::done(state, None)));
+    if let Err(reason) = takes(state, index, outputs) {
+        let cause = Cause { code: "output".to_owned(), give_up: None };
+        return Ok(failed(state, index, cause, &reason, now));
     }
-    Ok(events)
+    let (checkpoint, outputs) = (checkpoint.cloned(), outputs.clone());
+    Ok(vec![Event::StepSucceeded { step_id: step_id.clone(), checkpoint, outputs }])
 }
 
-fn failed(state: &State, index: usize, code: &str, reason: &str, now: Time) -> Vec<Event> {
-    let (step, spec) = (&state.steps[index], &state.spec.steps[index]);
+/// Whether what a step gives is what it was asked for.
+fn takes(state: &State, index: usize, outputs: &BTreeMap<String, Value>) -> Result<(), String> {
+    let wanted = &state.definition(index).outputs;
+    if let Some(name) = outputs.keys().find(|name| !wanted.contains_key(*name)) {
+        return Err(format!("It gave an output `{name}`, which nobody asked for."));
+    }
+    for (name, output) in wanted {
+        let Some(value) = outputs.get(name) else {
+            return Err(format!("It gave no output `{name}`."));
+        };
+        output.check(value).map_err(|why| format!("Output `{name}` {why}."))?;
+    }
+    let bytes = settle::size(outputs.values());
+    if bytes > settle::LARGEST {
+        return Err(format!(
+            "Its outputs have {bytes} bytes, and at most {} are taken: give what later steps need, and \
+             leave the rest in a file.",
+            settle::LARGEST
+        ));
+    }
+    if state.kept_bytes + bytes > settle::LARGEST_OF_ALL {
+        return Err(format!(
+            "A job holds at most {} bytes of values: give shorter ones.",
+            settle::LARGEST_OF_ALL
+        ));
+    }
+    Ok(())
+}
+
+fn failed(state: &State, index: usize, cause: Cause, reason: &str, now: Time) -> Vec<Event> {
+    let (step, retry) = (&state.steps[index], &state.definition(index).retry);
     let step_id = step.id.clone();
     let reason = end::or_else(reason, "It did not say why.");
-    let failures = step.failures + 1;
-    if failures < spec.retry.attempts {
+    let class = match cause.give_up {
+        Some(_) => ErrorClass::Agent,
+        None => ErrorClass::of(&cause.code),
+    };
+    let repeated = match retry.on.is_empty() {
+        true => cause.give_up.is_none() && class != ErrorClass::Template,
+        false => retry.on.contains(&class),
+    };
+    if repeated && step.failures + 1 < retry.attempts {
         let doublings = i64::from(step.failures).min(40);
-        let pause = spec.retry.backoff.times_capped(1 << doublings, spec.retry.backoff_cap);
+        let pause = retry.backoff.times_capped(1 << doublings, retry.backoff_cap);
         return vec![Event::StepRetried { step_id, until: now + pause, reason }];
     }
-    let mut events = vec![Event::StepFailed { step_id: step_id.clone(), reason: reason.clone() }];
-    if !spec.continue_on_error {
-        let why = match failures {
-            1 => format!("Step `{step_id}` failed: {reason}"),
-            _ => format!("Step `{step_id}` failed {failures} times, at last: {reason}"),
-        };
-        let end = End {
-            outcome: Outcome::Failed,
-            code: end::or_else(code, "step_failed"),
-            reason: why,
-            give_up: None,
-        };
-        events.extend(end::end_after(state, index, end));
-    } else if index + 1 == state.steps.len() {
-        events.extend(end::end_after(state, index, end::done(state, Some(&step_id))));
-    }
-    events
+    vec![Event::StepFailed { step_id, reason, cause: Some(cause) }]
 }
 
-fn gave_up(state: &State, index: usize, give_up: &GiveUp) -> Vec<Event> {
-    let step_id = state.steps[index].id.clone();
+fn gave_up(give_up: &GiveUp) -> String {
     let because = end::or_else(&give_up.stopped_because, "It did not say why.");
     let mut reason = format!("The agent gave up: {because}");
     if !give_up.would_unblock.trim().is_empty() {
         reason.push_str(&format!(" What would help: {}", give_up.would_unblock.trim()));
     }
-    let end = End {
-        outcome: Outcome::GaveUp,
-        code: "agent_gave_up".into(),
-        reason: reason.clone(),
-        give_up: Some(give_up.clone()),
+    reason
+}
+
+/// A `wait` is over, or the pause between two rounds.
+fn rested(state: &State, step_id: &StepId) -> Result<Vec<Event>, Refusal> {
+    let index = index_of(state, step_id)?;
+    let step = &state.steps[index];
+    match (&step.phase, &step.container) {
+        (StepPhase::Resting { .. }, _) => Ok(vec![Event::succeeded(step_id.clone())]),
+        (StepPhase::Entered { .. }, Some(holds)) if holds.pause.is_some() => {
+            Ok(settle::next_round(state, index, holds.rounds.len()))
+        }
+        _ => Err(illegal(format!("step `{step_id}` does not rest"))),
+    }
+}
+
+/// The lease is given back until a rest is over, or until somebody decides.
+fn rest(state: &State, now: Time) -> Result<Vec<Event>, Refusal> {
+    if let Some(cancel) = &state.cancel {
+        return Ok(end::end(state, end::cancelled(cancel)));
+    }
+    let Ok(going) = Walk::through(state, now) else {
+        return Err(illegal("something follows by itself: this is no time to rest"));
     };
-    let mut events = vec![Event::StepFailed { step_id, reason }];
-    events.extend(end::end_after(state, index, end));
-    events
+    let works = [&going.start, &going.running].into_iter().any(|steps| !steps.is_empty());
+    if works || !going.backoff.is_empty() {
+        return Err(illegal("a step is at work: this is no time to rest"));
+    }
+    let until = match going.decided.is_empty() {
+        true => going.rests.iter().map(|(until, _)| *until).min().unwrap_or(NEVER),
+        false => now,
+    };
+    Ok(vec![Event::Rests { until }])
 }
 
 fn staged(

@@ -4,7 +4,7 @@
 use crate::{
     Duration, Time,
     effect::{self, Executor},
-    job::{Event, Phase, State, StepPhase, end},
+    job::{Event, Phase, State, StepPhase, decision, end},
 };
 
 /// How long the server waits, after a limit has passed or somebody asked the job to stop, for the
@@ -19,7 +19,7 @@ pub(super) fn watch(state: &State, now: Time) -> Vec<Event> {
         Phase::Queued { .. } if duration_is_over(state, now) => {
             end::end(state, end::duration(state))
         }
-        Phase::Queued { .. } => vec![],
+        Phase::Queued { .. } => decision::overdue(state, now),
         Phase::Leased { deadline, .. } if *deadline <= now => {
             lost(state, "The runner that had this job was not heard of any more", now)
         }
@@ -35,15 +35,17 @@ pub(super) fn watch(state: &State, now: Time) -> Vec<Event> {
 
 /// When the watchdog should look again, as things stand; absent if it need not.
 pub(super) fn watch_at(state: &State) -> Option<Time> {
-    let limit = state.started_at.map(|started_at| started_at + state.spec.limits.duration);
+    let limit = limit_at(state);
+    let undecided = decision::overdue_at(state);
     match &state.phase {
-        Phase::Queued { .. } => limit,
+        Phase::Queued { .. } if state.resting_since.is_some() => undecided,
+        Phase::Queued { .. } => [limit, undecided].into_iter().flatten().min(),
         Phase::Leased { deadline, .. } => {
             let mut at = *deadline;
             let cancel = state.cancel.as_ref().map(|cancel| cancel.at + GRACE);
             let limit = limit.map(|limit| limit + GRACE);
             let step = running_until(state).map(|(_, until)| until);
-            for other in [cancel, limit, step].into_iter().flatten() {
+            for other in [cancel, limit, step, undecided].into_iter().flatten() {
                 at = at.min(other);
             }
             Some(at)
@@ -54,7 +56,12 @@ pub(super) fn watch_at(state: &State) -> Option<Time> {
 
 /// True once the job's time limit has passed. It counts from the first lease.
 pub(super) fn duration_is_over(state: &State, now: Time) -> bool {
-    state.started_at.is_some_and(|started_at| started_at + state.spec.limits.duration <= now)
+    state.resting_since.is_none() && limit_at(state).is_some_and(|limit| limit <= now)
+}
+
+/// When the job's time limit passes, if it does not rest before. It counts from the first lease.
+pub(super) fn limit_at(state: &State) -> Option<Time> {
+    state.started_at.map(|started_at| started_at + state.rested + state.spec.limits.duration)
 }
 
 fn lost(state: &State, why: &str, now: Time) -> Vec<Event> {
@@ -81,8 +88,8 @@ fn overdue(state: &State, now: Time) -> Vec<Event> {
     {
         return end::end(state, end::cancelled(cancel));
     }
-    if let Some(started_at) = state.started_at
-        && started_at + state.spec.limits.duration + GRACE <= now
+    if let Some(limit) = limit_at(state)
+        && limit + GRACE <= now
     {
         return end::end(state, end::duration(state));
     }
@@ -91,16 +98,17 @@ fn overdue(state: &State, now: Time) -> Vec<Event> {
             let step_id = &state.steps[index].id;
             lost(state, &format!("The runner did not end step `{step_id}` at its time limit"), now)
         }
-        Some(_) | None => vec![],
+        Some(_) | None => decision::overdue(state, now),
     }
 }
 
-/// The running step and when even a slow runner should have ended it.
+/// The running step that should be over first, and when even a slow runner should have ended it.
 fn running_until(state: &State) -> Option<(usize, Time)> {
-    state.steps.iter().enumerate().find_map(|(i, step)| match step.phase {
-        StepPhase::Running { since } => Some((i, since + state.spec.steps[i].timeout + GRACE)),
+    let running = state.steps.iter().enumerate().filter_map(|(i, step)| match step.phase {
+        StepPhase::Running { since } => Some((i, since + state.definition(i).timeout + GRACE)),
         _ => None,
-    })
+    });
+    running.min_by_key(|(_, until)| *until)
 }
 
 /// Grants of runners that nobody will record any more. Those of the server are settled by the

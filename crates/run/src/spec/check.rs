@@ -202,6 +202,13 @@ fn one(step: &Step, place: &str, around: &Around) -> Checked {
         }
         Action::Agent(agent) => {
             not_blank(&agent.prompt, at("agent"), "the task is empty: say what to do")?;
+            if around.at_once {
+                return refuse(
+                    place,
+                    "an agent has the work tree for itself: put it before or behind what goes on at once, \
+                     or let the `for_each` around it have one round at a time",
+                );
+            }
             if agent.attempts == 0 {
                 return refuse(at("attempts"), "it must be at least 1");
             }
@@ -318,6 +325,9 @@ fn source(output: &Output, is_command: bool, place: String) -> Checked {
         Some((Some(pointer), _)) if !pointer.is_empty() && !pointer.starts_with('/') => {
             refuse(place, "a JSON pointer begins with `/`")
         }
+        Some((_, Some(regex))) => super::output::pattern(regex)
+            .map(drop)
+            .or_else(|why| refuse(place, format!("it {why}"))),
         _ => Ok(()),
     }
 }

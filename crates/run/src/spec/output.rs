@@ -1,6 +1,7 @@
 //! What a step gives to the steps after it: named values of a kind. Where they come from is the
 //! runner's to read; whether they are what was asked for is judged here, the same wherever.
 
+use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -71,6 +72,12 @@ pub enum Source {
     },
 }
 
+/// A regular expression, of a size that is compiled in no time.
+pub(super) fn pattern(source: &str) -> Result<Regex, String> {
+    let built = RegexBuilder::new(source).size_limit(1 << 20).multi_line(true).build();
+    built.map_err(|error| format!("has a regex that is none: {error}"))
+}
+
 impl Kind {
     /// The word of a file for it.
     pub fn name(self) -> &'static str {
@@ -130,6 +137,32 @@ impl Kind {
 }
 
 impl Output {
+    /// The value in what a file holds or a command printed.
+    ///
+    /// # Errors
+    /// Why there is none, in words that go after "output `name`".
+    pub fn find(&self, text: &str) -> Result<Value, String> {
+        let (pointer, regex) = match &self.source {
+            Source::File { pointer, regex, .. } | Source::Stdout { pointer, regex } => {
+                (pointer, regex)
+            }
+            Source::ExitCode | Source::Ask { .. } => (&None, &None),
+        };
+        if let Some(pointer) = pointer {
+            let whole: Value = serde_json::from_str(text.trim())
+                .map_err(|error| format!("is no JSON to point into: {error}"))?;
+            let found = whole.pointer(pointer).cloned();
+            return found.ok_or_else(|| format!("has nothing at `{pointer}`"));
+        }
+        let Some(source) = regex else { return self.kind.read(text) };
+        let regex = pattern(source)?;
+        let Some(found) = regex.captures(text) else {
+            return Err(format!("has nothing that `{source}` matches"));
+        };
+        let group = found.get(1).or_else(|| found.get(0));
+        self.kind.read(group.map_or("", |group| group.as_str()))
+    }
+
     /// Refuses a value that is not what was asked for.
     ///
     /// # Errors
@@ -173,6 +206,21 @@ mod tests {
         assert!(Kind::Boolean.read("yes").is_err());
         assert_eq!(Kind::Json.read("{\"a\": [1]}"), Ok(json!({ "a": [1] })));
         assert!(Kind::Json.read("{").is_err());
+    }
+
+    #[test]
+    fn a_part_of_a_text_is_found_by_pointer_or_pattern() {
+        let output = |kind, pointer: Option<&str>, regex: Option<&str>| {
+            let (pointer, regex) = (pointer.map(str::to_owned), regex.map(str::to_owned));
+            Output { kind, source: Source::Stdout { pointer, regex }, accept: None }
+        };
+        let by_pointer = output(Kind::Json, Some("/a/1"), None);
+        assert_eq!(by_pointer.find("{\"a\": [1, {\"b\": 2}]}\n"), Ok(json!({ "b": 2 })));
+        assert_eq!(by_pointer.find("{}"), Err("has nothing at `/a/1`".to_owned()));
+        let by_group = output(Kind::Integer, None, Some(r"^found (\d+) of"));
+        assert_eq!(by_group.find("looking\nfound 12 of 30\n"), Ok(json!(12)));
+        assert!(by_group.find("nothing").is_err());
+        assert_eq!(output(Kind::String, None, Some("b+")).find("abbc"), Ok(json!("bb")));
     }
 
     #[test]

@@ -1,12 +1,23 @@
 //! Ways through the tree of a spec's steps.
 
-use super::{Spec, Step};
+use super::{Action, Spec, Step};
+use crate::StepId;
 
 impl Spec {
     /// All steps with how deep they stand, in the order of the file: the main list, then `on_failure`,
     /// then `finally`; each container before its steps.
     pub fn every_step(&self) -> impl Iterator<Item = (usize, &Step)> {
         every([&self.steps, &self.on_failure, &self.finally])
+    }
+
+    /// The leaves that come after each other in the order of the file, each with its name behind the
+    /// blocks around it, and whether it may be done again after a leaf that stands behind it.
+    pub fn leaves(&self) -> Vec<(StepId, &Step, bool)> {
+        let mut leaves = Vec::new();
+        for list in [&self.steps, &self.on_failure, &self.finally] {
+            walk(list, None, false, &mut leaves);
+        }
+        leaves
     }
 
     /// The step with that name, wherever it stands: the first, where a block has one with it too.
@@ -26,4 +37,20 @@ pub(super) fn every<'a>(lists: [&'a [Step]; 3]) -> impl Iterator<Item = (usize, 
         ahead.extend(step.action.steps().iter().rev().map(|inner| (depth + 1, inner)));
         Some((depth, step))
     })
+}
+
+fn walk<'a>(
+    list: &'a [Step],
+    block: Option<&StepId>,
+    again: bool,
+    leaves: &mut Vec<(StepId, &'a Step, bool)>,
+) {
+    for step in list {
+        let path = StepId::instance(block, &step.id, &[]);
+        match &step.action {
+            Action::Block { steps, .. } => walk(steps, Some(&path), again, leaves),
+            action if action.is_container() => walk(action.steps(), block, true, leaves),
+            _ => leaves.push((path, step, again)),
+        }
+    }
 }

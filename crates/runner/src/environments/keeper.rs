@@ -275,7 +275,9 @@ impl Keeper {
         let step_id = StepId::parse("environment").map_err(|error| error.to_string())?;
         let log = Writer::to_file(step_id.clone(), path.clone(), &redactor);
         let attempt = Attempt {
+            path: step_id.clone(),
             step_id,
+            variables: Vec::new(),
             number: 1,
             timeout: LIMIT,
             began: tokio::time::Instant::now(),

@@ -73,7 +73,7 @@ async fn a_job_in_a_container_of_the_image_that_its_repository_names_ends_in_a_c
 async fn ends_in_a_change(stage: &Stage, with: &dyn Fn(Options) -> Options) {
     let pull_request = PullRequestAction {
         branch: None,
-        title: Some("Sums that add".to_owned()),
+        title: Some("Sums that add".into()),
         body: None,
         draft: false,
     };

@@ -105,26 +105,27 @@ struct ScriptWork {
 
 impl Work for ScriptWork {
     fn attempt(
-        &mut self,
+        &self,
         index: usize,
         attempt: u32,
         stop: CancellationToken,
-    ) -> BoxFuture<'_, Attempted> {
+    ) -> BoxFuture<'static, Attempted> {
         let act = self.played.script.lock().expect("not poisoned").pop_front();
         let step_id = self.job.look(|state| state.steps[index].id.clone());
+        let (job, played) = (self.job.clone(), self.played.clone());
         Box::pin(async move {
-            self.played.began.notify_one();
-            match act.unwrap_or(Act::End(StepResult::Succeeded { checkpoint: None })) {
+            played.began.notify_one();
+            match act.unwrap_or(Act::End(StepResult::succeeded(None))) {
                 Act::End(result) => Attempted::Ended(result),
                 Act::PrintAndWait(text) => {
-                    let log = self.job.held.open_log(&step_id, attempt, &Redactor::nothing());
+                    let log = job.held.open_log(&step_id, attempt, &Redactor::nothing());
                     log.append(text.as_bytes()).expect("written");
                     log.finish().expect("written");
                     tokio::select! {
-                        () = self.played.go_on.notified() => {}
+                        () = played.go_on.notified() => {}
                         () = stop.cancelled() => {}
                     }
-                    Attempted::Ended(StepResult::Succeeded { checkpoint: None })
+                    Attempted::Ended(StepResult::succeeded(None))
                 }
                 Act::Hang => std::future::pending().await,
             }
@@ -344,10 +345,7 @@ async fn a_runner_that_is_stopped_gives_its_jobs_back_and_the_next_one_ends_them
     let world = World::new().await;
     let dir = tempfile::tempdir().expect("a folder");
     let job_id = world.add(vec![run_step("a", "x"), run_step("b", "x")]);
-    let script = Script::new([
-        Act::End(StepResult::Succeeded { checkpoint: None }),
-        Act::PrintAndWait("begun\n"),
-    ]);
+    let script = Script::new([Act::End(StepResult::succeeded(None)), Act::PrintAndWait("begun\n")]);
     let runner = start(&world, &dir, script.clone()).await;
     script.0.began.notified().await;
     script.0.began.notified().await;

@@ -40,7 +40,7 @@ async fn a_secret_is_there_in_its_step_and_gone_for_the_next_step_and_the_agent(
     ]]);
     let script = Script::turns(vec![vec![Do::Say { text: "Nothing to do.".to_owned() }]]);
     let agent = with(stage.agent("fix", &script), |action| {
-        action.verify = vec![CLEAN.to_owned()];
+        action.verify = vec![CLEAN.into()];
         action.attempts = 1;
     });
     let using = "echo $TOKEN; printf %s \"$TOKEN\" | sha256sum; stat -c '%a %n' /run/secrets/*; \

@@ -113,7 +113,7 @@ impl Stage {
         std::fs::write(self.scripts().join(format!("{id}.json")), script.to_json())
             .expect("written");
         let action = AgentAction {
-            prompt: "Make the sum right.".to_owned(),
+            prompt: "Make the sum right.".into(),
             harness: format!("custom: /opt/testkit/agent --script /opt/testkit/scripts/{id}.json"),
             model: None,
             mode: Mode::Full,
@@ -155,7 +155,7 @@ impl Stage {
     }
 
     /// What a file holds at the end of a branch.
-    async fn file(&self, branch: &str, path: &str) -> String {
+    pub(super) async fn file(&self, branch: &str, path: &str) -> String {
         let commit = self.origin.resolve(branch).await.expect("a branch");
         let path = windlass_git::RepoPath::parse(path).expect("a path");
         let bytes = self.origin.read_file(&commit, &path, 1 << 20).await.expect("a file");
@@ -257,7 +257,7 @@ async fn a_task_becomes_a_pull_request_with_what_the_work_tree_holds() {
     let stage = Stage::new().await;
     let script = Script::turns(vec![vec![fix(), Do::Say { text: "It adds now.".to_owned() }]]);
     let agent =
-        with(stage.agent("fix", &script), |action| action.verify = vec!["sh check.sh".to_owned()]);
+        with(stage.agent("fix", &script), |action| action.verify = vec!["sh check.sh".into()]);
     let (job_id, end) = stage
         .end(vec![run_step("look", "ls; echo out; echo err >&2"), agent, pull_request()])
         .await;
@@ -323,7 +323,7 @@ async fn an_agent_whose_work_stays_red_fails_with_what_was_red() {
     let wrong = || vec![Do::Edit { path: "sum.sh".to_owned(), text: "echo 6\n".to_owned() }];
     let script = Script::turns(vec![wrong(), wrong()]);
     let agent = with(stage.agent("fix", &script), |action| {
-        action.verify = vec!["sh check.sh".to_owned()];
+        action.verify = vec!["sh check.sh".into()];
         action.attempts = 2;
     });
     let (_, end) = stage.end(vec![agent, pull_request()]).await;
@@ -339,7 +339,7 @@ async fn feedback_from_a_red_command_lets_the_agent_mend_its_work() {
     let stage = Stage::new().await;
     let script = Script::turns(vec![vec![Do::Say { text: "Done.".to_owned() }], vec![fix()]]);
     let agent =
-        with(stage.agent("fix", &script), |action| action.verify = vec!["sh check.sh".to_owned()]);
+        with(stage.agent("fix", &script), |action| action.verify = vec!["sh check.sh".into()]);
     let (job_id, end) = stage.end(vec![agent, pull_request()]).await;
     assert_eq!(end.code, "done", "{end:?}");
     assert_eq!(stage.file(&format!("windlass/{job_id}"), "sum.sh").await, "echo $(($1 + $2))\n");
@@ -608,7 +608,7 @@ async fn a_runner_killed_again_and_again_loses_no_job_and_pushes_each_change_onc
         .map(|n| {
             let script = Script::turns(vec![vec![fix(), Do::Say { text: format!("Job {n}.") }]]);
             let agent = with(stage.agent(&format!("fix{n}"), &script), |action| {
-                action.verify = vec!["sh check.sh".to_owned()];
+                action.verify = vec!["sh check.sh".into()];
             });
             stage.world.add(vec![run_step("before", "echo x >> once.txt"), agent, pull_request()])
         })

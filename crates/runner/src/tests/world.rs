@@ -27,7 +27,7 @@ use windlass_run::{
     effect,
     environment::{Seen, Spec as EnvironmentSpec, Wanted},
     job::{self, Command, End, Event, Phase, State},
-    spec::{Action, Retry, Spec, Step, Target},
+    spec::{Action, Spec, Step, Target},
 };
 use windlass_wire::{runner as wire, session::Entry};
 
@@ -104,16 +104,13 @@ pub(crate) fn now() -> Time {
 }
 
 pub(crate) fn run_step(id: &str, command: &str) -> Step {
-    step(id, Action::Run { command: command.to_owned() })
+    step(id, Action::run(command))
 }
 
 pub(crate) fn step(id: &str, action: Action) -> Step {
     Step {
-        id: StepId::parse(id).expect("a step's name"),
-        action,
         timeout: windlass_run::Duration::from_secs(60),
-        retry: Retry::default(),
-        continue_on_error: false,
+        ..Step::new(StepId::parse(id).expect("a step's name"), action)
     }
 }
 
@@ -236,17 +233,7 @@ impl World {
             base: "main".to_owned(),
             commit: None,
         };
-        let mut spec = Spec {
-            target,
-            steps,
-            limits: Default::default(),
-            network: vec![],
-            runs_on: Default::default(),
-            class: None,
-            continues: None,
-            plain_environment: false,
-            sensitive: Vec::new(),
-        };
+        let mut spec = Spec::new(target, steps);
         change(&mut spec);
         let by = By::own(Actor::User(UserId::new(now, 1)));
         let created = job::create(Arc::new(spec), by).expect("a sound spec");
@@ -630,6 +617,7 @@ async fn report(
             job_id: job.job_id,
             status,
             accepted: state.last_report,
+            decisions: state.decisions(),
             cancel: state.cancel,
             effects: state.effects,
             refused,

@@ -2,7 +2,9 @@
 //! model door. What the agent claims is recorded; what counts is the work tree and the `verify:`
 //! commands.
 
-use std::{ffi::OsString, os::fd::OwnedFd, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap, ffi::OsString, os::fd::OwnedFd, path::Path, sync::Arc, time::Duration,
+};
 
 use tokio::{io::AsyncReadExt, net::unix::pipe, sync::mpsc};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +29,7 @@ use super::{
     doors::{self, Watch},
     environment::{Broken, Environment, Ran, broken, set_all},
     facts,
+    outputs::Outputs,
     place::{Attempt, Place},
     repository::with_causes,
 };
@@ -43,6 +46,7 @@ const OUTPUT: usize = 16 * 1024;
 pub(super) async fn run(
     place: &mut Place,
     action: &AgentAction,
+    declared: &windlass_run::spec::Step,
     attempt: &Attempt,
 ) -> Result<Attempted, Attempted> {
     let harness = Harness::parse(&action.harness).map_err(|error| {
@@ -73,8 +77,10 @@ pub(super) async fn run(
         .and_then(|socket| doors::serve_model(socket, source, place.meter.clone(), &watch, prefix));
     let door = door
         .map_err(|error| Attempted::GiveBack(format!("the model door can't be served: {error}")))?;
-    let step = Step {
+    let mut step = Step {
         action,
+        verify: action.verify.iter().map(|command| command.as_str().to_owned()).collect(),
+        outputs: Outputs::of(declared),
         harness: &harness,
         argv,
         model,
@@ -102,6 +108,8 @@ pub(super) async fn run(
 
 struct Step<'a> {
     action: &'a AgentAction,
+    verify: Vec<String>,
+    outputs: Outputs<'a>,
     harness: &'a Harness,
     argv: Option<Vec<OsString>>,
     model: Option<String>,
@@ -116,7 +124,7 @@ type Driven = (Result<Outcome, acp::Error>, Option<State>);
 impl Step<'_> {
     /// Starts the agent, drives it to the end of its last turn, and ends its process.
     async fn drive(
-        &self,
+        &mut self,
         place: &mut Place,
         attempt: &Attempt,
         address: &str,
@@ -137,7 +145,7 @@ impl Step<'_> {
         let log = attempt.log.clone();
         let stop = attempt.stop.clone();
         // Only of a job that was announced as sensitive when it began.
-        let given = place.secrets.of(&attempt.step_id);
+        let given = place.secrets.of(&attempt.path);
         let environment = place.environment(attempt).await?;
         for file in &settings.files {
             write_home_file(environment, file, &stop)
@@ -152,6 +160,8 @@ impl Step<'_> {
             .with_pipes();
         // The agent's own settings win over whatever the repository would like to set.
         set_all(&mut exec.env, settings.variables.iter().map(|(name, value)| (name, value)));
+        let programs = environment.programs();
+        self.outputs.enter(&programs, &mut exec).await?;
         given.enter(environment, &mut exec).await.map_err(|error| of_broken(&workshop, error))?;
         let operation = exec.operation.clone();
         let started = environment
@@ -170,9 +180,9 @@ impl Step<'_> {
         let options = self.options(&environment.inside);
         let (watched, room) = (environment.disk.clone(), environment.allowance.clone());
         let prompt = prompt::task(&prompt::Task {
-            text: &self.action.prompt,
+            text: self.action.prompt.as_str(),
             instructions: &instructions,
-            verify: &self.action.verify,
+            verify: &self.verify,
         });
         let job = place.job.clone();
         let (sender, receiver) = mpsc::channel(EVENTS);
@@ -191,7 +201,7 @@ impl Step<'_> {
         };
         let mut verifier = Commands {
             place,
-            action: self.action,
+            commands: &self.verify,
             log,
             stop: stop.clone(),
             deadline,
@@ -313,8 +323,12 @@ impl Step<'_> {
                 ),
             );
         }
+        let outputs = match &place.environment {
+            Some(environment) => self.outputs.read(&environment.programs(), None).await?,
+            None => BTreeMap::new(),
+        };
         let checkpoint = taken.map(|commit| commit.to_string());
-        Ok(Attempted::Ended(StepResult::Succeeded { checkpoint }))
+        Ok(Attempted::Ended(StepResult::Succeeded { checkpoint, outputs }))
     }
 
     /// What a step came to whose agent did not get to its end.
@@ -386,7 +400,7 @@ fn model(
 /// Runs a step's `verify:` commands in the same environment.
 struct Commands<'a> {
     place: &'a mut Place,
-    action: &'a AgentAction,
+    commands: &'a [String],
     log: Writer,
     stop: CancellationToken,
     deadline: tokio::time::Instant,
@@ -400,12 +414,14 @@ impl Verifier for Commands<'_> {
     ) -> Result<Vec<VerifyResult>, Box<dyn std::error::Error + Send + Sync>> {
         let mut results = Vec::new();
         self.place.facts.verified.clear();
-        for (n, command) in self.action.verify.iter().enumerate() {
+        for (n, command) in self.commands.iter().enumerate() {
             let began = self.place.job.now();
             let redactor = self.place.redactor.clone();
             let Some(environment) = &mut self.place.environment else { break };
             let name = format!("{}-verify-{turn}-{n}", self.step.step_id);
-            let exec = environment.exec(&name, Environment::shell(command))?;
+            let mut exec = environment.exec(&name, Environment::shell(command))?;
+            let variables = self.step.variables.iter();
+            exec.env.extend(variables.map(|(name, value)| (name.into(), value.into())));
             let _ = self
                 .log
                 .append(format!("[windlass: verify: {}]\n", command::one_line(command)).as_bytes());

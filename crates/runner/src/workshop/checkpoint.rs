@@ -1,8 +1,9 @@
 //! The checkpoint after a step: the work tree, taken from outside into the job's own repository, and
 //! on its way to the server as a thin bundle and as a patch.
 
-use std::io;
+use std::{collections::BTreeMap, io};
 
+use serde_json::Value;
 use windlass_git::{
     Error, Oid, RefName, Signature,
     repository::Expected,
@@ -21,14 +22,15 @@ const PATCH_BYTES: usize = 16 << 20;
 /// How many paths that were left out are named in the log.
 const LEFT_OUT: usize = 50;
 
-/// Takes a checkpoint and ends the step well.
+/// Takes a checkpoint and ends the step well, with the values that it gave.
 pub(super) async fn succeeded(
     place: &mut Place,
     attempt: &Attempt,
+    outputs: BTreeMap<String, Value>,
 ) -> Result<Attempted, Attempted> {
     let checkpoint = take(place, attempt).await?;
     let checkpoint = checkpoint.map(|commit| commit.to_string());
-    Ok(Attempted::Ended(StepResult::Succeeded { checkpoint }))
+    Ok(Attempted::Ended(StepResult::Succeeded { checkpoint, outputs }))
 }
 
 /// Takes a checkpoint; `None` if the tree did not change since the last one.

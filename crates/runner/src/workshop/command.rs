@@ -2,59 +2,88 @@
 
 use std::time::Duration;
 
-use windlass_run::job::StepResult;
-use windlass_sandbox::State;
+use tokio::sync::Mutex;
+use windlass_run::{job::StepResult, spec::Step};
+use windlass_sandbox::{State, spool::Stream};
 
 use super::{
-    checkpoint, disk,
+    Workshop, checkpoint, disk,
     environment::{Broken, Environment, Ran, Short, broken},
     facts::Command,
     limits::Allowance,
+    outputs::Outputs,
     place::{Attempt, Place},
+    secrets::Given,
 };
 use crate::executor::Attempted;
 
 /// How many lines of a command's output stand in the reason of its failure.
 const LINES: usize = 12;
 
-/// Runs the command; `Err` is an end as well, for `?`.
+/// Runs the command; `Err` is an end as well, for `?`. Others may have the place while it runs.
 pub(super) async fn run(
-    place: &mut Place,
+    shared: &Mutex<Place>,
     command: &str,
+    step: &Step,
     attempt: &Attempt,
 ) -> Result<Attempted, Attempted> {
-    let workshop = place.workshop.clone();
-    place.environment(attempt).await?;
-    let began = place.job.now();
-    let given = place.secrets.of(&attempt.step_id);
-    let environment = place.environment(attempt).await?;
-    let mut exec = environment
-        .exec(attempt.step_id.as_str(), Environment::shell(command))
-        .map_err(|error| broken(&workshop, &error))?;
+    let mut outputs = Outputs::of(step);
     let log = attempt.log.clone();
-    log.begin_lines();
-    let ran = match given.enter(environment, &mut exec).await {
-        Ok(()) => {
-            let output = |bytes: &[u8]| log.append(bytes);
-            environment.run(exec, attempt.left(), &attempt.stop, output).await
+    let (programs, exec, given, began, workshop);
+    {
+        let mut place = shared.lock().await;
+        let place = &mut *place;
+        workshop = place.workshop.clone();
+        place.environment(attempt).await?;
+        began = place.job.now();
+        given = place.secrets.of(&attempt.path);
+        let shares_files = place.shares_files(attempt);
+        let environment = place.environment(attempt).await?;
+        programs = environment.programs();
+        let mut prepared = environment
+            .exec(attempt.step_id.as_str(), Environment::shell(command))
+            .map_err(|error| broken(&workshop, &error))?;
+        let variables = attempt.variables.iter();
+        prepared.env.extend(variables.map(|(name, value)| (name.into(), value.into())));
+        outputs.enter(&programs, &mut prepared).await?;
+        log.begin_lines();
+        let entered = match shares_files {
+            false => given.enter(environment, &mut prepared).await,
+            true => given.enter_beside(environment, &mut prepared).await,
+        };
+        if let Err(error) = entered {
+            return Err(leave(place, &given, attempt)
+                .await
+                .err()
+                .unwrap_or_else(|| of(&workshop, error)));
         }
-        Err(error) => Err(error),
-    };
-    if let Err(error) = given.leave(environment).await {
-        return Err(unfit(place, &error).await);
+        exec = prepared;
     }
-    let environment = place.environment(attempt).await?;
-    let ran = ran.map_err(|error| match error {
-        Broken::Environment(error) => broken(&workshop, &error),
-        Broken::Disk(error) => checkpoint::disk_full(&error),
-    })?;
+    let ran = programs
+        .run(exec, attempt.left(), &attempt.stop, |stream, bytes| {
+            if stream == Stream::Output {
+                outputs.printed(bytes);
+            }
+            log.append(bytes)
+        })
+        .await;
+    let mut place = shared.lock().await;
+    let place = &mut *place;
+    leave(place, &given, attempt).await?;
+    let ran = ran.map_err(|error| of(&workshop, error))?;
+    let Some(environment) = &place.environment else {
+        return Err(Attempted::GiveBack("the environment was removed beside the step".to_owned()));
+    };
     let allowance = environment.allowance.clone();
     let refusals = environment.doors.refusals();
     environment.services.detach();
     let took = place.job.now().since(began).to_std();
     place.facts.commands.push(Command { command: command.to_owned(), ended: in_words(&ran), took });
-    if ran == Ran::Ended(State::Exited { code: 0 }) {
-        return checkpoint::succeeded(place, attempt).await;
+    if let Ran::Ended(State::Exited { code }) = ran
+        && (code == 0 || outputs.takes_any_exit())
+    {
+        let values = outputs.read(&programs, Some(code)).await?;
+        return checkpoint::succeeded(place, attempt, values).await;
     }
     let (code, how) = verdict(&ran, attempt.timeout, &allowance);
     let _ = attempt.log.finish();
@@ -71,6 +100,29 @@ pub(super) async fn run(
     // What was refused may have carried a secret.
     let reason = place.redactor.redact_text(&reason);
     Ok(Attempted::Ended(StepResult::Failed { code: code.to_owned(), reason }))
+}
+
+/// What a program's end is that could not be had.
+fn of(workshop: &Workshop, error: Broken) -> Attempted {
+    match error {
+        Broken::Environment(error) => broken(workshop, &error),
+        Broken::Disk(error) => checkpoint::disk_full(&error),
+    }
+}
+
+/// Takes back what a step was given in files, once nobody else has any.
+async fn leave(place: &mut Place, given: &Given, attempt: &Attempt) -> Result<(), Attempted> {
+    if place.shares_files(attempt) {
+        return Ok(());
+    }
+    let left = match &place.environment {
+        Some(environment) => given.leave(environment).await,
+        None => Ok(()),
+    };
+    match left {
+        Ok(()) => Ok(()),
+        Err(error) => Err(unfit(place, &error).await),
+    }
 }
 
 /// An environment that secrets may be left in: nothing else is executed there.

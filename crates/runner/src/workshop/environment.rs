@@ -21,6 +21,7 @@ use windlass_sandbox::{
     backend::Companion,
     copy_folder,
     plan::{HOME, SYSTEM_PATH},
+    spool::Stream,
 };
 use windlass_wire::runner as wire;
 
@@ -182,6 +183,9 @@ pub(crate) struct Access {
     pub(crate) id: EnvironmentId,
 }
 
+/// How many characters of a program's name are kept.
+const NAME: usize = 40;
+
 /// How programs of an environment are put together, for what outlives a call.
 #[derive(Clone)]
 pub(crate) struct Execs {
@@ -194,6 +198,9 @@ impl Execs {
     /// What shall be executed, in the work tree, under a name that no other has.
     pub(crate) fn exec(&self, name: &str, argv: Vec<OsString>) -> Result<Exec, Error> {
         let n = self.operations.fetch_add(1, Ordering::Relaxed) + 1;
+        // The number makes it unique; the name is for whoever looks for it in a list.
+        let name: String =
+            name.chars().take(NAME).map(|c| if c == '.' { '_' } else { c }).collect();
         let operation = OperationId::parse(&format!("{name}-{n}"))?;
         let mut exec = Exec::capture(operation, argv).in_folder(&self.inside);
         exec.env = self.variables.clone();
@@ -455,24 +462,14 @@ impl Environment {
         exec: Exec,
         limit: Duration,
         stop: &CancellationToken,
-        output: impl FnMut(&[u8]) -> io::Result<()>,
+        mut output: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<Ran, Broken> {
-        // One that its files outgrow is told to stop as if somebody said so.
-        let halt = stop.child_token();
-        let access = self.access();
-        let run = access.run(exec, limit, &halt, output);
-        tokio::pin!(run);
-        let ran = tokio::select! {
-            ran = &mut run => ran?,
-            over = self.disk.over() => {
-                halt.cancel();
-                return run.await.map(|_| Ran::Short(Short::Disk(over)));
-            }
-        };
-        if ran == Ran::Stopped {
-            return Ok(ran);
-        }
-        Ok(self.disk.look().await.map_or(ran, |over| Ran::Short(Short::Disk(over))))
+        self.programs().run(exec, limit, stop, |_, bytes| output(bytes)).await
+    }
+
+    /// What executes programs in it, for whoever does not keep the environment to itself meanwhile.
+    pub(crate) fn programs(&self) -> Programs {
+        Programs { access: self.access(), execs: self.execs(), disk: self.disk.clone() }
     }
 
     /// Stops what runs in the environment; the rest of it goes away beside whatever else is to be done.
@@ -499,6 +496,40 @@ impl Environment {
     }
 }
 
+/// Executes programs in an environment as long as that is there.
+pub(crate) struct Programs {
+    pub(crate) access: Access,
+    pub(crate) execs: Execs,
+    disk: Disk,
+}
+
+impl Programs {
+    /// As [`Environment::run`], and says which output it was.
+    pub(crate) async fn run(
+        &self,
+        exec: Exec,
+        limit: Duration,
+        stop: &CancellationToken,
+        output: impl FnMut(Stream, &[u8]) -> io::Result<()>,
+    ) -> Result<Ran, Broken> {
+        // One that its files outgrow is told to stop as if somebody said so.
+        let halt = stop.child_token();
+        let run = self.access.run_apart(exec, limit, &halt, output);
+        tokio::pin!(run);
+        let ran = tokio::select! {
+            ran = &mut run => ran?,
+            over = self.disk.over() => {
+                halt.cancel();
+                return run.await.map(|_| Ran::Short(Short::Disk(over)));
+            }
+        };
+        if ran == Ran::Stopped {
+            return Ok(ran);
+        }
+        Ok(self.disk.look().await.map_or(ran, |over| Ran::Short(Short::Disk(over))))
+    }
+}
+
 impl Access {
     /// As [`Environment::run`].
     pub(crate) async fn run(
@@ -508,11 +539,22 @@ impl Access {
         stop: &CancellationToken,
         mut output: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<Ran, Broken> {
+        self.run_apart(exec, limit, stop, |_, bytes| output(bytes)).await
+    }
+
+    /// The same, and says which output it was.
+    async fn run_apart(
+        &self,
+        exec: Exec,
+        limit: Duration,
+        stop: &CancellationToken,
+        mut output: impl FnMut(Stream, &[u8]) -> io::Result<()>,
+    ) -> Result<Ran, Broken> {
         let operation = exec.operation.clone();
         self.backend.exec(&self.id, &exec).await?;
         let mut position = 0;
         let ended = tokio::select! {
-            ended = self.follow(&operation, &mut position, &mut output) => Some(ended?),
+            ended = self.follow_apart(&operation, &mut position, &mut output) => Some(ended?),
             () = tokio::time::sleep(limit) => None,
             () = stop.cancelled() => None,
         };
@@ -524,14 +566,14 @@ impl Access {
             None => {
                 const TERM: i32 = 15;
                 self.backend.signal(&self.id, &operation, TERM).await?;
-                let follow = self.follow(&operation, &mut position, &mut output);
+                let follow = self.follow_apart(&operation, &mut position, &mut output);
                 let _ = tokio::time::timeout(PATIENCE, follow).await;
                 if stop.is_cancelled() { Ran::Stopped } else { Ran::TimedOut }
             }
         };
         // Daemons that it left behind would change the work tree under the snapshot.
         self.backend.kill(&self.id, &operation).await?;
-        self.follow(&operation, &mut position, &mut output).await?;
+        self.follow_apart(&operation, &mut position, &mut output).await?;
         self.backend.forget(&self.id, &operation).await?;
         Ok(ran)
     }
@@ -543,13 +585,22 @@ impl Access {
         position: &mut u64,
         output: &mut impl FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<Status, Broken> {
+        self.follow_apart(operation, position, &mut |_, bytes: &[u8]| output(bytes)).await
+    }
+
+    async fn follow_apart(
+        &self,
+        operation: &OperationId,
+        position: &mut u64,
+        output: &mut impl FnMut(Stream, &[u8]) -> io::Result<()>,
+    ) -> Result<Status, Broken> {
         loop {
             let new = self.backend.output(&self.id, operation, *position).await?;
             let is_all = new.chunks.is_empty();
             // What was handed on is not handed on again, even if nobody waits for the rest.
             *position = new.next;
             for chunk in new.chunks {
-                output(&chunk.bytes)?;
+                output(chunk.stream, &chunk.bytes)?;
             }
             if new.status.state.has_ended() && is_all {
                 return Ok(new.status);

@@ -1,20 +1,21 @@
 //! One job's place on this machine, and the attempts of its steps. What a step needs is made when the
 //! first step needs it: a job that only has its pull request left needs no environment.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
-use tokio::time::Instant;
+use tokio::{sync::Mutex, time::Instant};
 use tokio_util::sync::CancellationToken;
 use windlass_policy::redact::Redactor;
 use windlass_run::{
     StepId,
     job::{
-        Report,
+        Rendered, Report, StepResult, rendered,
         start::{Basis, Missed, SET_UP},
     },
     spec::Action,
 };
+use windlass_wire::runner as wire;
 
 use super::{
     Workshop, agent, checkpoint, command,
@@ -42,13 +43,26 @@ pub(crate) struct Place {
     pub(crate) secrets: Secrets,
     pub(crate) meter: Arc<JobMeter>,
     pub(crate) facts: Facts,
+    /// What the attempts under way were given. Those that go on at once are of one user in one
+    /// environment: what one is given is within reach of the others.
+    given: BTreeMap<StepId, Vec<wire::Secret>>,
+    /// Set once the environment is to be made anew, as soon as nothing goes on in it.
+    unclean: bool,
     /// How long getting the repository took; told with the first start.
     opened: Duration,
 }
 
+/// A place that several attempts share. Whatever changes it has it for itself for so long.
+pub(crate) struct Shared(Arc<Mutex<Place>>);
+
 /// Which attempt of which step, and where its output goes.
 pub(crate) struct Attempt {
+    /// The instance's name.
     pub(crate) step_id: StepId,
+    /// The name of its step in the spec, by which it is given secrets.
+    pub(crate) path: StepId,
+    /// What its commands refer to: names and values.
+    pub(crate) variables: Vec<(String, String)>,
     pub(crate) number: u32,
     pub(crate) timeout: Duration,
     /// When it began; getting its environment ready counts.
@@ -75,7 +89,19 @@ impl Place {
         let meter = Arc::new(JobMeter::new(job.clone()));
         let mut facts = Facts::new(job.now());
         facts.sensitive = job.look(|state| state.spec.sensitive.clone());
-        Ok(Self { workshop, job, work, environment: None, redactor, secrets, meter, facts, opened })
+        Ok(Self {
+            workshop,
+            job,
+            work,
+            environment: None,
+            redactor,
+            secrets,
+            meter,
+            facts,
+            given: BTreeMap::new(),
+            unclean: false,
+            opened,
+        })
     }
 
     /// The environment, made and set up now if there is none.
@@ -124,29 +150,33 @@ impl Place {
                 return Err(end);
             }
         }
+        let given = self.secrets.of(&attempt.path);
+        self.given.insert(attempt.step_id.clone(), given.all().to_vec());
         let environment = self.environment.as_mut().expect("it was made just now");
-        let given = self.secrets.of(&attempt.step_id);
         environment
             .doors
-            .offer(given.all())
+            .offer(&offered(&self.given))
             .map_err(|why| Attempted::JobEnded(failed("secrets", format!("{why}."))))?;
         Ok(environment)
     }
 
-    async fn attempt_step(&mut self, action: Action, attempt: Attempt) -> Attempted {
-        if let Some(environment) = &self.environment {
-            environment.services.attach(&attempt.log);
-        }
-        let attempted = match action {
-            Action::Run { command } => command::run(self, &command, &attempt).await,
-            Action::Agent(action) => agent::run(self, &action, &attempt).await,
-            Action::PullRequest(action) => publish::run(self, &action, &attempt).await,
-            Action::Readiness(action) => readiness::run(self, action, &attempt).await,
-        };
+    /// Whether another attempt has something of what it was given in files.
+    pub(super) fn shares_files(&self, attempt: &Attempt) -> bool {
+        let others = self.given.iter().filter(|(step_id, _)| **step_id != attempt.step_id);
+        others.flat_map(|(_, given)| given).any(|secret| secret.file.is_some())
+    }
+
+    /// What comes after an attempt, whatever came of it.
+    async fn after(
+        &mut self,
+        attempt: &Attempt,
+        attempted: Result<Attempted, Attempted>,
+    ) -> Attempted {
+        self.given.remove(&attempt.step_id);
         if let Some(environment) = &mut self.environment {
-            let _ = environment.doors.offer(&[]);
+            let _ = environment.doors.offer(&offered(&self.given));
         }
-        self.forget_secrets(&attempt).await;
+        self.forget_secrets(attempt).await;
         if let Some(environment) = &self.environment {
             environment.services.detach();
         }
@@ -155,18 +185,17 @@ impl Place {
         }
         attempted.unwrap_or_else(|attempted| attempted).redacted(&self.redactor)
     }
-}
 
-impl Place {
     /// Services run beside a step as the same user and could keep a secret that it was given until an
     /// agent asks for it: after such a step the environment is made anew.
     async fn forget_secrets(&mut self, attempt: &Attempt) {
         let has_services = |environment: &Environment| environment.services.is_any();
-        if !self.secrets.of(&attempt.step_id).has_secrets()
-            || !self.environment.as_ref().is_some_and(has_services)
-        {
+        self.unclean |= self.secrets.of(&attempt.path).has_secrets()
+            && self.environment.as_ref().is_some_and(has_services);
+        if !self.unclean || !self.given.is_empty() {
             return;
         }
+        self.unclean = false;
         if let Some(environment) = self.environment.take() {
             let why = "[windlass: environment: made anew after a step with secrets, since its services could know \
                        them]\n";
@@ -176,35 +205,79 @@ impl Place {
     }
 }
 
-impl Work for Place {
+/// What the doors offer to all attempts together.
+fn offered(given: &BTreeMap<StepId, Vec<wire::Secret>>) -> Vec<wire::Secret> {
+    let mut offered: Vec<wire::Secret> = Vec::new();
+    for secret in given.values().flatten() {
+        if offered.iter().all(|other| other.name != secret.name) {
+            offered.push(secret.clone());
+        }
+    }
+    offered
+}
+
+impl Shared {
+    pub(crate) fn new(place: Place) -> Self {
+        Self(Arc::new(Mutex::new(place)))
+    }
+}
+
+impl Work for Shared {
     fn attempt(
-        &mut self,
+        &self,
         index: usize,
-        attempt: u32,
+        number: u32,
         stop: CancellationToken,
-    ) -> BoxFuture<'_, Attempted> {
-        let step = self.job.look(|state| state.spec.steps[index].clone());
+    ) -> BoxFuture<'static, Attempted> {
+        let shared = self.0.clone();
         let began = Instant::now();
         Box::pin(async move {
-            if let Err(attempted) = secrets::refresh(self, &stop).await {
+            let mut place = shared.lock().await;
+            let found = place.job.look(|state| {
+                let step = state.definition(index).clone();
+                let ids = (state.steps[index].id.clone(), state.path(index));
+                (ids, step, rendered(state, index))
+            });
+            let ((step_id, path), step, rendered) = found;
+            let Rendered { action, variables } = match rendered {
+                Ok(rendered) => rendered,
+                Err(no_value) => {
+                    let (code, reason) = ("template".to_owned(), format!("{no_value}."));
+                    return Attempted::Ended(StepResult::Failed { code, reason });
+                }
+            };
+            if let Err(attempted) = secrets::refresh(&mut place, &stop).await {
                 return attempted;
             }
-            let log = self.job.held.open_log(&step.id, attempt, &self.redactor);
-            let attempt = Attempt {
-                step_id: step.id,
-                number: attempt,
-                timeout: step.timeout.to_std(),
-                began,
-                log,
-                stop,
+            let log = place.job.held.open_log(&step_id, number, &place.redactor);
+            let timeout = step.timeout.to_std();
+            let attempt = Attempt { step_id, path, variables, number, timeout, began, log, stop };
+            if let Some(environment) = &place.environment {
+                environment.services.attach(&attempt.log);
+            }
+            let attempted = match action {
+                Action::Run { command } => {
+                    // Others may have the place while the command runs.
+                    drop(place);
+                    let attempted = command::run(&shared, command.as_str(), &step, &attempt).await;
+                    return shared.lock().await.after(&attempt, attempted).await;
+                }
+                Action::Agent(action) => agent::run(&mut place, &action, &step, &attempt).await,
+                Action::PullRequest(action) => publish::run(&mut place, &action, &attempt).await,
+                Action::Readiness(action) => readiness::run(&mut place, action, &attempt).await,
+                other => Err(Attempted::JobEnded(failed(
+                    "internal",
+                    format!("A `{}` step is not for a runner to execute.", other.word()),
+                ))),
             };
-            self.attempt_step(step.action, attempt).await
+            place.after(&attempt, attempted).await
         })
     }
 
-    fn close(mut self: Box<Self>) -> BoxFuture<'static, ()> {
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
         Box::pin(async move {
-            if let Some(environment) = self.environment.take() {
+            let environment = self.0.lock().await.environment.take();
+            if let Some(environment) = environment {
                 environment.destroy().await;
             }
         })

@@ -11,7 +11,8 @@ use windlass_run::{
     EffectKey, Time,
     effect::{self, Effect, Outcome, Request},
     job::{Report, StepResult},
-    spec::PullRequestAction,
+    spec::{Action, PullRequestAction},
+    template::Text,
 };
 
 use super::{
@@ -78,13 +79,20 @@ async fn stage_push(
     if tree == repository.tree_of(&place.work.base).await.map_err(git)? {
         return Ok(None);
     }
-    let branch = action.branch.clone().unwrap_or_else(|| format!("windlass/{}", place.job.job_id));
-    let allowed = place
-        .job
-        .repository
-        .as_ref()
-        .is_some_and(|repository| repository.branches.contains(&branch));
-    if !allowed {
+    let own = || format!("windlass/{}", place.job.job_id);
+    let branch = action.branch.as_ref().map_or_else(own, |branch| branch.as_str().to_owned());
+    let repository = place.job.repository.as_ref();
+    let named = repository.is_some_and(|repository| repository.branches.contains(&branch));
+    // One whose name was only known now; the server works it out as well, and asks for no less.
+    let worked_out = place.job.look(|state| {
+        state.index_of(&attempt.step_id).is_some_and(|index| {
+            matches!(
+                &state.definition(index).action,
+                Action::PullRequest(PullRequestAction { branch: Some(Text::Template(_)), .. })
+            )
+        })
+    });
+    if !named && !(worked_out && branch.starts_with("windlass/")) {
         return Err(fail(
             "branch_not_allowed",
             &format!("this job may not push the branch `{branch}`"),
@@ -400,7 +408,7 @@ async fn open_pull_request(
             if let Outcome::PullRequest { number, url } = &outcome {
                 note(attempt, &format!("pull request #{number}: {url}"));
             }
-            Ok(Attempted::Ended(StepResult::Succeeded { checkpoint: None }))
+            Ok(Attempted::Ended(StepResult::succeeded(None)))
         }
         Some(effect::State::Failed { reason }) => Err(fail("pull_request", &reason)),
         Some(effect::State::Unknown { reason }) => Err(fail("pull_request_unknown", &reason)),
@@ -411,7 +419,7 @@ async fn open_pull_request(
 }
 
 fn title(place: &Place, action: &PullRequestAction) -> String {
-    facts::title(action.title.as_deref().unwrap_or(&place.job.title))
+    facts::title(action.title.as_ref().map_or(&*place.job.title, |title| title.as_str()))
 }
 
 async fn body(place: &Place, action: &PullRequestAction) -> Result<String, Attempted> {
@@ -430,7 +438,7 @@ async fn body(place: &Place, action: &PullRequestAction) -> Result<String, Attem
     };
     let facts = place.facts.body(&change);
     Ok(match &action.body {
-        Some(body) => format!("{}\n\n{facts}", body.trim_end()),
+        Some(body) => format!("{}\n\n{facts}", body.as_str().trim_end()),
         None => facts,
     })
 }

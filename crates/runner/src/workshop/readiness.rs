@@ -72,7 +72,7 @@ pub(super) async fn run(
         true => propose(place, attempt, &report).await?,
         false => None,
     };
-    Ok(Attempted::Ended(StepResult::Succeeded { checkpoint }))
+    Ok(Attempted::Ended(StepResult::succeeded(checkpoint)))
 }
 
 /// The repository's files at the commit, from the platform's own copy.

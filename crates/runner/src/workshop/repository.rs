@@ -195,9 +195,8 @@ fn mirror_dir(workshop: &Workshop, project_id: &ProjectId) -> PathBuf {
 /// Brings back the checkpoints of earlier steps, from this machine or from the server. The newest one.
 async fn restore(job: &Job, repository: &Repository, dir: &Path) -> Result<Option<Oid>, Trouble> {
     let made: Vec<_> = job.look(|state| {
-        let steps =
-            state.steps.iter().filter_map(|step| Some((step.id.clone(), step.checkpoint.clone()?)));
-        steps.collect()
+        let made = state.checkpoints();
+        made.map(|(step, commit)| (step.id.clone(), commit.to_owned())).collect()
     });
     let mut newest = None;
     for (step_id, commit) in made {

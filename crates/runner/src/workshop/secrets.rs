@@ -154,6 +154,20 @@ impl Given {
         self.make_files(environment).await
     }
 
+    /// The same beside steps that have files already.
+    pub(crate) async fn enter_beside(
+        &self,
+        environment: &Environment,
+        exec: &mut Exec,
+    ) -> Result<(), Broken> {
+        self.set(exec);
+        for (secret, file) in self.files() {
+            let exec = environment.exec("secrets", Vec::new())?;
+            write(&environment.access(), exec, "next", secret, file).await?;
+        }
+        Ok(())
+    }
+
     /// Adds the variables to what shall be executed.
     pub(crate) fn set(&self, exec: &mut Exec) {
         for secret in self.0.iter().filter(|secret| secret.file.is_none() && secret.door.is_none())

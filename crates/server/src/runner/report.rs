@@ -57,6 +57,7 @@ fn answer(answer: work::JobAnswer) -> JobAnswer {
         accepted: answer.accepted,
         cancel: answer.cancel,
         effects: answer.effects,
+        decisions: answer.decisions,
         refused: answer.refused,
     }
 }

@@ -113,7 +113,7 @@ async fn play(runner: &Runner<'_>, held: &mut Held, greeting: &str, go_on: &Noti
     send_session(runner, held, next, closing()).await;
     std::fs::write(tree.join("greeting.txt"), greeting).expect("written");
     let head = commit(&tree, "The agent's work");
-    let result = StepResult::Succeeded { checkpoint: Some(head.clone()) };
+    let result = StepResult::succeeded(Some(head.clone()));
     runner.report(held, vec![Report::StepEnded { step_id: agent(), result }]).await;
     runner.publish(held, &tree, &head).await;
 }

@@ -46,7 +46,7 @@ async fn reports_that_come_again_change_nothing_and_gaps_are_told() {
     let again = runner.send(&held, vec![started]).await;
     assert_eq!((first.accepted, again.accepted), (1, 1));
     let ended =
-        Report::StepEnded { step_id: agent(), result: StepResult::Succeeded { checkpoint: None } };
+        Report::StepEnded { step_id: agent(), result: StepResult::succeeded(None) };
     let gap = runner.send(&held, vec![report(3, ended)]).await;
     assert_eq!((gap.accepted, gap.status), (1, JobStatus::Held));
     assert!(gap.refused.expect("refused").contains("missing"));
@@ -215,7 +215,7 @@ async fn an_effect_that_a_crash_cut_off_happens_once() {
     let (tree, base) = runner.clone(&held, folder.path());
     std::fs::write(tree.join("new.txt"), "new\n").expect("written");
     let head = super::house::commit(&tree, "Work");
-    let result = StepResult::Succeeded { checkpoint: Some(head.clone()) };
+    let result = StepResult::succeeded(Some(head.clone()));
     let step_id = StepId::parse("pull_request").expect("a step");
     runner
         .report(

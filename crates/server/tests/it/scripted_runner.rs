@@ -154,7 +154,7 @@ impl<'a> Runner<'a> {
                 Report::StepStarted { step_id: agent.clone() },
                 Report::StepEnded {
                     step_id: agent,
-                    result: StepResult::Succeeded { checkpoint: Some(head.clone()) },
+                    result: StepResult::succeeded(Some(head.clone())),
                 },
             ],
         )
@@ -212,7 +212,7 @@ impl<'a> Runner<'a> {
             })
             .await;
         let ended =
-            Report::StepEnded { step_id, result: StepResult::Succeeded { checkpoint: None } };
+            Report::StepEnded { step_id, result: StepResult::succeeded(None) };
         let answer = self.report(held, vec![ended]).await;
         assert_eq!((answer.status, answer.refused), (JobStatus::Ended, None));
     }

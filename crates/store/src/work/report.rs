@@ -97,6 +97,7 @@ fn stand(job: &Job, epoch: u64) -> JobAnswer {
         accepted: if hold == Hold::Lost { 0 } else { job.state.last_report },
         cancel: job.state.cancel.clone(),
         effects: job.state.effects.clone(),
+        decisions: job.state.decisions(),
         refused: None,
     }
 }
@@ -108,6 +109,7 @@ fn lost(job_id: &JobId) -> JobAnswer {
         accepted: 0,
         cancel: None,
         effects: vec![],
+        decisions: vec![],
         refused: None,
     }
 }

@@ -282,7 +282,7 @@ pub(crate) fn started(id: &str) -> Report {
 }
 
 pub(crate) fn succeeded(id: &str) -> Report {
-    let result = StepResult::Succeeded { checkpoint: None };
+    let result = StepResult::succeeded(None);
     Report::StepEnded { step_id: step_id(id), result }
 }
 

@@ -16,6 +16,8 @@ pub(super) struct Task {
     pub steps: u64,
     /// True if it ends in a pull request.
     pub publishes: bool,
+    /// True if steps of all shapes come before those.
+    pub is_tree: bool,
     /// True once the client knows that it was accepted.
     pub is_accepted: bool,
 }
@@ -25,6 +27,7 @@ impl Clients {
         let tasks = (0..random.between(2, 7)).map(|_| Task {
             steps: random.number() % 3 + 1,
             publishes: !random.one_in(3),
+            is_tree: random.one_in(3),
             is_accepted: false,
         });
         Self { tasks: tasks.collect() }

@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
 use windlass_run::{
     Duration, EffectKey, JobId, RunnerId, StepId, Time,
     effect::{self, Request},
-    job::{self, Command, Next, Phase, Report, State, StepPhase, StepResult},
+    job::{self, Command, Next, Report, State, StepPhase, StepResult},
     spec::Action,
 };
 use windlass_store::work::{GrantAnswer, Hold, JobAnswer, JobReports, Leased, NumberedReport};
@@ -45,8 +46,8 @@ struct Held {
     state: State,
     /// Reports that the server has not taken yet.
     pending: Vec<NumberedReport>,
-    /// Until when the running step is busy.
-    busy_until: Option<Time>,
+    /// Until when the running steps are busy, by their index.
+    busy: BTreeMap<usize, Time>,
     doing: Option<(EffectKey, Doing)>,
     /// Set once it is to be given back.
     release: Option<String>,
@@ -110,7 +111,7 @@ impl Held {
             epoch: leased.epoch,
             state: leased.state,
             pending: vec![],
-            busy_until: None,
+            busy: BTreeMap::new(),
             doing: None,
             release: None,
         }
@@ -200,26 +201,41 @@ impl World {
         }
         loop {
             match job::next(&held.state, self.now) {
-                Next::Start { index } => {
+                Next::Go { start, running, .. } => {
                     if held.state.base_commit.is_none() {
                         held.report(Report::Base { commit: "ba5e".into() }, self.now)?;
                     }
-                    let step_id = held.state.spec.steps[index].id.clone();
-                    held.report(Report::StepStarted { step_id }, self.now)?;
-                    let busy = self.random.between(0, 12_000);
-                    held.busy_until = Some(self.now + Duration::from_millis(busy));
-                }
-                Next::Continue { index } => {
-                    let done = match &held.state.spec.steps[index].action {
-                        Action::PullRequest(_) => self.publish(runner, job_id, held, index)?,
-                        Action::Run { .. } | Action::Agent(_) | Action::Readiness(_) => {
-                            self.finish(held, index)?
+                    for index in &start {
+                        let step_id = held.state.steps[*index].id.clone();
+                        held.report(Report::StepStarted { step_id }, self.now)?;
+                        let busy = self.random.between(0, 12_000);
+                        held.busy.insert(*index, self.now + Duration::from_millis(busy));
+                    }
+                    let mut done = false;
+                    for index in running {
+                        done = match &held.state.definition(index).action {
+                            Action::PullRequest(_) => self.publish(runner, job_id, held, index)?,
+                            _ => self.finish(held, index)?,
+                        };
+                        if done {
+                            break;
                         }
-                    };
-                    if !done {
+                    }
+                    if !done && start.is_empty() {
                         return Ok(());
                     }
                 }
+                Next::Settle => held.report(Report::Settle, self.now)?,
+                Next::Rested { index } => {
+                    let step_id = held.state.steps[index].id.clone();
+                    held.report(Report::Rested { step_id }, self.now)?;
+                }
+                Next::Decided { index } => {
+                    let step_id = held.state.steps[index].id.clone();
+                    held.report(Report::Decided { step_id }, self.now)?;
+                }
+                // Its own copy is queued then, and what it says last is on its way.
+                Next::Rest => held.report(Report::Rest, self.now)?,
                 Next::Stop(end) => held.report(Report::Ended(end), self.now)?,
                 Next::Wait { .. } | Next::Ended => return Ok(()),
             }
@@ -229,7 +245,7 @@ impl World {
     /// Ends a step of commands once it is no longer busy. True if it ended.
     fn finish(&mut self, held: &mut Held, index: usize) -> Result<bool, String> {
         let StepPhase::Running { since } = held.state.steps[index].phase else { return Ok(false) };
-        let timeout = held.state.spec.steps[index].timeout;
+        let timeout = held.state.definition(index).timeout;
         let step_id = held.state.steps[index].id.clone();
         if since + timeout <= self.now {
             let result = fails("timeout", "It took too long.");
@@ -237,7 +253,7 @@ impl World {
             return Ok(true);
         }
         // After a restart nobody knows how long it still takes: not long.
-        let busy_until = held.busy_until.unwrap_or(self.now);
+        let busy_until = held.busy.get(&index).copied().unwrap_or(self.now);
         if self.now < busy_until {
             return Ok(false);
         }
@@ -247,9 +263,17 @@ impl World {
             0 => fails("exit_code", "exit code 1"),
             1 => StepResult::NothingToDo { reason: "It is fixed already.".into() },
             2 if self.random.one_in(4) => StepResult::GaveUp(job::GiveUp::default()),
-            _ => StepResult::Succeeded { checkpoint: Some("c0ffee".into()) },
+            _ => {
+                let gives = held.state.definition(index).outputs.keys();
+                let outputs = gives.map(|name| (name.clone(), json!([1, 2]))).collect();
+                StepResult::Succeeded { checkpoint: Some("c0ffee".into()), outputs }
+            }
         };
-        if job::next(&held.state, self.now) == (Next::Continue { index }) {
+        let goes_on = matches!(
+            job::next(&held.state, self.now),
+            Next::Go { running, .. } if running.contains(&index)
+        );
+        if goes_on {
             held.report(Report::StepEnded { step_id, result }, self.now)?;
         }
         Ok(true)
@@ -284,7 +308,7 @@ impl World {
                 }
             }
         }
-        let result = StepResult::Succeeded { checkpoint: None };
+        let result = StepResult::succeeded(None);
         self.end_step(held, step_id, result)
     }
 
@@ -390,7 +414,7 @@ impl World {
             }
             Hold::Held => {
                 held.pending.retain(|report| report.seq > answer.accepted);
-                held.state.adopt(answer.cancel, answer.effects);
+                held.state.adopt(answer.cancel, answer.effects, answer.decisions);
                 if let Some(why) = answer.refused.filter(|why| !why.contains("came after")) {
                     return Err(format!("the server refused a report: {why}"));
                 }
@@ -451,7 +475,6 @@ impl World {
         if matches!(&held.doing, Some((doing, Doing::Acting(_))) if doing == key) {
             held.doing = Some((key.clone(), Doing::Recording(outcome(&request, &reply))));
         }
-        debug_assert!(!matches!(held.state.phase, Phase::Queued { .. }), "a held job is leased");
     }
 }
 

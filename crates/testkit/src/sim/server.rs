@@ -18,8 +18,12 @@ use windlass_run::{
     Duration, EffectKey, JobId, OrganisationId, ProjectId, RunId, RunnerId, StepId, Time,
     actor::By,
     effect::{self, Outcome, Request},
+    expression::Expression,
     job::{self, End},
-    spec::{Action, Limits, PullRequestAction, Retry, Spec, Step, Target},
+    spec::{
+        Action, ApproveAction, Kind, Limits, OnTimeout, Output, PullRequestAction, Retry, Source,
+        Spec, Step, Target, WaitAction,
+    },
 };
 use windlass_store::{
     Error, Options, Store,
@@ -502,28 +506,68 @@ pub(super) fn outcome(request: &Request, reply: &Reply) -> effect::State {
 fn spec(project_id: &ProjectId, task: &Task) -> Spec {
     let mut steps = Vec::new();
     for n in 0..task.steps {
-        let id = StepId::parse(&format!("step{n}"));
         let last = n + 1 == task.steps;
-        steps.extend(id.map(|id| Step {
-            id,
-            action: match last && task.publishes {
-                true => Action::PullRequest(PullRequestAction::default()),
-                false => Action::Run { command: "true".into() },
-            },
+        let action = match last && task.publishes {
+            true => Action::PullRequest(PullRequestAction::default()),
+            false => Action::run("true"),
+        };
+        steps.extend(step(&format!("step{n}"), action).map(|step| Step {
             timeout: Duration::from_secs(if last { 600 } else { 60 }),
-            retry: Retry { attempts: 2, backoff: Duration::from_secs(3), ..Retry::default() },
             continue_on_error: n == 1 && !last,
+            ..step
         }));
     }
-    Spec {
-        target: Target { project_id: project_id.clone(), base: "main".into(), commit: None },
-        steps,
-        limits: Limits { duration: Duration::from_secs(900), tokens: Some(500), requeues: 8 },
-        network: vec![],
-        runs_on: Default::default(),
-        class: None,
-        continues: None,
-        plain_environment: false,
-        sensitive: Vec::new(),
+    let target = Target { project_id: project_id.clone(), base: "main".into(), commit: None };
+    let limits = Limits { duration: Duration::from_secs(900), tokens: Some(500), requeues: 8 };
+    let mut spec = Spec { limits, ..Spec::new(target, steps) };
+    if task.is_tree {
+        spec.steps.splice(0..0, tree());
+        spec.on_failure.extend(step("told", Action::run("true")));
+        spec.finally.extend(step("tidy", Action::run("true")));
     }
+    spec
+}
+
+fn step(id: &str, action: Action) -> Option<Step> {
+    let retry = Retry { attempts: 2, backoff: Duration::from_secs(3), ..Retry::default() };
+    let timeout = Duration::from_secs(60);
+    Some(Step { timeout, retry, ..Step::new(StepId::parse(id).ok()?, action) })
+}
+
+/// Steps of all shapes: a list from an output, rounds, several at once, a rest, an approval that nobody
+/// gives.
+fn tree() -> Vec<Step> {
+    let once =
+        |id: &str, action| step(id, action).map(|step| Step { retry: Retry::default(), ..step });
+    let source = Source::ExitCode;
+    let list = Output { kind: Kind::Json, source, accept: None };
+    let find = step("find", Action::run("true"))
+        .map(|step| Step { outputs: [("list".to_owned(), list)].into(), ..step });
+    let items = Expression::parse("steps.find.outputs.list").ok();
+    let each = items.and_then(|items| {
+        let steps = step("fix", Action::run("true")).into_iter().collect();
+        once("each", Action::ForEach { items, name: "item".into(), steps, limit: 2 })
+    });
+    let at_once = {
+        let wait = WaitAction::For { duration: Duration::from_secs(70) };
+        let prompt = "Go on?".into();
+        let timeout = Some(Duration::from_secs(90));
+        let on_timeout = OnTimeout::Approve;
+        let by_role = Default::default();
+        let ask = ApproveAction { prompt, by_role, timeout, on_timeout };
+        let steps = [
+            step("one", Action::run("true")),
+            once("rest", Action::Wait(wait)),
+            once("ask", Action::Approve(ask)),
+        ];
+        once(
+            "at-once",
+            Action::Parallel { steps: steps.into_iter().flatten().collect(), limit: None },
+        )
+    };
+    let until = Expression::parse("round == 2").ok().and_then(|condition| {
+        let steps = step("again", Action::run("true")).into_iter().collect();
+        once("until", Action::Until { condition, rounds: 3, pause: Duration::from_secs(5), steps })
+    });
+    [find, each, at_once, until].into_iter().flatten().collect()
 }

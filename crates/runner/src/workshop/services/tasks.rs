@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The variable with the folder for the files of a task's outputs.
-const FOLDER: &str = "WINDLASS_OUTPUTS";
+pub(crate) const FOLDER: &str = "WINDLASS_OUTPUTS";
 /// The most bytes of a file that holds an output.
 const FILE: usize = 1 << 20;
 /// How long reading one may take.
@@ -206,7 +206,7 @@ pub(crate) async fn outputs(
 }
 
 /// Reads a file inside, as the environment's user.
-async fn read(access: &Access, execs: &Execs, path: &str) -> Result<String, String> {
+pub(crate) async fn read(access: &Access, execs: &Execs, path: &str) -> Result<String, String> {
     let argv = ["cat", "--", path].map(OsString::from).into();
     let exec = execs.exec("output", argv).map_err(|error| error.to_string())?;
     let mut content = Vec::new();

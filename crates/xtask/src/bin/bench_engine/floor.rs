@@ -98,7 +98,7 @@ fn reports(leased: &Leased) -> JobReports {
     };
     for step in &leased.state.spec.steps {
         say(Report::StepStarted { step_id: step.id.clone() });
-        let result = StepResult::Succeeded { checkpoint: None };
+        let result = StepResult::succeeded(None);
         say(Report::StepEnded { step_id: step.id.clone(), result });
     }
     JobReports { job_id: leased.job_id.clone(), epoch: leased.epoch, reports, release: None }
@@ -152,27 +152,12 @@ impl Place {
 
     fn run(&self) -> NewRun {
         let step = |name: &str| Step {
-            id: StepId::parse(name).expect("the name is a literal"),
-            action: Action::Run { command: "true".to_owned() },
             timeout: Duration::from_secs(60),
-            retry: Retry::default(),
-            continue_on_error: false,
+            ..Step::new(StepId::parse(name).expect("the name is a literal"), Action::run("true"))
         };
-        let spec = Spec {
-            target: Target {
-                project_id: self.project_id.clone(),
-                base: "main".to_owned(),
-                commit: None,
-            },
-            steps: vec![step("one"), step("two"), step("three")],
-            limits: Limits::default(),
-            network: Vec::new(),
-            runs_on: Default::default(),
-            class: None,
-            continues: None,
-            plain_environment: false,
-            sensitive: Vec::new(),
-        };
+        let project_id = self.project_id.clone();
+        let target = Target { project_id, base: "main".to_owned(), commit: None };
+        let spec = Spec::new(target, vec![step("one"), step("two"), step("three")]);
         let id = JobId::new(now(), rand::random());
         NewRun {
             id: RunId::new(now(), rand::random()),
