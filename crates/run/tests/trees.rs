@@ -499,7 +499,7 @@ fn a_block_sees_its_inputs_and_its_own_steps_and_gives_what_it_says() {
     ];
     let inputs = BTreeMap::from([("who".to_owned(), Given::Text(text("${{ item }}")))]);
     let outputs = BTreeMap::from([("twice".to_owned(), cel("steps.audit.outputs.n * 2"))]);
-    let block = step("called", Action::Block { steps: inner, inputs, outputs });
+    let block = step("called", Action::Block { call: None, steps: inner, inputs, outputs });
     let mut job = Pair::leased(spec(vec![
         run("audit"),
         each("e", "['x']", vec![block]),
@@ -793,7 +793,7 @@ fn one(shape: Shape, count: &mut u32, main: bool) -> Step {
         Shape::Block(shapes) => {
             let inputs = BTreeMap::from([("what".to_owned(), Given::Value(json!("it")))]);
             let steps = inner(shapes);
-            step(&name, Action::Block { steps, inputs, outputs: BTreeMap::new() })
+            step(&name, Action::Block { call: None, steps, inputs, outputs: BTreeMap::new() })
         }
     }
 }
