@@ -1,0 +1,1 @@
+//! Beside engines of other languages, which answer all cases in one process.
