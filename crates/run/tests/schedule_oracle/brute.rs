@@ -92,7 +92,7 @@ impl<'a> Matcher<'a> {
 
 fn has_plain(expression: &Expression, field: usize, value: i64) -> bool {
     let (least, most) = BOUNDS[field];
-    expression.fields[field].iter().any(|item| match *item {
+    let is_in = |item: Item, value: i64| match item {
         Item::All { step } => (value - least) % step == 0,
         Item::Any => true,
         Item::One(one) => value == one,
@@ -105,6 +105,13 @@ fn has_plain(expression: &Expression, field: usize, value: i64) -> bool {
         | Item::LastWorkingDay
         | Item::Nth { .. }
         | Item::LastOf(_) => false,
+    };
+    // Sunday is 7 where it ends something.
+    let is_sunday = field == 5 && value == 0;
+    let mut items = expression.fields[field].iter();
+    items.any(|item| {
+        let is_star = matches!(item, Item::All { .. });
+        is_in(*item, value) || (is_sunday && !is_star && is_in(*item, 7))
     })
 }
 

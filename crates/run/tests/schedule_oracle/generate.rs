@@ -54,7 +54,7 @@ pub(crate) enum Item {
 }
 
 /// Least and largest number of: second, minute, hour, day, month, weekday.
-pub(crate) const BOUNDS: [(i64, i64); 6] = [(0, 59), (0, 59), (0, 23), (1, 31), (1, 12), (0, 6)];
+pub(crate) const BOUNDS: [(i64, i64); 6] = [(0, 59), (0, 59), (0, 23), (1, 31), (1, 12), (0, 7)];
 const MONTHS: [&str; 12] =
     ["jan", "Feb", "MAR", "apr", "May", "JUN", "jul", "Aug", "SEP", "oct", "Nov", "DEC"];
 const WEEKDAYS: [&str; 7] = ["sun", "Mon", "TUE", "wed", "Thu", "FRI", "sat"];
@@ -95,7 +95,8 @@ impl Expression {
     fn render(&self, item: Item, n: usize, dialect: Dialect, text: &mut String) {
         let value = |value: i64| match n {
             4 if self.has_names => MONTHS[value as usize - 1].to_owned(),
-            5 if self.has_names => WEEKDAYS[value as usize % 7].to_owned(),
+            // A name is 7 at the end of a range only.
+            5 if self.has_names && value < 7 => WEEKDAYS[value as usize].to_owned(),
             _ => value.to_string(),
         };
         let with_step = |step: i64| if step > 1 { format!("/{step}") } else { String::new() };
@@ -104,7 +105,11 @@ impl Expression {
             Item::Any => write!(text, "?"),
             Item::One(one) => write!(text, "{}", value(one)),
             Item::Range { from, to, step } => {
-                write!(text, "{}-{}{}", value(from), value(to), with_step(step))
+                let to = match (n, to) {
+                    (5, 7) if self.has_names => "sUN".to_owned(),
+                    (_, to) => value(to),
+                };
+                write!(text, "{}-{to}{}", value(from), with_step(step))
             }
             Item::From { from, step } => write!(text, "{}/{step}", value(from)),
             Item::BeforeLast(0) => write!(text, "L"),
@@ -220,22 +225,20 @@ fn week_days(dice: &mut Dice, wish: Wish) -> Vec<Item> {
 fn plain(dice: &mut Dice, field: usize) -> Vec<Item> {
     let (least, most) = BOUNDS[field];
     let longest = (most - least) / 2;
+    let range = |dice: &mut Dice, step: i64| {
+        let from = dice.within(least, most - 1);
+        // From Sunday to Sunday would be one day by its name, and the week by its number.
+        let most = if field == 5 && from == 0 { 6 } else { most };
+        Item::Range { from, to: dice.within(from + 1, most), step }
+    };
     match dice.within(0, 5) {
         0 => vec![Item::All { step: dice.within(1, longest) }],
         1 => {
-            let from = dice.within(least, most - 1);
-            vec![Item::Range {
-                from,
-                to: dice.within(from + 1, most),
-                step: dice.within(1, longest.max(2)),
-            }]
+            let step = dice.within(1, longest.max(2));
+            vec![range(dice, step)]
         }
         2 => vec![Item::From { from: dice.within(least, most), step: dice.within(2, longest) }],
-        3 => {
-            let from = dice.within(least, most - 1);
-            let range = Item::Range { from, to: dice.within(from + 1, most), step: 1 };
-            vec![Item::One(dice.within(least, most)), range]
-        }
+        3 => vec![Item::One(dice.within(least, most)), range(dice, 1)],
         _ => (0..dice.within(1, 3)).map(|_| Item::One(dice.within(least, most))).collect(),
     }
 }

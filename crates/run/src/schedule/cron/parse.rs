@@ -261,7 +261,7 @@ fn add_range(field: Field, item: Piece<'_>, numbers: &mut Numbers) -> Result<(),
         read_range(field, from, to)?
     } else {
         let one = value(field, range, "")?;
-        (one, if step.is_some() { field.end().max(one) } else { one })
+        (one, if step.is_some() { field.bounds().1 } else { one })
     };
     for number in (from..=to).step_by(step.unwrap_or(1)) {
         numbers.add(number);
