@@ -32,7 +32,9 @@ fn five_fires_from_now_by_universal_time_are_printed_when_nothing_else_is_said()
     let next = world.json(&["schedule", "next", "@hourly", "--json"]);
     let fires = next["next"].as_array().expect("a list");
     assert_eq!(fires.len(), 5);
-    assert!(fires.iter().all(|fire| fire.as_str().is_some_and(|fire| fire.ends_with(":00:00+00:00"))));
+    assert!(
+        fires.iter().all(|fire| fire.as_str().is_some_and(|fire| fire.ends_with(":00:00+00:00")))
+    );
 }
 
 #[test]

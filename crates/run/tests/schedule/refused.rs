@@ -168,6 +168,7 @@ fn an_unknown_zone_is_answered_with_the_nearest_known_one() {
              Europe/Berlin, or UTC",
         ),
         ("", "\"\" is no time zone: use an IANA name, as in Europe/Berlin, or UTC"),
+        ("Factory", "\"Factory\" is no time zone: use an IANA name, as in Europe/Berlin, or UTC"),
         (
             "Middle-earth/Shire",
             "\"Middle-earth/Shire\" is no time zone: use an IANA name, as in Europe/Berlin, or UTC",

@@ -48,7 +48,7 @@ fn croner_fires_at_the_same_moments() {
     eprintln!("{compared} fires are croner's, {at_changes} of them near changes of the clock");
     let shown = &failures[..failures.len().min(20)];
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), shown.join("\n"));
-    assert!(compared > 2_500 && at_changes > 500, "{compared}, {at_changes}");
+    assert!(compared > 2_500 && at_changes > 300, "{compared}, {at_changes}");
 }
 
 fn theirs(case: &Case) -> Cron {

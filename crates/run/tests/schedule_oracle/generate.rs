@@ -127,20 +127,9 @@ impl Expression {
         self.fields.iter().flatten().any(|item| is_such(*item))
     }
 
-    /// The stated rule: it goes by time that passed if second, minute or hour have a star or a step.
+    /// The stated rule: it goes by time that passed if minute or hour begin with a star.
     pub(crate) fn repeats(&self) -> bool {
-        let first = usize::from(!self.has_seconds);
-        self.fields[first..3].iter().flatten().any(|item| match item {
-            Item::All { .. } | Item::From { .. } => true,
-            Item::Range { step, .. } => *step > 1,
-            Item::Any
-            | Item::One(_)
-            | Item::BeforeLast(_)
-            | Item::Nearest(_)
-            | Item::LastWorkingDay
-            | Item::Nth { .. }
-            | Item::LastOf(_) => false,
-        })
+        self.begins_with_star(1) || self.begins_with_star(2)
     }
 
     /// The stated rule: a day must be in both fields if one of them begins with a star.

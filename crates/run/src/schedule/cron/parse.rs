@@ -2,7 +2,6 @@
 
 use super::{Cron, Field, InvalidCron, Numbers, days::MonthDays, days::WeekDays};
 
-const FIVE: [Field; 5] = [Field::Minute, Field::Hour, Field::Day, Field::Month, Field::Weekday];
 const ORDER: &str =
     "write `minute hour day month weekday`, with the second before them if it matters";
 
@@ -65,15 +64,10 @@ fn parse_fields(text: &str) -> Result<Cron, InvalidCron> {
             return Err(wrong(text.trim_end().chars().count() + 1, what, ORDER));
         }
     };
-    let mut repeats = false;
-    let mut seconds = Numbers(1);
-    if let Some(piece) = second {
-        seconds = plain(Field::Second, piece)?;
-        repeats |= piece.has_step_or_star();
-    }
-    for (_, piece) in FIVE.iter().zip(five).take(2) {
-        repeats |= piece.has_step_or_star();
-    }
+    let seconds = match second {
+        Some(piece) => plain(Field::Second, piece)?,
+        None => Numbers(1),
+    };
     let [minute, hour, day, month, weekday] = five else {
         return Err(wrong(1, "there are not five fields".to_owned(), ORDER));
     };
@@ -86,7 +80,7 @@ fn parse_fields(text: &str) -> Result<Cron, InvalidCron> {
         months: plain(Field::Month, *month)?,
         weekdays: week_days(*weekday)?,
         both: day.begins_with_star() || weekday.begins_with_star(),
-        repeats,
+        repeats: minute.begins_with_star() || hour.begins_with_star(),
     };
     if cron.day_from(jiff::civil::date(2000, 1, 1)).is_none() {
         return Err(InvalidCron {
@@ -117,10 +111,6 @@ struct Piece<'a> {
 impl<'a> Piece<'a> {
     fn begins_with_star(self) -> bool {
         self.text.starts_with(['*', '?'])
-    }
-
-    fn has_step_or_star(self) -> bool {
-        self.text.contains(['*', '/'])
     }
 
     /// The parts between a character, which is one byte.
