@@ -1,7 +1,7 @@
 //! A schedule at work: with its blackouts, its jitter, and what becomes of fires that were missed. Nothing
 //! is remembered here: whoever asks says which fire was the last that was handled.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{Blackout, Missed, Schedule, ScheduleSettings, time, whole_second};
@@ -28,7 +28,7 @@ pub struct Calendar {
 }
 
 /// One fire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fire {
     /// When the schedule fires. This names the fire: there is one at most for each moment.
     pub at: Time,
@@ -48,7 +48,7 @@ pub struct Due {
 }
 
 /// Fires at which nothing was started in time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MissedFires {
     /// How many there were.
     pub count: usize,

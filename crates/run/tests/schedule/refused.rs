@@ -1,5 +1,6 @@
 //! What isn't a schedule gets an error that says where and what would do.
 
+use proptest::prelude::*;
 use windlass_run::schedule::{Blackout, Cron, ScheduleSettings, Zone, parse_rfc3339};
 
 fn refused(cron: &str) -> String {
@@ -215,6 +216,25 @@ fn a_blackout_that_is_none_is_refused() {
     ] {
         let error = text.parse::<Blackout>().expect_err(text).to_string();
         assert_eq!(error, format!("{text:?} is no blackout: {said}"));
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_is_too_strange_to_be_answered(text in "([0-9a-zA-Z*/,#?LW@:-]{0,6}|\\PC{0,3})([ \t]([0-9MONl*/,#?LWw-]{0,6}|\\PC{0,2})){0,7}") {
+        if let Err(error) = text.parse::<Cron>() {
+            let length = text.chars().count();
+            prop_assert!((1..=length + 1).contains(&error.at), "{text:?}: {error}");
+            prop_assert!(!error.what.is_empty() && !error.remedy.is_empty());
+        }
+        let _ = (text.parse::<Blackout>(), text.parse::<Zone>(), parse_rfc3339(&text));
+    }
+
+    #[test]
+    fn what_looks_like_a_blackout_is_read_or_refused(text in "(Mon|Sunday|2026|12|02)?[ -]?([0-9]{1,2}[:-][0-9]{1,2})?( - )?(Fri|2027)?[ -]?([0-9]{1,2}[:-][0-9]{1,2})?") {
+        if let Ok(blackout) = text.parse::<Blackout>() {
+            prop_assert_eq!(blackout.as_str(), text.trim());
+        }
     }
 }
 
