@@ -99,8 +99,8 @@ impl Calendar {
         std::iter::successors(first, |last| self.next_after(last.at)).take(n).collect()
     }
 
-    /// What is to be started at `now`, when all fires up to `last` were handled (for a new trigger, the
-    /// moment it was made). A fire counts as missed when it should have started longer than `grace` ago.
+    /// What is to be started at `now`, when all fires up to `last` were handled (for a trigger that is new or
+    /// was changed or paused, the moment from which it counts). A fire counts as missed when it should have started longer than `grace` ago.
     pub fn due(&self, last: Time, now: Time, grace: Duration) -> Due {
         let (mut latest, more) = self.started_between(last, now);
         let Some(handled) = latest.last().map(|fire| fire.at) else { return Due::default() };
@@ -140,7 +140,8 @@ impl Calendar {
                 until = begin - Duration::from_micros(1);
                 blackouts += 1;
                 if blackouts == MOST_BLACKOUTS {
-                    break;
+                    fires.reverse();
+                    return (fires, true);
                 }
                 continue;
             }

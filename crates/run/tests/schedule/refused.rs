@@ -39,7 +39,10 @@ fn nonsense_in_a_field_is_shown_with_its_place_and_a_remedy() {
         ("1,,2 * * * *", "minute (character 3): a value is missing: write a number from 0 to 59"),
         ("1- * * * *", "minute (character 3): a value is missing: write a number from 0 to 59"),
         ("0 22-2 * * *", "hour (character 3): 22-2 goes backwards: write 22-23,0-2"),
-        ("0 0 * * FRI-MON", "day of the week (character 9): FRI-MON goes backwards: write 5-6,0-1"),
+        (
+            "0 0 * * FRI-MON",
+            "day of the week (character 9): FRI-MON goes backwards: write FRI-SAT,SUN-MON",
+        ),
         (
             "*/0 * * * *",
             "minute (character 3): \"0\" is no step from 1 to 60: steps begin anew with each \

@@ -269,8 +269,13 @@ fn read_range(field: Field, from: Piece<'_>, to: Piece<'_>) -> Result<(u8, u8), 
         return Ok((begin, end));
     }
     let (least, most) = (field.bounds().0, field.end());
+    // As it was written: by name or by number.
+    let shown = |number: u8| match field.names().get(usize::from(number - least)) {
+        Some(name) if !is_number(from.text) => (*name).to_owned(),
+        Some(_) | None => number.to_string(),
+    };
     let part = |from: u8, to: u8| {
-        if from == to { from.to_string() } else { format!("{from}-{to}") }
+        if from == to { shown(from) } else { format!("{}-{}", shown(from), shown(to)) }
     };
     let what = format!("{}-{} goes backwards", from.text, to.text);
     Err(from.wrong(field, what, format!("write {},{}", part(begin, most), part(least, end))))
