@@ -13,7 +13,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    Case, cases,
+    Case, brute, cases,
     generate::{Dialect, Dice, Expression, Item, Wish},
     is_near_a_change, seconds, time, zone,
 };
@@ -169,7 +169,9 @@ fn compare(engine: &Engine, test: &str, seed: u64) {
         let is_near = is_near_a_change(&zone(case.zone), &moments);
         near += i32::from(is_near);
         near_agreed += i32::from(is_near && agrees);
-        if is_near && (engine.differs_at_changes)(&case.expression) {
+        // They don't know that a reading which comes again has fired already.
+        let is_otherwise = (engine.differs_at_changes)(&case.expression) || is_shown_twice(case);
+        if is_near && is_otherwise {
             continue;
         }
         compared += 1;
@@ -186,6 +188,13 @@ fn compare(engine: &Engine, test: &str, seed: u64) {
     let shown = &failures[..failures.len().min(20)];
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), shown.join("\n"));
     assert!(compared > 1_500 && near > 300, "{compared}, {near}");
+}
+
+/// Whether the clock shows the reading from which is asked twice.
+fn is_shown_twice(case: &Case) -> bool {
+    let zone = zone(case.zone);
+    let changes = brute::changes(&zone, case.from - 86_400, case.from + 86_400);
+    changes.iter().any(|(at, by)| *by < 0 && (case.from - at).abs() <= by.abs())
 }
 
 /// For them, `*/2` restricts a field of days like any list, and one that names all days doesn't.
