@@ -6,6 +6,7 @@ mod env;
 mod image;
 mod key;
 mod runner;
+mod schedule;
 mod secret;
 mod volume;
 
@@ -18,6 +19,7 @@ pub(crate) use env::{
 pub(crate) use image::{Backend, Image, Images, LoadImage};
 pub(crate) use key::Key;
 pub(crate) use runner::{JoinRunner, Runner, RunnerVerb, Tell, WorkAsRunner};
+pub(crate) use schedule::{NextFires, Schedule};
 pub(crate) use secret::{Secret, SetSecret};
 pub(crate) use volume::{RemoveVolume, Volume};
 
@@ -90,6 +92,9 @@ pub(crate) enum Verb {
     /// See what a repository says of its environment, and what of it can't be honoured.
     #[command(subcommand)]
     Environment(Environment),
+    /// See when a schedule fires.
+    #[command(subcommand)]
+    Schedule(Schedule),
     /// Make, list or revoke service tokens.
     #[command(subcommand)]
     Token(Token),

@@ -9,6 +9,8 @@ pub(crate) enum Exit {
     Success,
     /// Something went wrong that has no code of its own.
     Failure,
+    /// An argument means nothing.
+    NotUnderstood,
     /// The job ended without a change because the agent gave up.
     GaveUp,
     /// The job failed.
@@ -45,6 +47,7 @@ impl Exit {
         match self {
             Self::Success => 0,
             Self::Failure => 1,
+            Self::NotUnderstood => 2,
             Self::GaveUp => 3,
             Self::JobFailed => 4,
             Self::Cancelled => 5,

@@ -23,6 +23,7 @@ mod review;
 mod run;
 mod runner;
 mod runs;
+mod schedule;
 mod secret;
 mod sftp;
 mod supervisor;
@@ -47,13 +48,14 @@ use crate::{
 /// Does what the command line asks for.
 pub(crate) fn dispatch(arguments: Arguments) -> Result<Exit> {
     // These run before anything else is set up: two must have a single thread, two own their standard
-    // streams, one must work without a home folder.
+    // streams, two must work without a home folder.
     match arguments.verb {
         Verb::Supervisor(verb) => return supervisor::run(verb),
         Verb::FirstProcess { arguments } => return first_process::run(&arguments),
         Verb::Agent => return wait(agent::run()),
         Verb::SftpServer => return wait(sftp::run()),
         Verb::FileServer => return files::run(),
+        Verb::Schedule(verb) => return schedule::run(arguments.json, verb),
         Verb::Completion { shell } => {
             let mut command = Arguments::command();
             clap_complete::generate(shell, &mut command, "windlass", &mut std::io::stdout());
@@ -93,6 +95,7 @@ pub(crate) fn dispatch(arguments: Arguments) -> Result<Exit> {
         | Verb::Agent
         | Verb::SftpServer
         | Verb::FileServer
+        | Verb::Schedule(_)
         | Verb::Completion { .. } => Ok(Exit::Success),
     }
 }

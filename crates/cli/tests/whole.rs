@@ -34,6 +34,8 @@ mod readiness;
 mod real_agents;
 #[path = "whole/runner.rs"]
 mod runner;
+#[path = "whole/schedule.rs"]
+mod schedule;
 #[path = "whole/secrets.rs"]
 mod secrets;
 #[path = "whole/ssh.rs"]

@@ -1,7 +1,7 @@
 //! A schedule at work: with its blackouts, its jitter, and what becomes of fires that were missed. Nothing
 //! is remembered here: whoever asks says which fire was the last that was handled.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{Blackout, Missed, Schedule, ScheduleSettings, time, whole_second};
@@ -28,7 +28,7 @@ pub struct Calendar {
 }
 
 /// One fire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fire {
     /// When the schedule fires. This names the fire: there is one at most for each moment.
     pub at: Time,
@@ -48,7 +48,7 @@ pub struct Due {
 }
 
 /// Fires at which nothing was started in time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MissedFires {
     /// How many there were.
     pub count: usize,
@@ -99,8 +99,8 @@ impl Calendar {
         std::iter::successors(first, |last| self.next_after(last.at)).take(n).collect()
     }
 
-    /// What is to be started at `now`, when all fires up to `last` were handled (for a new trigger, the
-    /// moment it was made). A fire counts as missed when it should have started longer than `grace` ago.
+    /// What is to be started at `now`, when all fires up to `last` were handled (for a trigger that is new or
+    /// was changed or paused, the moment from which it counts). A fire counts as missed when it should have started longer than `grace` ago.
     pub fn due(&self, last: Time, now: Time, grace: Duration) -> Due {
         let (mut latest, more) = self.started_between(last, now);
         let Some(handled) = latest.last().map(|fire| fire.at) else { return Due::default() };
@@ -140,7 +140,8 @@ impl Calendar {
                 until = begin - Duration::from_micros(1);
                 blackouts += 1;
                 if blackouts == MOST_BLACKOUTS {
-                    break;
+                    fires.reverse();
+                    return (fires, true);
                 }
                 continue;
             }

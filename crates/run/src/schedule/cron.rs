@@ -38,8 +38,8 @@ impl Cron {
         &self.text
     }
 
-    /// Whether it says "every so often" rather than "at this time": the field of the second, the minute or
-    /// the hour has a `*` or a step. It then goes by time that passed, whatever the clocks on the wall do.
+    /// Whether it says "every so often" rather than "at this time": the field of the minute or the hour begins
+    /// with `*`. It then goes by time that passed, whatever the clocks on the wall do.
     pub fn repeats(&self) -> bool {
         self.repeats
     }

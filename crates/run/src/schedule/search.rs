@@ -1,7 +1,7 @@
 //! From readings of the clock on the wall to moments. The two rules for days on which clocks change are
 //! here and nowhere else:
 //!
-//! - A schedule for certain times of the day fires once for each of its readings: at the first of two
+//! - A schedule for certain times of the day (see `Cron::repeats`) fires once for each of its readings: at the first of two
 //!   moments if the reading comes twice, and at the moment of the change if it is skipped (once, however
 //!   many of its readings are).
 //! - A schedule that repeats fires whenever the clock has one of its readings: twice if it has it twice,

@@ -109,13 +109,16 @@ impl Zone {
     }
 }
 
+/// In the database, the zone of a machine that was never told where it is.
+const NOWHERE: &str = "Factory";
+
 impl FromStr for Zone {
     type Err = UnknownZone;
 
     fn from_str(name: &str) -> Result<Self, UnknownZone> {
         let database = TimeZoneDatabase::bundled();
         match database.get(name) {
-            Ok(zone) if !zone.is_unknown() => {
+            Ok(zone) if !zone.is_unknown() && zone.iana_name() != Some(NOWHERE) => {
                 let name = zone.iana_name().unwrap_or(name).to_owned();
                 Ok(Self { name, zone })
             }
@@ -155,6 +158,7 @@ fn unknown(name: &str, database: &TimeZoneDatabase) -> UnknownZone {
     };
     let nearest = database
         .available()
+        .filter(|known| known.as_str() != NOWHERE)
         .map(|known| (distance(known.as_str()), known.as_str().to_owned()))
         .min();
     let is_offset =

@@ -94,6 +94,55 @@ fn a_window_is_read_off_the_clock_when_the_clock_is_changed() {
 }
 
 #[test]
+fn a_window_over_a_change_of_the_clock_covers_its_readings_only() {
+    let calendar = without("*/15 * * * *", &["02:45 - 03:30"]);
+    assert_eq!(
+        upcoming(&calendar, "2026-10-25T02:20:00+02:00", 5),
+        [
+            "2026-10-25T02:30:00+02:00",
+            "2026-10-25T02:00:00+01:00",
+            "2026-10-25T02:15:00+01:00",
+            "2026-10-25T02:30:00+01:00",
+            "2026-10-25T03:30:00+01:00"
+        ]
+    );
+    let calendar = without("*/30 * * * *", &["01:30 - 03:30"]);
+    assert_eq!(
+        upcoming(&calendar, "2026-03-29T00:50:00+01:00", 2),
+        ["2026-03-29T01:00:00+01:00", "2026-03-29T03:30:00+02:00"]
+    );
+}
+
+#[test]
+fn looking_back_finds_the_same_fires_as_looking_forward() {
+    for cron in ["*/15 * * * *", "0,20,40 0-4 * * *"] {
+        for blackout in [
+            "02:45 - 03:30",
+            "00:00 - 02:30",
+            "22:30 - 01:30",
+            "Sat 12:00 - Sun 02:15",
+            "Sun - Mon",
+        ] {
+            for day in ["2026-03-28", "2026-10-24"] {
+                let blackout = vec![blackout.parse().expect("a blackout")];
+                let settings = ScheduleSettings { blackout, missed: Missed::All, ..settings(cron) };
+                let calendar = Calendar::new(&settings, "a");
+                let begin = at(&format!("{day}T12:00:00Z"));
+                for step in 0..22 {
+                    let begin = begin + Duration::from_secs(step * 45 * 60);
+                    let end = begin + Duration::from_secs(20 * 60 * 60);
+                    let forward = calendar.upcoming(begin, 100);
+                    let forward: Vec<Fire> =
+                        forward.into_iter().filter(|fire| fire.at <= end).collect();
+                    let due = calendar.due(begin, end, Duration::default());
+                    assert_eq!(due.fires, forward, "{settings:?} from {begin:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn a_schedule_that_only_fires_in_its_blackout_has_no_next_fire() {
     assert_eq!(
         without("0 12 * * SAT", &["Sat - Sun"]).next_after(at("2026-06-01T00:00:00Z")),

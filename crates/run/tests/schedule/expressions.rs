@@ -46,6 +46,8 @@ fn sunday_is_0_and_7_and_the_end_of_a_week() {
     for cron in ["0 9 * * FRI-SUN", "0 9 * * 5-7"] {
         assert_eq!(days(cron, "2026-06-01T00:00:00Z", 4), weekend, "{cron}");
     }
+    let every_other = days("0 9 * * WED/2", "2026-06-01T00:00:00Z", 4);
+    assert_eq!(every_other, ["2026-06-03", "2026-06-05", "2026-06-07", "2026-06-10"]);
     // From Sunday to Tuesday, Sunday is 0.
     assert_eq!(
         days("0 9 * * SUN-TUE", "2026-06-03T00:00:00Z", 3),

@@ -1,5 +1,6 @@
 //! What isn't a schedule gets an error that says where and what would do.
 
+use proptest::prelude::*;
 use windlass_run::schedule::{Blackout, Cron, ScheduleSettings, Zone, parse_rfc3339};
 
 fn refused(cron: &str) -> String {
@@ -38,7 +39,10 @@ fn nonsense_in_a_field_is_shown_with_its_place_and_a_remedy() {
         ("1,,2 * * * *", "minute (character 3): a value is missing: write a number from 0 to 59"),
         ("1- * * * *", "minute (character 3): a value is missing: write a number from 0 to 59"),
         ("0 22-2 * * *", "hour (character 3): 22-2 goes backwards: write 22-23,0-2"),
-        ("0 0 * * FRI-MON", "day of the week (character 9): FRI-MON goes backwards: write 5-6,0-1"),
+        (
+            "0 0 * * FRI-MON",
+            "day of the week (character 9): FRI-MON goes backwards: write FRI-SAT,SUN-MON",
+        ),
         (
             "*/0 * * * *",
             "minute (character 3): \"0\" is no step from 1 to 60: steps begin anew with each \
@@ -168,6 +172,7 @@ fn an_unknown_zone_is_answered_with_the_nearest_known_one() {
              Europe/Berlin, or UTC",
         ),
         ("", "\"\" is no time zone: use an IANA name, as in Europe/Berlin, or UTC"),
+        ("Factory", "\"Factory\" is no time zone: use an IANA name, as in Europe/Berlin, or UTC"),
         (
             "Middle-earth/Shire",
             "\"Middle-earth/Shire\" is no time zone: use an IANA name, as in Europe/Berlin, or UTC",
@@ -214,6 +219,25 @@ fn a_blackout_that_is_none_is_refused() {
     ] {
         let error = text.parse::<Blackout>().expect_err(text).to_string();
         assert_eq!(error, format!("{text:?} is no blackout: {said}"));
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_is_too_strange_to_be_answered(text in "([0-9a-zA-Z*/,#?LW@:-]{0,6}|\\PC{0,3})([ \t]([0-9MONl*/,#?LWw-]{0,6}|\\PC{0,2})){0,7}") {
+        if let Err(error) = text.parse::<Cron>() {
+            let length = text.chars().count();
+            prop_assert!((1..=length + 1).contains(&error.at), "{text:?}: {error}");
+            prop_assert!(!error.what.is_empty() && !error.remedy.is_empty());
+        }
+        let _ = (text.parse::<Blackout>(), text.parse::<Zone>(), parse_rfc3339(&text));
+    }
+
+    #[test]
+    fn what_looks_like_a_blackout_is_read_or_refused(text in "(Mon|Sunday|2026|12|02)?[ -]?([0-9]{1,2}[:-][0-9]{1,2})?( - )?(Fri|2027)?[ -]?([0-9]{1,2}[:-][0-9]{1,2})?") {
+        if let Ok(blackout) = text.parse::<Blackout>() {
+            prop_assert_eq!(blackout.as_str(), text.trim());
+        }
     }
 }
 

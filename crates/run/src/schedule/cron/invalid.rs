@@ -43,7 +43,7 @@ impl Field {
         }
     }
 
-    /// Where `*` and steps without an end stop: Sunday isn't counted twice.
+    /// Where `*` stops: Sunday isn't counted twice.
     pub(super) fn end(self) -> u8 {
         if self == Self::Weekday { 6 } else { self.bounds().1 }
     }

@@ -2,7 +2,6 @@
 
 use super::{Cron, Field, InvalidCron, Numbers, days::MonthDays, days::WeekDays};
 
-const FIVE: [Field; 5] = [Field::Minute, Field::Hour, Field::Day, Field::Month, Field::Weekday];
 const ORDER: &str =
     "write `minute hour day month weekday`, with the second before them if it matters";
 
@@ -65,15 +64,10 @@ fn parse_fields(text: &str) -> Result<Cron, InvalidCron> {
             return Err(wrong(text.trim_end().chars().count() + 1, what, ORDER));
         }
     };
-    let mut repeats = false;
-    let mut seconds = Numbers(1);
-    if let Some(piece) = second {
-        seconds = plain(Field::Second, piece)?;
-        repeats |= piece.has_step_or_star();
-    }
-    for (_, piece) in FIVE.iter().zip(five).take(2) {
-        repeats |= piece.has_step_or_star();
-    }
+    let seconds = match second {
+        Some(piece) => plain(Field::Second, piece)?,
+        None => Numbers(1),
+    };
     let [minute, hour, day, month, weekday] = five else {
         return Err(wrong(1, "there are not five fields".to_owned(), ORDER));
     };
@@ -86,7 +80,7 @@ fn parse_fields(text: &str) -> Result<Cron, InvalidCron> {
         months: plain(Field::Month, *month)?,
         weekdays: week_days(*weekday)?,
         both: day.begins_with_star() || weekday.begins_with_star(),
-        repeats,
+        repeats: minute.begins_with_star() || hour.begins_with_star(),
     };
     if cron.day_from(jiff::civil::date(2000, 1, 1)).is_none() {
         return Err(InvalidCron {
@@ -117,10 +111,6 @@ struct Piece<'a> {
 impl<'a> Piece<'a> {
     fn begins_with_star(self) -> bool {
         self.text.starts_with(['*', '?'])
-    }
-
-    fn has_step_or_star(self) -> bool {
-        self.text.contains(['*', '/'])
     }
 
     /// The parts between a character, which is one byte.
@@ -261,7 +251,7 @@ fn add_range(field: Field, item: Piece<'_>, numbers: &mut Numbers) -> Result<(),
         read_range(field, from, to)?
     } else {
         let one = value(field, range, "")?;
-        (one, if step.is_some() { field.end().max(one) } else { one })
+        (one, if step.is_some() { field.bounds().1 } else { one })
     };
     for number in (from..=to).step_by(step.unwrap_or(1)) {
         numbers.add(number);
@@ -279,8 +269,13 @@ fn read_range(field: Field, from: Piece<'_>, to: Piece<'_>) -> Result<(u8, u8), 
         return Ok((begin, end));
     }
     let (least, most) = (field.bounds().0, field.end());
+    // As it was written: by name or by number.
+    let shown = |number: u8| match field.names().get(usize::from(number - least)) {
+        Some(name) if !is_number(from.text) => (*name).to_owned(),
+        Some(_) | None => number.to_string(),
+    };
     let part = |from: u8, to: u8| {
-        if from == to { from.to_string() } else { format!("{from}-{to}") }
+        if from == to { shown(from) } else { format!("{}-{}", shown(from), shown(to)) }
     };
     let what = format!("{}-{} goes backwards", from.text, to.text);
     Err(from.wrong(field, what, format!("write {},{}", part(begin, most), part(least, end))))
