@@ -25,6 +25,7 @@ pub mod effect;
 pub mod environment;
 pub mod event;
 pub mod expression;
+pub mod fleet;
 pub mod job;
 pub mod run;
 
