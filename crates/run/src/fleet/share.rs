@@ -140,7 +140,9 @@ impl<'de> Deserialize<'de> for Amount {
             Ok(Word::Count(count)) => return Ok(Self::Count(count)),
             Ok(Word::Text(text)) => text,
             Err(_) => {
-                return Err(de::Error::custom("give a number like `3`, or a percentage like `50%`"));
+                return Err(de::Error::custom(
+                    "give a number like `3`, or a percentage like `50%`",
+                ));
             }
         };
         match text.trim().parse() {
