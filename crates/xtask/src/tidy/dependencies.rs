@@ -13,6 +13,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("document", &[]),
     ("run", &["policy", "document"]),
     ("readiness", &[]),
+    ("review", &[]),
     ("wire", &["run", "readiness"]),
     ("store", &["run"]),
     ("git", &[]),
