@@ -22,7 +22,12 @@ pub(crate) fn likeness(a: &Summary, b: &Summary) -> f64 {
     if a.digest == b.digest {
         return 1.0;
     }
-    let parts = [jaccard(&a.shape, &b.shape), jaccard(&a.names, &b.names)];
+    // Where one has no names, nothing is known about them.
+    let names = match a.names.is_empty() || b.names.is_empty() {
+        true => None,
+        false => jaccard(&a.names, &b.names),
+    };
+    let parts = [jaccard(&a.shape, &b.shape), names];
     let parts: Vec<f64> = parts.into_iter().flatten().collect();
     if parts.is_empty() { 0.0 } else { parts.iter().sum::<f64>() / parts.len() as f64 }
 }

@@ -164,7 +164,9 @@ fn role(path: &str, name: &str, kind: &str) -> Role {
         || ["test", "tests", "conftest"].contains(&stem);
     if is_ci {
         Role::Ci
-    } else if is_generated || path.split('/').any(|part| part == "node_modules" || part == "vendor")
+    } else if is_generated
+        || path.starts_with("vendor/")
+        || path.split('/').any(|part| part == "node_modules")
     {
         Role::Generated
     } else if is_test
