@@ -1,6 +1,8 @@
 //! Clusters of a generated corpus: four recipes in many repositories, and changes that went another way. Which
 //! is which is known here, and must be found from the diffs alone.
 
+#[path = "corpus/laws.rs"]
+mod laws;
 #[path = "corpus/recipes.rs"]
 mod recipes;
 
@@ -19,6 +21,7 @@ const RECIPES: [(&str, Recipe); 4] = [
 ];
 
 /// Changes by id, with what was read of them.
+#[derive(Debug)]
 struct Corpus(BTreeMap<String, Summary>);
 
 impl Corpus {
