@@ -198,7 +198,7 @@ fn is_date(text: &str) -> bool {
 
 /// Hexadecimal with digits and letters, at least as long as git's short ones; or longer than any word.
 fn is_hash(text: &str) -> bool {
-    let has = |fits: fn(&u8) -> bool| text.as_bytes().iter().any(|byte| fits(byte));
+    let has = |fits: fn(&u8) -> bool| text.as_bytes().iter().any(fits);
     let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let is_mixed = has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic);
     (is_hex && is_mixed && text.len() >= 7)

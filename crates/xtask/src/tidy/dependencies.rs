@@ -24,7 +24,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("gateway", &["policy", "git"]),
     ("agent", &["policy", "wire"]),
     ("forge", &["git"]),
-    ("server", &["store", "run", "policy", "wire", "forge", "git"]),
+    ("server", &["store", "run", "policy", "wire", "forge", "git", "review"]),
     (
         "runner",
         &[
