@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 use crate::Summary;
 
-/// Changes at least so alike belong together.
+/// Changes more alike than this belong together: the same shape alone is not enough.
 pub(crate) const TOGETHER: f64 = 0.5;
 const BANDS: usize = 32;
 const ROWS: usize = 3;
@@ -65,7 +65,7 @@ pub(crate) fn groups(summaries: &[&Summary]) -> (Vec<Vec<usize>>, u64) {
                     || party.iter().any(|&other| {
                         let is_new = compared.insert((other.min(place), other.max(place)));
                         let alike =
-                            is_new && likeness(summaries[other], summaries[place]) >= TOGETHER;
+                            is_new && likeness(summaries[other], summaries[place]) > TOGETHER;
                         if alike {
                             joined.join(other, place);
                         }

@@ -205,6 +205,25 @@ fn what_is_the_same_but_for_names_versions_places_and_blanks_has_one_digest() {
 }
 
 #[test]
+fn replacements_of_different_things_are_not_together_though_they_look_alike() {
+    let mut corpus = Corpus(BTreeMap::new());
+    for (n, (old, new)) in [("warn", "warning"), ("getcwdu", "getcwd")].into_iter().enumerate() {
+        for repository in 0..5 {
+            let mut chance = Chance::new(n as u64 * 10 + repository);
+            let it = format!("it_{}", chance.below(100));
+            let file = File::changed("src/a.py", &mut chance)
+                .minus(&format!("    {it}.{old}(\"done\")"))
+                .plus(&format!("    {it}.{new}(\"done\")"));
+            corpus.add(&format!("{old}-{repository}"), &file.text());
+        }
+    }
+    let clusters = corpus.cluster();
+    let recipes = clusters.clusters.iter().map(|cluster| recipe(&cluster.exemplar));
+    assert_eq!(recipes.collect::<BTreeSet<_>>(), BTreeSet::from(["getcwdu", "warn"]));
+    assert_eq!(clusters.clusters.len(), 2);
+}
+
+#[test]
 fn thousand_changes_take_few_comparisons() {
     let corpus = Corpus::new(250, 3);
     let clusters = corpus.cluster();
