@@ -365,7 +365,8 @@ fn a_forge_that_asks_to_be_left_alone_is() {
     fleet.must(&waits(at(60)));
     assert_eq!(fleet.must(&waits(at(30))), [], "it is left alone for longer already");
     assert_eq!(admissible(&fleet.state, fleet.now).next_at, Some(at(60)));
-    let candidate = |forge| fleet::Candidate { repository: "r", owner: None, forge };
+    let candidate =
+        |forge| fleet::Candidate { repository: "r", owner: None, forge, has_change: false };
     let candidates = [candidate("github.com"), candidate("forge.example")];
     let picked = fleet::pick(&fleet.state, fleet.now, 10, &candidates, &fleet::Load::default());
     assert_eq!(
@@ -388,8 +389,12 @@ fn reviewers_get_no_more_than_they_can_take() {
             {"open_changes":3,"open_changes_per_repository":1,"open_changes_per_owner":2}}"#,
     );
     let mut fleet = Fleet::new(plan, &[10]);
-    let candidate =
-        |repository, owner| fleet::Candidate { repository, owner: Some(owner), forge: "f" };
+    let candidate = |repository, owner| fleet::Candidate {
+        repository,
+        owner: Some(owner),
+        forge: "f",
+        has_change: false,
+    };
     let candidates = [
         candidate("a", "ann"),
         candidate("a", "ann"),
@@ -407,6 +412,10 @@ fn reviewers_get_no_more_than_they_can_take() {
         (picked.places, picked.passed.repository, picked.passed.owner),
         (vec![0, 2, 4], 1, 2)
     );
+
+    // A retry goes on with the change that is there.
+    let again = fleet::Candidate { has_change: true, ..candidates[5] };
+    assert_eq!(fleet::pick(&fleet.state, fleet.now, 1, &[again], &load).places, [0]);
 
     assert_eq!(fleet.admit(), (0, 3));
     fleet.open_change(0).expect("opened");

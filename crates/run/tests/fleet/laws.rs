@@ -303,7 +303,8 @@ impl World {
                         let before = self.fleet.state.ring;
                         self.fleet.now = next_at;
                         self.give(&Command::Watch).expect("always legal");
-                        assert_eq!(self.fleet.state.ring, before + 1);
+                        // Rings without targets behind it are passed at once.
+                        assert!(self.fleet.state.ring > before);
                     }
                     (Some(Why::Ring { .. }), None) => self.step(&Step::Advance),
                     (Some(Why::OpenChanges { .. }), _) => {
@@ -322,6 +323,8 @@ impl World {
                             let to = Change { review: Review::Merged, ..from };
                             *change = to;
                             self.give(&Command::Moved { ring, from, to }).expect("it stood so");
+                        } else {
+                            self.close_what_retries_left();
                         }
                     }
                     (why, next_at) => panic!("nothing will ever happen: {why:?} {next_at:?}"),
@@ -329,6 +332,21 @@ impl World {
             }
         }
         panic!("it never ends: {:?}", self.fleet.state);
+    }
+
+    /// The rows forget the open change of a target that is planned again; its fleet does not, and a person can
+    /// close it.
+    fn close_what_retries_left(&mut self) {
+        let rings = (0_u16..).zip(self.fleet.state.rings.clone());
+        for (ring, of) in rings {
+            for review in [Review::Open, Review::SentBack, Review::Approved] {
+                for _ in 0..of.changes.count(review) {
+                    let from = Change { review, verified: false };
+                    let to = Change { review: Review::Closed, verified: false };
+                    self.give(&Command::Moved { ring, from, to }).expect("it stood so");
+                }
+            }
+        }
     }
 }
 
@@ -347,7 +365,7 @@ fn check_allotment(plan: &Plan, counts: &[u32]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
     #[test]
     fn counts_are_those_of_the_rows_no_limit_is_passed_and_it_ends(
