@@ -289,14 +289,15 @@ pub enum Command {
         /// How many.
         count: u32,
     },
-    /// The job of an admitted target ended. Always legal: what happened is recorded.
+    /// The job of an admitted target ended. Legal while one of that ring runs, in every phase.
     JobEnded {
         /// The target's ring.
         ring: u16,
         /// How it ended.
         end: End,
     },
-    /// A job is about to open its change. Legal while the pace allows it; otherwise it may ask again later.
+    /// A job is about to open a change: a new one, not more of one that is there. Legal while the pace allows
+    /// it; otherwise it may ask again later.
     OpenChange {
         /// The target's ring.
         ring: u16,

@@ -15,7 +15,7 @@ pub(super) fn open(
     if let Phase::Cancelled(_) = state.phase {
         return Err(Refusal::Cancelled);
     }
-    if !state.rings.get(usize::from(ring)).is_some_and(|ring| ring.running > 0) {
+    if state.rings.get(usize::from(ring)).is_none_or(|ring| ring.running == 0) {
         return Err(Refusal::Illegal { why: format!("no job of ring {} runs", ring + 1) });
     }
     let wait = state.waits.get(forge).filter(|until| **until > now);

@@ -63,7 +63,7 @@ fn admitted(state: &State, ring: u16, count: u32, now: Time) -> Result<Vec<Event
 }
 
 fn ended(state: &State, ring: u16, end: &End) -> Result<Vec<Event>, Refusal> {
-    if !state.rings.get(usize::from(ring)).is_some_and(|ring| ring.running > 0) {
+    if state.rings.get(usize::from(ring)).is_none_or(|ring| ring.running == 0) {
         return Err(illegal(format!("no job of ring {} runs", u32::from(ring) + 1)));
     }
     let trouble = Trouble::of(end.outcome, &end.code);

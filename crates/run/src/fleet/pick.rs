@@ -14,6 +14,8 @@ pub struct Candidate<'a> {
     pub owner: Option<&'a str>,
     /// Its forge's host.
     pub forge: &'a str,
+    /// Whether an earlier job of it left an open change: a retry goes on with that one and adds none.
+    pub has_change: bool,
 }
 
 /// What repositories and owners have already.
@@ -68,6 +70,10 @@ pub fn pick(
         if let Some(until) = state.waits.get(candidate.forge).filter(|until| **until > now) {
             passed.forge += 1;
             passed.next_at = Some(passed.next_at.map_or(*until, |next_at| next_at.min(*until)));
+            continue;
+        }
+        if candidate.has_change {
+            picked.places.push(place);
             continue;
         }
         let before = load.repositories.get(candidate.repository).copied().unwrap_or(0);

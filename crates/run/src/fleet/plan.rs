@@ -155,7 +155,7 @@ pub struct Limits {
     /// The same for single forges, by their host.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub forges: BTreeMap<String, Pace>,
-    /// Changes open at once: neither merged nor closed.
+    /// Changes open at once: neither merged nor closed. That of a target that is retried goes on counting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open_changes: Option<u32>,
     /// The same in one repository.

@@ -52,7 +52,8 @@ impl State {
         }
     }
 
-    /// All rules look at what a reviewer said. Each change is seen once, when it is first decided.
+    /// All rules look at what a reviewer said. A change is seen when it is decided while it waits for a review:
+    /// one that was sent back and is closed later is seen once.
     pub(super) fn see_review(&mut self, from: Review, to: Review) {
         if from != Review::Open || to == Review::Open {
             return;

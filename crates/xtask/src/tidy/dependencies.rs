@@ -13,6 +13,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("document", &[]),
     ("run", &["policy", "document"]),
     ("readiness", &[]),
+    ("review", &[]),
     ("wire", &["run", "readiness"]),
     ("store", &["run"]),
     ("git", &[]),
@@ -23,7 +24,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("gateway", &["policy", "git"]),
     ("agent", &["policy", "wire"]),
     ("forge", &["git"]),
-    ("server", &["store", "run", "policy", "wire", "forge", "git"]),
+    ("server", &["store", "run", "policy", "wire", "forge", "git", "review"]),
     (
         "runner",
         &[
