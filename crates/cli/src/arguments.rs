@@ -2,6 +2,7 @@
 
 mod class;
 mod env;
+mod event;
 mod image;
 mod key;
 mod runner;
@@ -13,6 +14,7 @@ pub(crate) use env::{
     Admission, CreateEnv, Env, ExecEnv, OneService, PortsAdmission, PublishPort, RepairEnv,
     ServiceWish, Services, ShellEnv,
 };
+pub(crate) use event::{Event, OfForge, ParseEvent};
 pub(crate) use image::{Backend, Image, Images, LoadImage};
 pub(crate) use key::Key;
 pub(crate) use runner::{JoinRunner, Runner, RunnerVerb, Tell, WorkAsRunner};
@@ -85,6 +87,9 @@ pub(crate) enum Verb {
     /// See what a repository says of its environment, and what of it can't be honoured.
     #[command(subcommand)]
     Environment(Environment),
+    /// See what happened, or what a webhook of a code host means.
+    #[command(subcommand)]
+    Event(Event),
     /// Make, list or revoke service tokens.
     #[command(subcommand)]
     Token(Token),

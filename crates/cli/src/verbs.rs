@@ -9,6 +9,7 @@ mod doctor;
 mod embedded;
 mod env;
 mod environment;
+mod event;
 mod files;
 mod find;
 mod first_process;
@@ -78,6 +79,7 @@ pub(crate) fn dispatch(arguments: Arguments) -> Result<Exit> {
         Verb::Image(verb) => image::run(&settings, verb),
         Verb::Volume(verb) => volume::run(&settings, verb),
         Verb::Environment(verb) => environment::run(&settings, verb),
+        Verb::Event(verb) => event::run(&settings, verb),
         Verb::Token(verb) => wait(token::run(&settings, verb)),
         Verb::Key(verb) => wait(key::run(&settings, verb)),
         Verb::Secret(verb) => wait(secret::run(&settings, SecretKind::Secret, verb)),

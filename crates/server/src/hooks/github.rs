@@ -7,7 +7,7 @@ use axum::{
 };
 use serde_json::json;
 use windlass_forge::{
-    event::{Comment, Event, Subject},
+    event::{Comment, Event, Review, Subject},
     forge::Verdict,
     hosts::github::webhook,
     local::{Command, Place},
@@ -55,12 +55,9 @@ async fn handler(
     };
     let name = text("x-github-event").ok_or_else(|| missing("X-GitHub-Event"))?;
     let delivery_id = text("x-github-delivery").ok_or_else(|| missing("X-GitHub-Delivery"))?;
-    let event = webhook::parse(name, &body).map_err(|_| {
-        Problem::new(
-            Code::BadRequest,
-            "the payload is not the JSON that GitHub sends: choose \
-            the content type application/json",
-        )
+    let event = webhook::parse(name, &body).map_err(|error| {
+        let why = format!("{error}: choose the content type application/json at GitHub");
+        Problem::new(Code::BadRequest, why)
     })?;
     let delivery = Delivery {
         organisation_id: project.organisation_id.clone(),
@@ -112,17 +109,21 @@ pub(crate) async fn handle(app: &AppState, delivery: &Delivery) -> Result<&'stat
         return prebuilds::pushed(app, &project, push).await;
     }
     let number = match &event.subject {
-        Subject::PullRequest(pull) | Subject::Review { pull_request: pull, .. } => pull.number,
+        Subject::PullRequest(pull) => pull.number,
+        Subject::Review(review) => review.number,
         Subject::Comment(comment) if comment.on_pull_request => match comment.number {
             Some(number) => number,
             None => return Ok("passed over"),
         },
-        Subject::Ping
+        Subject::Ping {}
         | Subject::Push(_)
+        | Subject::Reference(_)
+        | Subject::Thread(_)
         | Subject::Comment(_)
         | Subject::Issue(_)
         | Subject::Check(_)
-        | Subject::Other => return Ok("passed over"),
+        | Subject::Release(_)
+        | Subject::Other { .. } => return Ok("passed over"),
     };
     match app.store().pull(&delivery.organisation_id, &project_id, number).await {
         Ok(_) => {}
@@ -140,7 +141,7 @@ pub(crate) async fn handle(app: &AppState, delivery: &Delivery) -> Result<&'stat
         Subject::Comment(comment) if event.action.as_deref() == Some("created") => {
             said(&rows, &project, number, comment).await?
         }
-        Subject::Review { verdict, body, commit: Some(commit), .. }
+        Subject::Review(Review { verdict, body, commit: Some(commit), .. })
             if event.action.as_deref() == Some("submitted") && !is_ours(&body) =>
         {
             match verdict {

@@ -22,7 +22,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("image", &["sandbox"]),
     ("gateway", &["policy", "git"]),
     ("agent", &["policy", "wire"]),
-    ("forge", &["git"]),
+    ("forge", &["git", "run"]),
     ("server", &["store", "run", "policy", "wire", "forge", "git"]),
     (
         "runner",
