@@ -12,6 +12,8 @@ mod classes;
 mod crash;
 #[path = "store/environments.rs"]
 mod environments;
+#[path = "store/events.rs"]
+mod events;
 #[path = "store/identity.rs"]
 mod identity;
 #[path = "store/jobs.rs"]

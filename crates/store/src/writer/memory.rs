@@ -96,7 +96,7 @@ pub(crate) struct Runner {
 pub(crate) struct Marks {
     /// The newest entry of the feed.
     pub feed: u64,
-    /// The newest number given to a run, job, stream, pull request, delivery or environment.
+    /// The newest number given to a run, job, stream, pull request, event, firing or environment.
     pub number: u64,
     /// The newest entry of the audit log.
     pub audit: u64,
@@ -220,7 +220,8 @@ impl Memory {
              WHERE run_number = (SELECT MAX(run_number) FROM jobs)",
             "SELECT COALESCE(MAX(id), 0) FROM streams",
             "SELECT COALESCE(MAX(place), 0) FROM pulls",
-            "SELECT COALESCE(MAX(number), 0) FROM deliveries",
+            "SELECT COALESCE(MAX(number), 0) FROM events",
+            "SELECT COALESCE(MAX(number), 0) FROM firings",
             "SELECT COALESCE(MAX(number), 0) FROM environments",
         ] {
             self.marks.number = self.marks.number.max(newest(sql)?);

@@ -1,10 +1,10 @@
-//! Projects, pull requests of the local forge, deliveries, remembered answers.
+//! Projects, pull requests of the local forge, remembered answers.
 
 use serde_json::json;
 use windlass_run::{OrganisationId, ProjectId, Time};
 use windlass_store::{
     Error,
-    intake::{Answer, Delivery},
+    intake::Answer,
     projects::Project,
     pulls::{PullColumns, PullFilter},
 };
@@ -17,7 +17,6 @@ on_both! {
     pull_requests_are_numbered_and_their_journal_has_no_gaps;
     two_changes_to_one_pull_request_do_not_overwrite_each_other;
     pull_requests_are_listed_newest_change_first;
-    a_delivery_counts_once;
     an_answer_is_remembered_for_its_request_only;
 }
 
@@ -165,25 +164,6 @@ async fn pull_requests_are_listed_newest_change_first(world: World) {
     assert_eq!(numbers(&list(search("parser 6"), 10).await), [7]);
     assert_eq!(numbers(&list(search("old"), 10).await), [3]);
     assert_eq!(list(search("parser 2"), 10).await, []);
-}
-
-async fn a_delivery_counts_once(mut world: World) {
-    let delivery = |id: &str| Delivery {
-        organisation_id: world.organisation_id.clone(),
-        source: "github".into(),
-        delivery_id: id.into(),
-        event: json!({ "action": "opened" }),
-    };
-    let (first, second) = (delivery("a"), delivery("b"));
-    assert!(world.store.receive(first.clone(), at(1)).await.expect("kept"));
-    assert!(world.store.receive(second.clone(), at(2)).await.expect("kept"));
-    world.reopen().await;
-    assert!(!world.store.receive(first.clone(), at(3)).await.expect("known"));
-    let waiting = world.store.unhandled(10).await.expect("read");
-    assert_eq!(waiting.iter().map(|(_, d)| d.clone()).collect::<Vec<_>>(), [first, second.clone()]);
-    world.store.handled(waiting[0].0, "no trigger".into(), at(4)).await.expect("noted");
-    let waiting = world.store.unhandled(10).await.expect("read");
-    assert_eq!(waiting.into_iter().map(|(_, d)| d).collect::<Vec<_>>(), [second]);
 }
 
 async fn an_answer_is_remembered_for_its_request_only(world: World) {
