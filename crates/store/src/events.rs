@@ -2,13 +2,13 @@
 //! Nothing here knows what an event means. Which triggers it wakes is decided elsewhere and told here,
 //! in the transaction that says that the event was handled.
 
-mod keep;
+pub(crate) mod keep;
 mod rows;
 
 use windlass_run::{
     EventId, OrganisationId, ProjectId, RunId, Time,
     actor::By,
-    event::{Event, Trust},
+    event::{Ancestry, Event, Link, Trust},
 };
 
 use crate::{Error, Store, database::Row, writer::tx::who};
@@ -54,6 +54,8 @@ pub struct Received {
 /// What a trigger made of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Firing {
+    /// The name of the automation that the trigger belongs to.
+    pub automation: String,
     /// The trigger's own name for itself.
     pub trigger: String,
     /// The run that it started.
@@ -148,24 +150,25 @@ impl Store {
         self.command(move |tx| keep::replay(tx, &who, &kept)).await
     }
 
-    /// Events that nobody has handled yet, the oldest first, with their data.
+    /// Events that nobody has handled yet and whose number is larger than `after`, the oldest first, with
+    /// their data.
     ///
     /// # Errors
     /// [`Error::Unavailable`] or [`Error::Database`].
-    pub async fn unhandled_events(&self, limit: u32) -> Result<Vec<Kept>, Error> {
+    pub async fn unhandled_events(&self, after: u64, limit: u32) -> Result<Vec<Kept>, Error> {
         let sql = format!(
-            "SELECT {} FROM events WHERE handled_at IS NULL ORDER BY number LIMIT $1",
+            "SELECT {} FROM events WHERE handled_at IS NULL AND number > $1 ORDER BY number LIMIT $2",
             rows::COLUMNS
         );
-        let rows = self.query(&sql, vec![limit.clamp(1, 1_000).into()]).await?;
-        rows.into_iter().map(rows::kept).collect()
+        let values = vec![after.into(), limit.clamp(1, 1_000).into()];
+        self.query(&sql, values).await?.into_iter().map(rows::kept).collect()
     }
 
     /// Says that an event was handled, and what its triggers made of it, in one transaction. Nothing
     /// happens if that was said before: false then.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] or [`Error::Database`].
+    /// [`Error::NotFound`].
     pub async fn event_handled(
         &self,
         organisation_id: OrganisationId,
@@ -176,6 +179,48 @@ impl Store {
     ) -> Result<bool, Error> {
         let done = keep::Done { organisation_id, event_id, outcome, firings, now };
         self.command(move |tx| keep::handled(tx, &done)).await
+    }
+
+    /// As [`Store::event_handled`], of many events that woke nothing, at once: each with its outcome.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], and nothing is changed then.
+    pub async fn events_handled(
+        &self,
+        events: Vec<(OrganisationId, EventId, String)>,
+        now: Time,
+    ) -> Result<(), Error> {
+        let done = events.into_iter().map(|(organisation_id, event_id, outcome)| keep::Done {
+            organisation_id,
+            event_id,
+            outcome,
+            firings: Vec::new(),
+            now,
+        });
+        let done: Vec<_> = done.collect();
+        self.command(move |tx| done.iter().try_for_each(|done| keep::handled(tx, done).map(|_| ())))
+            .await
+    }
+
+    /// What everything that a run causes descends from: the ancestry of the event that started it, and
+    /// the run itself. Empty for a run that no event started.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] or [`Error::Database`].
+    pub async fn ancestry_of_run(
+        &self,
+        organisation_id: &OrganisationId,
+        run_id: &RunId,
+    ) -> Result<Ancestry, Error> {
+        let Some(fired) = self.firing_of_run(organisation_id, run_id).await? else {
+            return Ok(Ancestry::default());
+        };
+        let kept = self.event(organisation_id, &fired.event_id).await?;
+        Ok(kept.event.ancestry.with(Link {
+            event_id: fired.event_id,
+            run_id: run_id.clone(),
+            automation: fired.firing.automation,
+        }))
     }
 
     /// One event with its data.

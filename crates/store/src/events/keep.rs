@@ -113,6 +113,20 @@ pub(super) fn not_found(id: &EventId) -> Error {
     Error::NotFound { what: "event", id: id.to_string() }
 }
 
+/// Keeps what a command of another room causes, in its transaction.
+pub(crate) fn raise(
+    tx: &mut Tx<'_>,
+    organisation_id: &OrganisationId,
+    events: &[Event],
+    now: Time,
+) -> Result<(), Error> {
+    for event in events {
+        let new = Prepared::of(organisation_id.clone(), event.clone(), None, now)?;
+        receive(tx, &new)?;
+    }
+    Ok(())
+}
+
 /// Keeps an event that is not there yet.
 pub(super) fn receive(tx: &mut Tx<'_>, new: &Prepared) -> Result<Received, Error> {
     let Prepared { organisation_id, event, .. } = new;
@@ -122,6 +136,7 @@ pub(super) fn receive(tx: &mut Tx<'_>, new: &Prepared) -> Result<Received, Error
         return Ok(Received { id: row.parsed(0)?, fresh: false });
     }
     let number = tx.number();
+    tx.memory.marks.events += 1;
     tx.write(
         "INSERT INTO events (number, id, organisation_id, source, delivery, kind, family, subject, \
          project_id, actor, cause, trust, at, received_at, ancestry, data, repeats) \
@@ -165,7 +180,7 @@ pub(super) fn replay(tx: &mut Tx<'_>, who: &Arc<str>, new: &Prepared) -> Result<
 }
 
 /// That an event was handled.
-pub(super) struct Done {
+pub(crate) struct Done {
     pub organisation_id: OrganisationId,
     pub event_id: EventId,
     pub outcome: String,
@@ -190,13 +205,14 @@ pub(crate) fn handled(tx: &mut Tx<'_>, done: &Done) -> Result<bool, Error> {
     for firing in &done.firings {
         let number = tx.number();
         tx.write(
-            "INSERT INTO firings (number, organisation_id, event_id, trigger_key, run_id, outcome, \
-             reason, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
+            "INSERT INTO firings (number, organisation_id, event_id, automation, trigger_key, \
+             run_id, outcome, reason, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
              ON CONFLICT (event_id, trigger_key) DO NOTHING",
             &[
                 number.into(),
                 organisation_id.into(),
                 done.event_id.as_str().into(),
+                (&firing.automation).into(),
                 (&firing.trigger).into(),
                 firing.run_id.as_ref().map(|id| id.as_str()).into(),
                 (&firing.outcome).into(),

@@ -27,7 +27,8 @@ const LISTED: &str = "number, organisation_id, received_at, repeats, handled_at,
     id, source, delivery, kind, subject, at, project_id, cause, trust, ancestry, 'null'";
 
 /// The columns that [`firing`] reads.
-pub(super) const FIRING: &str = "number, event_id, trigger_key, run_id, outcome, reason, at";
+pub(super) const FIRING: &str =
+    "number, event_id, trigger_key, run_id, outcome, reason, at, automation";
 
 /// An event of [`COLUMNS`].
 pub(super) fn kept(mut row: Row) -> Result<Kept, Error> {
@@ -68,6 +69,7 @@ pub(super) fn firing(mut row: Row) -> Result<FiringRow, Error> {
         event_id: row.parsed(1)?,
         at: row.time(6)?,
         firing: Firing {
+            automation: row.text(7)?,
             trigger: row.text(2)?,
             run_id: row.maybe_parsed(3)?,
             outcome: row.text(4)?,

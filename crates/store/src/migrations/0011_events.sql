@@ -37,11 +37,13 @@ CREATE INDEX events_unhandled ON events (number) WHERE handled_at IS NULL;
 SEARCH events_search;
 
 -- What triggers made of events: one row for each trigger that looked at an event and had something to
--- say about it. `trigger_key` is the trigger's own name for itself; `run_id` is the run that it started.
+-- say about it. `trigger_key` is the trigger's own name for itself, `automation` the name of what it belongs
+-- to; `run_id` is the run that it started.
 CREATE TABLE firings (
     number BIGINT PRIMARY KEY,
     organisation_id TEXT NOT NULL,
     event_id TEXT NOT NULL,
+    automation TEXT NOT NULL,
     trigger_key TEXT NOT NULL,
     run_id TEXT,
     outcome TEXT NOT NULL,

@@ -105,6 +105,8 @@ pub(crate) struct Marks {
     /// See [`Hint`].
     pub outbox: u64,
     /// See [`Hint`].
+    pub events: u64,
+    /// See [`Hint`].
     pub streams: u64,
 }
 
@@ -196,6 +198,7 @@ impl Memory {
         // Subscribers must not see a hint go backwards.
         fresh.marks.queue = self.marks.queue + 1;
         fresh.marks.outbox = self.marks.outbox + 1;
+        fresh.marks.events = self.marks.events + 1;
         fresh.marks.streams = self.marks.streams + 1;
         Ok(fresh)
     }
@@ -242,6 +245,7 @@ impl Memory {
             feed: self.marks.feed,
             queue: self.marks.queue,
             outbox: self.marks.outbox,
+            events: self.marks.events,
             streams: self.marks.streams,
         }
     }

@@ -56,7 +56,7 @@ async fn an_event_is_kept_once_for_each_source_and_delivery(mut world: World) {
     let (one, other) =
         tokio::join!(receive(&world, &twins[0], at(4)), receive(&world, &twins[1], at(4)));
     assert_eq!((one.0 == other.0, one.1 ^ other.1), (true, true), "one of the two is kept");
-    let waiting = world.store.unhandled_events(10).await.expect("read");
+    let waiting = world.store.unhandled_events(0, 10).await.expect("read");
     let deliveries: Vec<_> = waiting.iter().map(|kept| kept.event.delivery.as_str()).collect();
     assert_eq!(deliveries, ["a", "a", "b"]);
     world.check().await;
@@ -189,6 +189,7 @@ async fn an_event_is_handled_once_with_what_its_triggers_made_of_it(mut world: W
     receive(&world, &second, at(1)).await;
     let run_id = RunId::new(at(2), chance());
     let firing = |trigger: &str, run_id: Option<&RunId>, outcome: &str| Firing {
+        automation: trigger.split('#').next().expect("a name").into(),
         trigger: trigger.into(),
         run_id: run_id.cloned(),
         outcome: outcome.into(),
@@ -201,7 +202,7 @@ async fn an_event_is_handled_once_with_what_its_triggers_made_of_it(mut world: W
     assert!(!handled(&world, &first.id, firings.clone()).await, "once");
     assert!(handled(&world, &second.id, vec![filtered.clone()]).await);
     world.reopen().await;
-    assert_eq!(world.store.unhandled_events(10).await.expect("read"), []);
+    assert_eq!(world.store.unhandled_events(0, 10).await.expect("read"), []);
     let kept = world.store.event(&world.organisation_id, &first.id).await.expect("found");
     assert_eq!(kept.handled, Some(Handled { at: at(2), outcome: "2 triggers".into() }));
     let (store, organisation_id) = (&world.store, &world.organisation_id);
@@ -210,6 +211,11 @@ async fn an_event_is_handled_once_with_what_its_triggers_made_of_it(mut world: W
     assert_eq!(of_event, firings);
     let of_run = store.firing_of_run(organisation_id, &run_id).await.expect("read");
     assert_eq!(of_run.map(|row| (row.event_id, row.firing)), Some((first.id.clone(), fired)));
+    let ancestry = store.ancestry_of_run(organisation_id, &run_id).await.expect("read");
+    let link = Link { event_id: first.id.clone(), run_id, automation: "cve".into() };
+    assert_eq!(ancestry, Ancestry::default().with(link));
+    let of_nothing = store.ancestry_of_run(organisation_id, &RunId::new(at(0), 9)).await;
+    assert_eq!(of_nothing.expect("read"), Ancestry::default());
     let mut seen = Vec::new();
     let mut before = None;
     loop {

@@ -77,7 +77,7 @@ fn older_schema(kind: Kind) {
         assert_eq!((first.number, first.handled), (11, Some(handled)));
         assert_eq!(first.event.project_id.as_ref(), Some(&projects[0].id));
         assert_eq!(first.event.data, serde_json::json!({ "event": 1 }));
-        let waiting = store.unhandled_events(10).await.expect("read");
+        let waiting = store.unhandled_events(0, 10).await.expect("read");
         let waiting: Vec<_> = waiting.iter().map(|kept| (&kept.event.id, kept.number)).collect();
         assert_eq!(waiting, [(&old(1203), 1203)]);
         assert_eq!(store.generation(), 1);

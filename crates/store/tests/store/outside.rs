@@ -1,12 +1,15 @@
 //! Projects, pull requests of the local forge, remembered answers.
 
 use serde_json::json;
-use windlass_run::{OrganisationId, ProjectId, Time};
+use windlass_run::{
+    EventId, OrganisationId, ProjectId, Time,
+    event::{Ancestry, Event, Trust},
+};
 use windlass_store::{
     Error,
     intake::Answer,
     projects::Project,
-    pulls::{PullColumns, PullFilter},
+    pulls::{Change, PullColumns, PullFilter},
 };
 
 use crate::support::{World, at, chance};
@@ -17,6 +20,7 @@ on_both! {
     pull_requests_are_numbered_and_their_journal_has_no_gaps;
     two_changes_to_one_pull_request_do_not_overwrite_each_other;
     pull_requests_are_listed_newest_change_first;
+    what_is_told_of_a_pull_request_is_kept_with_it_or_not_at_all;
     an_answer_is_remembered_for_its_request_only;
 }
 
@@ -83,7 +87,11 @@ fn columns(world: &World, title: &str, head: &str) -> PullColumns {
 
 async fn open(world: &World, title: &str, head: &str, now: Time) -> Result<u64, Error> {
     let columns = columns(world, title, head);
-    let make = move |number| (columns.clone(), vec![json!({ "opened": number })]);
+    let make = move |number| Change {
+        columns: columns.clone(),
+        events: vec![json!({ "opened": number })],
+        raise: vec![told(&format!("pull/{number}"))],
+    };
     let (by, organisation_id) = (world.by.clone(), world.organisation_id.clone());
     world.store.open_pull(by, organisation_id, world.project_id.clone(), now, make).await
 }
@@ -97,8 +105,37 @@ async fn change(
 ) -> Result<u64, Error> {
     let (by, organisation_id) = (world.by.clone(), world.organisation_id.clone());
     let (project_id, events) = (world.project_id.clone(), vec![json!("x"), json!("y")]);
-    let store = &world.store;
-    store.change_pull(by, organisation_id, project_id, number, version, columns, events, now).await
+    let raise = vec![told(&format!("pull/{number}/{version}"))];
+    let change = Change { columns, events, raise };
+    world.store.change_pull(by, organisation_id, project_id, number, version, change, now).await
+}
+
+/// What triggers would be told.
+fn told(delivery: &str) -> Event {
+    Event {
+        id: EventId::new(at(1), chance()),
+        source: "local/billing".into(),
+        delivery: delivery.into(),
+        kind: "pull_request".into(),
+        subject: None,
+        time: at(1),
+        project_id: None,
+        actor: None,
+        trust: Trust::Own,
+        ancestry: Ancestry::default(),
+        data: json!({}),
+    }
+}
+
+async fn what_is_told_of_a_pull_request_is_kept_with_it_or_not_at_all(world: World) {
+    open(&world, "First", "windlass/a", at(1)).await.expect("opened");
+    open(&world, "Twin", "windlass/a", at(2)).await.expect_err("refused");
+    let new = columns(&world, "First!", "windlass/a");
+    change(&world, 1, 1, new.clone(), at(3)).await.expect("changed");
+    change(&world, 1, 1, new, at(4)).await.expect_err("it has changed meanwhile");
+    let told = world.store.unhandled_events(0, 10).await.expect("read");
+    let told: Vec<_> = told.into_iter().map(|kept| kept.event.delivery).collect();
+    assert_eq!(told, ["pull/1", "pull/1/1"]);
 }
 
 async fn pull_requests_are_numbered_and_their_journal_has_no_gaps(mut world: World) {
