@@ -4,6 +4,8 @@
 mod accounts;
 mod classes;
 mod environments;
+mod events;
+mod hooks;
 mod jobs;
 mod keys;
 mod projects;
@@ -26,6 +28,8 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     endpoints.extend(pull_requests::endpoints());
     endpoints.extend(runners::endpoints());
     endpoints.extend(classes::endpoints());
+    endpoints.extend(events::endpoints());
+    endpoints.extend(hooks::endpoints());
     endpoints.extend(secrets::endpoints());
     endpoints.extend(accounts::endpoints());
     endpoints.extend(keys::endpoints());

@@ -52,6 +52,7 @@ pub(crate) struct Inner {
     pub(crate) environments: crate::environments::Registry,
     pub(crate) runners: crate::runners::Registry,
     pub(crate) ports: crate::ports::Ports,
+    pub(crate) hooks: crate::hooks::registry::Registry,
     pub(crate) fingerprint: Option<String>,
 }
 
@@ -156,6 +157,11 @@ impl AppState {
     /// Cancelled when the server stops: long polls and streams end then.
     pub(crate) fn stopping(&self) -> CancellationToken {
         self.inner.stop.clone()
+    }
+
+    /// What is remembered of hooks.
+    pub(crate) fn hooks(&self) -> &crate::hooks::registry::Registry {
+        &self.inner.hooks
     }
 
     /// An id for an event that arrives now.

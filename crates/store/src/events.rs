@@ -5,6 +5,8 @@
 pub(crate) mod keep;
 mod rows;
 
+pub(crate) use rows::trust;
+
 use windlass_run::{
     EventId, OrganisationId, ProjectId, RunId, Time,
     actor::By,

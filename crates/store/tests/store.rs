@@ -14,6 +14,8 @@ mod crash;
 mod environments;
 #[path = "store/events.rs"]
 mod events;
+#[path = "store/hooks.rs"]
+mod hooks;
 #[path = "store/identity.rs"]
 mod identity;
 #[path = "store/jobs.rs"]

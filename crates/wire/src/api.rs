@@ -8,8 +8,10 @@
 pub mod account;
 pub mod class;
 pub mod environment;
+pub mod event;
 pub mod feed;
 pub mod file;
+pub mod hook;
 pub mod job;
 pub mod port;
 pub mod problem;

@@ -56,7 +56,8 @@ pub(super) fn kept(mut row: Row) -> Result<Kept, Error> {
     })
 }
 
-fn trust(word: &str) -> Result<Trust, Error> {
+/// A class of trust by its word.
+pub(crate) fn trust(word: &str) -> Result<Trust, Error> {
     let all = [Trust::Own, Trust::Member, Trust::Known, Trust::Public];
     let found = all.into_iter().find(|trust| trust.name() == word);
     found.ok_or_else(|| Error::Database { context: format!("`{word}` is no class of trust") })

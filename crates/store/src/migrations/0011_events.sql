@@ -54,6 +54,24 @@ CREATE TABLE firings (
 CREATE INDEX firings_of_trigger ON firings (organisation_id, trigger_key, number);
 CREATE INDEX firings_of_run ON firings (run_id) WHERE run_id IS NOT NULL;
 
+-- Places that receive webhooks. The secret is sealed and bound to its version; `before` is the one that
+-- is still taken while senders change over, until `before_until`, or until somebody ends that.
+CREATE TABLE hooks (
+    organisation_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    scheme TEXT NOT NULL,
+    trust TEXT NOT NULL,
+    project_id TEXT,
+    version BIGINT NOT NULL,
+    sealed BYTES NOT NULL,
+    before BYTES,
+    before_until BIGINT,
+    created_at BIGINT NOT NULL,
+    created_by TEXT NOT NULL,
+    changed_at BIGINT NOT NULL,
+    PRIMARY KEY (organisation_id, name)
+);
+
 -- Deliveries of webhooks were the events before. Their ids are made of their numbers: sorted before all
 -- that are made since. Their data is in the form of their time.
 INSERT INTO events (number, id, organisation_id, source, delivery, kind, family, project_id, trust, at,
