@@ -3,6 +3,7 @@
 mod class;
 mod env;
 mod event;
+mod hook;
 mod image;
 mod key;
 mod runner;
@@ -14,7 +15,8 @@ pub(crate) use env::{
     Admission, CreateEnv, Env, ExecEnv, OneService, PortsAdmission, PublishPort, RepairEnv,
     ServiceWish, Services, ShellEnv,
 };
-pub(crate) use event::{Event, OfForge, ParseEvent};
+pub(crate) use event::{Event, ListEvents, OfForge, ParseEvent};
+pub(crate) use hook::{CreateHook, Hook, OfScheme, OfTrust, RotateHook};
 pub(crate) use image::{Backend, Image, Images, LoadImage};
 pub(crate) use key::Key;
 pub(crate) use runner::{JoinRunner, Runner, RunnerVerb, Tell, WorkAsRunner};
@@ -87,9 +89,12 @@ pub(crate) enum Verb {
     /// See what a repository says of its environment, and what of it can't be honoured.
     #[command(subcommand)]
     Environment(Environment),
-    /// See what happened, or what a webhook of a code host means.
+    /// See what happened and what became of it, say it again, or read a webhook of a code host.
     #[command(subcommand)]
     Event(Event),
+    /// Make, list or change hooks: named places that receive webhooks.
+    #[command(subcommand)]
+    Hook(Hook),
     /// Make, list or revoke service tokens.
     #[command(subcommand)]
     Token(Token),

@@ -14,6 +14,7 @@ mod files;
 mod find;
 mod first_process;
 mod follow;
+mod hook;
 mod image;
 mod job;
 mod key;
@@ -80,6 +81,7 @@ pub(crate) fn dispatch(arguments: Arguments) -> Result<Exit> {
         Verb::Volume(verb) => volume::run(&settings, verb),
         Verb::Environment(verb) => environment::run(&settings, verb),
         Verb::Event(verb) => event::run(&settings, verb),
+        Verb::Hook(verb) => wait(hook::run(&settings, verb)),
         Verb::Token(verb) => wait(token::run(&settings, verb)),
         Verb::Key(verb) => wait(key::run(&settings, verb)),
         Verb::Secret(verb) => wait(secret::run(&settings, SecretKind::Secret, verb)),
