@@ -3,6 +3,8 @@
 mod automation;
 mod class;
 mod env;
+mod event;
+mod hook;
 mod image;
 mod key;
 mod runner;
@@ -16,6 +18,8 @@ pub(crate) use env::{
     Admission, CreateEnv, Env, ExecEnv, OneService, PortsAdmission, PublishPort, RepairEnv,
     ServiceWish, Services, ShellEnv,
 };
+pub(crate) use event::{Event, ListEvents, OfForge, ParseEvent};
+pub(crate) use hook::{CreateHook, Hook, OfScheme, OfTrust, RotateHook};
 pub(crate) use image::{Backend, Image, Images, LoadImage};
 pub(crate) use key::Key;
 pub(crate) use runner::{JoinRunner, Runner, RunnerVerb, Tell, WorkAsRunner};
@@ -95,6 +99,12 @@ pub(crate) enum Verb {
     /// See when a schedule fires.
     #[command(subcommand)]
     Schedule(Schedule),
+    /// See what happened and what became of it, say it again, or read a webhook of a code host.
+    #[command(subcommand)]
+    Event(Event),
+    /// Make, list or change hooks: named places that receive webhooks.
+    #[command(subcommand)]
+    Hook(Hook),
     /// Make, list or revoke service tokens.
     #[command(subcommand)]
     Token(Token),

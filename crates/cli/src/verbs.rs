@@ -10,10 +10,12 @@ mod doctor;
 mod embedded;
 mod env;
 mod environment;
+mod event;
 mod files;
 mod find;
 mod first_process;
 mod follow;
+mod hook;
 mod image;
 mod job;
 mod key;
@@ -82,6 +84,8 @@ pub(crate) fn dispatch(arguments: Arguments) -> Result<Exit> {
         Verb::Volume(verb) => volume::run(&settings, verb),
         Verb::Automation(verb) => wait(automation::run(&settings, verb)),
         Verb::Environment(verb) => environment::run(&settings, verb),
+        Verb::Event(verb) => event::run(&settings, verb),
+        Verb::Hook(verb) => wait(hook::run(&settings, verb)),
         Verb::Token(verb) => wait(token::run(&settings, verb)),
         Verb::Key(verb) => wait(key::run(&settings, verb)),
         Verb::Secret(verb) => wait(secret::run(&settings, SecretKind::Secret, verb)),

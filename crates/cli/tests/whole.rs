@@ -24,6 +24,8 @@ mod env_files;
 mod env_services;
 #[path = "whole/environment.rs"]
 mod environment;
+#[path = "whole/event.rs"]
+mod event;
 #[path = "whole/image.rs"]
 mod image;
 #[path = "whole/ports.rs"]

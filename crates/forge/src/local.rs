@@ -16,6 +16,7 @@ mod apply;
 mod decide;
 mod place;
 mod storage;
+pub mod told;
 
 pub use apply::fold;
 pub use decide::{BODY_BYTES, COMMENTS, Refusal, TITLE_BYTES, decide, open};

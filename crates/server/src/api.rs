@@ -5,6 +5,8 @@ mod accounts;
 mod automations;
 mod classes;
 mod environments;
+mod events;
+mod hooks;
 mod jobs;
 mod keys;
 mod projects;
@@ -28,6 +30,8 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     endpoints.extend(pull_requests::endpoints());
     endpoints.extend(runners::endpoints());
     endpoints.extend(classes::endpoints());
+    endpoints.extend(events::endpoints());
+    endpoints.extend(hooks::endpoints());
     endpoints.extend(secrets::endpoints());
     endpoints.extend(accounts::endpoints());
     endpoints.extend(keys::endpoints());

@@ -16,6 +16,7 @@
 pub(crate) mod pulls;
 pub(crate) mod refresh;
 pub(crate) mod source;
+pub(crate) mod told;
 
 use std::{
     collections::{BTreeSet, HashMap},

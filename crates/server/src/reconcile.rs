@@ -69,14 +69,20 @@ async fn effects(app: AppState) {
     }
 }
 
-/// What came in from outside. Woken by a nudge.
+/// Events that wait. Woken when one was kept.
 async fn intake(app: AppState) {
+    let mut hints = app.hints();
     loop {
-        let nudged = app.nudged();
-        let wait = settle("take in what came from outside", intake::round(&app).await);
+        let seen = hints.mark_seen().events;
+        let wait = settle("take in what happened", intake::round(&app).await);
+        let arrived = async {
+            while hints.mark_seen().events == seen {
+                hints.next().await;
+            }
+        };
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            () = nudged => {}
+            () = arrived => {}
         }
     }
 }

@@ -171,6 +171,7 @@ impl Server {
             environments: crate::environments::Registry::default(),
             runners: crate::runners::Registry::default(),
             ports,
+            hooks: Default::default(),
             fingerprint: fingerprint.clone(),
         });
         let mut tasks = JoinSet::new();

@@ -10,7 +10,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use windlass_git::{Git, smart_http::Backend};
 use windlass_policy::permission::Role;
-use windlass_run::{Duration, OrganisationId, RunnerId, Time, TokenId, UserId, actor::Actor};
+use windlass_run::{
+    Duration, EventId, OrganisationId, RunnerId, Time, TokenId, UserId, actor::Actor,
+};
 use windlass_store::{Store, feed::Hint, identity::SecretHash};
 use windlass_wire::api::{Who, account::Ssh};
 
@@ -50,6 +52,7 @@ pub(crate) struct Inner {
     pub(crate) environments: crate::environments::Registry,
     pub(crate) runners: crate::runners::Registry,
     pub(crate) ports: crate::ports::Ports,
+    pub(crate) hooks: crate::hooks::registry::Registry,
     pub(crate) fingerprint: Option<String>,
 }
 
@@ -154,6 +157,16 @@ impl AppState {
     /// Cancelled when the server stops: long polls and streams end then.
     pub(crate) fn stopping(&self) -> CancellationToken {
         self.inner.stop.clone()
+    }
+
+    /// What is remembered of hooks.
+    pub(crate) fn hooks(&self) -> &crate::hooks::registry::Registry {
+        &self.inner.hooks
+    }
+
+    /// An id for an event that arrives now.
+    pub(crate) fn event_id(&self) -> EventId {
+        EventId::new(self.now(), secret::random_bits())
     }
 
     /// Wakes the reconcilers now instead of at their next round.

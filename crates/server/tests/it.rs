@@ -16,6 +16,8 @@ mod browser;
 mod bad_input;
 #[path = "it/classes.rs"]
 mod classes;
+#[path = "it/events.rs"]
+mod events;
 #[path = "it/git_access.rs"]
 mod git_access;
 #[path = "it/github.rs"]

@@ -14,6 +14,8 @@ pub struct Hint {
     pub queue: u64,
     /// Grows whenever an effect for the server was staged.
     pub outbox: u64,
+    /// Grows whenever an event was kept.
+    pub events: u64,
     /// Grows whenever a stream grew.
     pub streams: u64,
 }

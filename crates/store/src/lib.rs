@@ -41,6 +41,8 @@ pub mod work;
 
 pub mod classes;
 pub mod environments;
+pub mod events;
+pub mod hooks;
 pub mod identity;
 pub mod intake;
 pub mod projects;

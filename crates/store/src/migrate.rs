@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// All migrations in order; the first one is number 1.
-const MIGRATIONS: [(&str, &str); 10] = [
+const MIGRATIONS: [(&str, &str); 11] = [
     ("identity", include_str!("migrations/0001_identity.sql")),
     ("runs", include_str!("migrations/0002_runs.sql")),
     ("streams", include_str!("migrations/0003_streams.sql")),
@@ -22,6 +22,7 @@ const MIGRATIONS: [(&str, &str); 10] = [
     ("runners", include_str!("migrations/0008_runners.sql")),
     ("keys", include_str!("migrations/0009_keys.sql")),
     ("classes", include_str!("migrations/0010_classes.sql")),
+    ("events", include_str!("migrations/0011_events.sql")),
 ];
 
 /// The newest schema that this version knows.

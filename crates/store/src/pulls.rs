@@ -4,7 +4,7 @@
 mod change;
 mod rows;
 
-use windlass_run::{JobId, OrganisationId, ProjectId, Time, actor::By};
+use windlass_run::{JobId, OrganisationId, ProjectId, Time, actor::By, event::Event};
 
 use crate::{Error, Store, writer::tx::who};
 
@@ -50,6 +50,17 @@ pub struct PullColumns {
     pub state_json: serde_json::Value,
 }
 
+/// What comes of a command on a pull request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// What it is like after it.
+    pub columns: PullColumns,
+    /// What is added to its journal.
+    pub events: Vec<serde_json::Value>,
+    /// What triggers are told, kept in the same transaction.
+    pub raise: Vec<Event>,
+}
+
 /// An event of a pull request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PullEvent {
@@ -93,7 +104,7 @@ impl Store {
         make: F,
     ) -> Result<u64, Error>
     where
-        F: Fn(u64) -> (PullColumns, Vec<serde_json::Value>) + Send + 'static,
+        F: Fn(u64) -> Change + Send + 'static,
     {
         let place = change::Place { who: who(&by), organisation_id, project_id, now };
         self.command(move |tx| change::open(tx, &place, &make)).await
@@ -133,13 +144,11 @@ impl Store {
         project_id: ProjectId,
         number: u64,
         version: u64,
-        columns: PullColumns,
-        events: Vec<serde_json::Value>,
+        change: Change,
         now: Time,
     ) -> Result<u64, Error> {
         let place = change::Place { who: who(&by), organisation_id, project_id, now };
-        self.command(move |tx| change::change(tx, &place, (number, version), &columns, &events))
-            .await
+        self.command(move |tx| change::change(tx, &place, (number, version), &change)).await
     }
 
     /// One pull request.

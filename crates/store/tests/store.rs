@@ -12,6 +12,10 @@ mod classes;
 mod crash;
 #[path = "store/environments.rs"]
 mod environments;
+#[path = "store/events.rs"]
+mod events;
+#[path = "store/hooks.rs"]
+mod hooks;
 #[path = "store/identity.rs"]
 mod identity;
 #[path = "store/jobs.rs"]

@@ -113,6 +113,12 @@ pub(crate) struct Up {
 }
 
 impl Up {
+    /// Ends it as a crash would: it gets no chance to do anything more.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("gone");
+    }
+
     /// Ends it as an operator would.
     pub(crate) fn stop(&mut self) {
         if matches!(self.child.try_wait(), Ok(Some(_))) {

@@ -3,4 +3,5 @@
 
 mod github;
 mod local;
+mod told;
 mod webhooks;

@@ -5,16 +5,17 @@ use axum::{
     extract::State,
     http::{HeaderMap, Method, StatusCode},
 };
-use serde_json::json;
+use serde_json::Value;
 use windlass_forge::{
-    event::{Comment, Event, Subject},
+    RepositoryAddress,
+    event::{Arrival, Comment, Event, Review, Subject},
     forge::Verdict,
     hosts::github::webhook,
     local::{Command, Place},
 };
 use windlass_git::RepoPath;
 use windlass_run::{ProjectId, actor::By};
-use windlass_store::{intake::Delivery, projects::Project};
+use windlass_store::{events::Kept, projects::Project};
 
 use crate::{
     endpoint::{Access, Endpoint},
@@ -55,22 +56,28 @@ async fn handler(
     };
     let name = text("x-github-event").ok_or_else(|| missing("X-GitHub-Event"))?;
     let delivery_id = text("x-github-delivery").ok_or_else(|| missing("X-GitHub-Delivery"))?;
-    let event = webhook::parse(name, &body).map_err(|_| {
-        Problem::new(
-            Code::BadRequest,
-            "the payload is not the JSON that GitHub sends: choose \
-            the content type application/json",
-        )
+    let event = webhook::parse(name, &body).map_err(|error| {
+        let why = format!("{error}: choose the content type application/json at GitHub");
+        Problem::new(Code::BadRequest, why)
     })?;
-    let delivery = Delivery {
-        organisation_id: project.organisation_id.clone(),
-        source: format!("{GITHUB}/{}", project.id),
-        delivery_id: delivery_id.to_owned(),
-        event: json!({ "project_id": project.id, "event": event }),
-    };
-    app.store().receive(delivery, app.now()).await?;
-    app.nudge();
+    let event = event.envelope(Arrival {
+        id: app.event_id(),
+        // As the project knows its repository: whoever holds the secret of one project can't speak for
+        // another one by what stands in a payload.
+        source: source(&project),
+        delivery: delivery_id.to_owned(),
+        at: app.now(),
+        project_id: Some(project.id.clone()),
+    });
+    app.store().receive_event(project.organisation_id, event, app.now()).await?;
     Ok(StatusCode::ACCEPTED)
+}
+
+/// What the events of a project's repository have as their source.
+fn source(project: &Project) -> String {
+    let address = RepositoryAddress::parse(&project.source);
+    let name = address.map_or(project.name.clone(), |address| address.repository.to_string());
+    format!("{GITHUB}/{name}")
 }
 
 async fn find(app: &AppState, name: &str) -> Result<Option<Project>, Problem> {
@@ -95,16 +102,20 @@ fn refuse() -> Problem {
     )
 }
 
-/// Takes in what a delivery says: a pull request that moved is looked at where it is; words of people
-/// join the conversation. What concerns no pull request of ours is passed over. Gives one word on what
-/// was done.
-pub(crate) async fn handle(app: &AppState, delivery: &Delivery) -> Result<&'static str, Problem> {
-    let project_id = delivery.event["project_id"].as_str().unwrap_or_default();
-    let event = serde_json::from_value::<Event>(delivery.event["event"].clone());
-    let (Ok(project_id), Ok(event)) = (ProjectId::parse(project_id), event) else {
-        return Ok("unreadable");
+/// Takes in what an event of GitHub says: a pull request that moved is looked at where it is; words of
+/// people join the conversation. What concerns no pull request of ours is passed over. Gives one word on
+/// what was done.
+pub(crate) async fn handle(app: &AppState, kept: &Kept) -> Result<&'static str, Problem> {
+    let Some(project_id) = &kept.event.project_id else { return Ok("kept") };
+    if !kept.event.source.starts_with("github/") {
+        return Ok("kept");
+    }
+    let event = match kept.event.kind.as_str() {
+        OLD => earlier(&kept.event.data),
+        _ => serde_json::from_value::<Event>(kept.event.data.clone()).ok(),
     };
-    let project = app.store().project(&delivery.organisation_id, &project_id).await?;
+    let Some(event) = event else { return Ok("unreadable") };
+    let project = app.store().project(&kept.organisation_id, project_id).await?;
     if project.archived_at.is_some() {
         return Ok("removed");
     }
@@ -112,35 +123,39 @@ pub(crate) async fn handle(app: &AppState, delivery: &Delivery) -> Result<&'stat
         return prebuilds::pushed(app, &project, push).await;
     }
     let number = match &event.subject {
-        Subject::PullRequest(pull) | Subject::Review { pull_request: pull, .. } => pull.number,
+        Subject::PullRequest(pull) => pull.number,
+        Subject::Review(review) => review.number,
         Subject::Comment(comment) if comment.on_pull_request => match comment.number {
             Some(number) => number,
             None => return Ok("passed over"),
         },
-        Subject::Ping
+        Subject::Ping {}
         | Subject::Push(_)
+        | Subject::Reference(_)
+        | Subject::Thread(_)
         | Subject::Comment(_)
         | Subject::Issue(_)
         | Subject::Check(_)
-        | Subject::Other => return Ok("passed over"),
+        | Subject::Release(_)
+        | Subject::Other { .. } => return Ok("passed over"),
     };
-    match app.store().pull(&delivery.organisation_id, &project_id, number).await {
+    match app.store().pull(&kept.organisation_id, project_id, number).await {
         Ok(_) => {}
         Err(windlass_store::Error::NotFound { .. }) => return Ok("not ours"),
         Err(error) => return Err(error.into()),
     }
-    pulls::sync(app, &delivery.organisation_id, &project, number).await?;
+    pulls::sync(app, &kept.organisation_id, &project, number).await?;
     let login = event.actor.as_ref().map_or("somebody", |actor| actor.login.as_str());
     let rows = Rows {
         app,
-        organisation_id: delivery.organisation_id.clone(),
+        organisation_id: kept.organisation_id.clone(),
         by: By::own(pulls::stranger(login)),
     };
     let command = match event.subject {
         Subject::Comment(comment) if event.action.as_deref() == Some("created") => {
             said(&rows, &project, number, comment).await?
         }
-        Subject::Review { verdict, body, commit: Some(commit), .. }
+        Subject::Review(Review { verdict, body, commit: Some(commit), .. })
             if event.action.as_deref() == Some("submitted") && !is_ours(&body) =>
         {
             match verdict {
@@ -154,7 +169,7 @@ pub(crate) async fn handle(app: &AppState, delivery: &Delivery) -> Result<&'stat
         _ => None,
     };
     let Some(command) = command else { return Ok("synced") };
-    match rows.execute(&project_id, number, &command).await {
+    match rows.execute(project_id, number, &command).await {
         Ok(_) => Ok("taken in"),
         // The head moved on, or it is over: what was said of it then changes nothing now.
         Err(problem) if problem.code.status() < 500 => Ok("too late"),
@@ -185,4 +200,56 @@ async fn said(
 /// True for what this server wrote itself.
 fn is_ours(body: &str) -> bool {
     body.contains("<!-- windlass:")
+}
+
+/// The kind of what was kept before there were events.
+const OLD: &str = "github.delivery";
+
+/// Reads an event in the form of that time, in which the subject had its own name inside. Only what is
+/// handled here is looked for; it can still wait when a new version starts.
+fn earlier(data: &Value) -> Option<Event> {
+    let mut event = data.get("event")?.as_object()?.clone();
+    let mut subject = event.remove("subject")?.as_object()?.clone();
+    let kind = subject.remove("kind")?.as_str()?.to_owned();
+    if kind == "review" {
+        let number = subject.remove("pull_request")?.get("number")?.clone();
+        subject.insert("number".to_owned(), number);
+    }
+    if let Some(actor) = event.get_mut("actor").filter(|actor| actor.is_object()) {
+        actor["id"] = Value::String(actor["id"].to_string());
+    }
+    event.remove("repository");
+    event.insert("forge".to_owned(), GITHUB.into());
+    event.insert("event".to_owned(), event.get("name")?.clone());
+    event.insert(kind, subject.into());
+    serde_json::from_value(event.into()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_was_kept_before_there_were_events_is_still_understood() {
+        let review = json!({ "project_id": "x", "event": {
+            "name": "pull_request_review", "action": "submitted",
+            "repository": { "owner": "acme", "name": "api" },
+            "actor": { "login": "ann", "id": 7, "bot": false },
+            "subject": { "kind": "review", "pull_request": { "number": 3 }, "verdict": "approve",
+                "body": "good", "commit": "a".repeat(40) } } });
+        let event = earlier(&review).expect("understood");
+        let Subject::Review(review) = event.subject else { panic!("{event:?}") };
+        assert_eq!((review.number, review.body.as_str()), (3, "good"));
+        assert_eq!(event.actor.map(|actor| actor.id), Some("7".to_owned()));
+        let comment = json!({ "event": { "name": "issue_comment", "action": "created",
+            "subject": { "kind": "comment", "id": 9, "number": 3, "on_pull_request": true,
+                "body": "hm", "place": null, "url": "" } } });
+        let event = earlier(&comment).expect("understood");
+        assert!(matches!(event.subject, Subject::Comment(Comment { number: Some(3), .. })));
+        for none in [json!({}), json!({ "event": 1 }), json!({ "event": { "subject": {} } })] {
+            assert_eq!(earlier(&none), None);
+        }
+    }
 }

@@ -16,9 +16,10 @@ use windlass_run::{
     JobId, OrganisationId, ProjectId,
     actor::{Actor, By},
 };
-use windlass_store::pulls::PullColumns;
+use windlass_store::pulls::{Change, PullColumns};
 
 use crate::{
+    local::told,
     problem::{Code, Problem},
     state::AppState,
 };
@@ -83,15 +84,17 @@ impl Storage for Rows<'_> {
     ) -> Result<u64, StorageError> {
         let project_id = ProjectId::parse(&state.project).map_err(failed)?;
         let columns = columns(state).map_err(failed)?;
-        let events = to_json(events).map_err(failed)?;
+        let seq = version + 1;
+        let raise = told::of_pull_request(self.app, &self.organisation_id, state, events, seq);
+        let raise = raise.await.map_err(failed)?;
+        let change = Change { columns, events: to_json(events).map_err(failed)?, raise };
         let changed = self.app.store().change_pull(
             self.by.clone(),
             self.organisation_id.clone(),
             project_id,
             state.number,
             version,
-            columns,
-            events,
+            change,
             self.app.now(),
         );
         changed.await.map_err(|error| match error {

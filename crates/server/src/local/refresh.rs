@@ -22,10 +22,11 @@ use windlass_git::{
 use windlass_run::Time;
 use windlass_store::projects::Project;
 
-use super::{Known, directory, origin, platform, source};
+use super::{Known, directory, origin, platform, source, told};
 use crate::{problem::Problem, state::AppState};
 
 const HEADS: &str = "refs/heads/";
+const TAGS: &str = "refs/tags/";
 const SOURCE: &str = "refs/windlass/source/heads/";
 const SYNCED: &str = "refs/windlass/synced/heads/";
 
@@ -79,23 +80,29 @@ pub(crate) async fn before_lease(app: &AppState, project: &Project, created_at: 
     }
 }
 
-async fn read(app: &AppState, project: &Project) -> Result<Refreshed, Error> {
+async fn read(app: &AppState, project: &Project) -> Result<Refreshed, Problem> {
     let remote = origin(project)?;
     let advertised = app.git().ls_remote(&remote).await?;
     if advertised.references.is_empty() && advertised.head.is_none() {
-        return Err(Error::EmptyRepository { place: project.source.clone() });
+        return Err(Error::EmptyRepository { place: project.source.clone() }.into());
     }
     let repository = open(app, project).await?;
     let theirs = branches(&advertised);
     let mut notes = notes(project, &advertised);
-    if by_branch(&repository, SOURCE).await? != theirs {
+    let tags = by_branch(&repository, TAGS).await?;
+    if by_branch(&repository, SOURCE).await? != theirs || tags != advertised_tags(&advertised) {
         repository.remove_stale_locks().await?;
+        let is_first = repository.references(SYNCED).await?.is_empty();
         let specs = [
             "+refs/heads/*:refs/windlass/source/heads/*",
             "^refs/heads/windlass/*",
             "+refs/tags/*:refs/tags/*",
         ];
         repository.fetch(&remote, &specs, true).await?;
+        if !is_first {
+            let moves = tag_moves(&tags, &by_branch(&repository, TAGS).await?)?;
+            told::moved_at_source(app, project, &repository, moves).await?;
+        }
     }
     notes.extend(take_in(app, project, &repository).await?);
     let head = advertised.default_branch.as_ref();
@@ -104,6 +111,21 @@ async fn read(app: &AppState, project: &Project) -> Result<Refreshed, Error> {
     }
     let default_branch = head.and_then(|branch| branch.short_branch()).map(str::to_owned);
     Ok(Refreshed { default_branch, notes })
+}
+
+/// Which tags went where.
+fn tag_moves(
+    before: &BTreeMap<String, Oid>,
+    after: &BTreeMap<String, Oid>,
+) -> Result<Vec<(RefName, Option<Oid>, Option<Oid>)>, Error> {
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let moved = names.into_iter().filter(|name| before.get(*name) != after.get(*name));
+    moved
+        .map(|name| {
+            let reference = RefName::parse(&format!("{TAGS}{name}"))?;
+            Ok((reference, before.get(name).cloned(), after.get(name).cloned()))
+        })
+        .collect()
 }
 
 /// A project's repository, made if there is none.
@@ -133,6 +155,15 @@ fn branches(advertised: &Advertised) -> BTreeMap<String, Oid> {
             (!name.starts_with("windlass/")).then(|| (name.to_owned(), reference.target.clone()))
         })
         .collect()
+}
+
+/// The tags that are taken in, by their short names.
+fn advertised_tags(advertised: &Advertised) -> BTreeMap<String, Oid> {
+    let tags = advertised.references.iter().filter_map(|reference| {
+        let name = reference.name.as_str().strip_prefix(TAGS)?;
+        Some((name.to_owned(), reference.target.clone()))
+    });
+    tags.collect()
 }
 
 /// The references below a prefix, by the rest of their names.
@@ -168,7 +199,7 @@ async fn take_in(
     app: &AppState,
     project: &Project,
     repository: &Repository,
-) -> Result<Vec<String>, Error> {
+) -> Result<Vec<String>, Problem> {
     let theirs = by_branch(repository, SOURCE).await?;
     let synced = by_branch(repository, SYNCED).await?;
     let ours = by_branch(repository, HEADS).await?;
@@ -204,9 +235,23 @@ async fn take_in(
         }
     }
     if !updates.is_empty() {
+        // The first time everything is new: nobody pushed it.
+        if !synced.is_empty() {
+            let moves = updates.iter().filter(|it| it.name.as_str().starts_with(HEADS));
+            let moves = moves.map(|it| (it.name.clone(), before(it), it.new.clone()));
+            told::moved_at_source(app, project, repository, moves.collect()).await?;
+        }
         repository.update_references(&updates).await?;
     }
     Ok(notes)
+}
+
+/// Where a reference is before an update.
+fn before(update: &RefUpdate) -> Option<Oid> {
+    match &update.expected {
+        Expected::Is(commit) => Some(commit.clone()),
+        Expected::Absent | Expected::Anything => None,
+    }
 }
 
 /// What a branch becomes when both sides may have moved; `None` if they conflict.

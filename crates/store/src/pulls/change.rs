@@ -4,7 +4,13 @@ use std::sync::Arc;
 
 use windlass_run::{OrganisationId, ProjectId, Time};
 
-use crate::{Error, dialect::search, pulls::PullColumns, writer::tx::Tx};
+use crate::{
+    Error,
+    dialect::search,
+    events::keep,
+    pulls::{Change, PullColumns},
+    writer::tx::Tx,
+};
 
 /// Where, by whom and when.
 pub(super) struct Place {
@@ -22,14 +28,15 @@ pub(super) fn not_found(number: u64) -> Error {
 pub(super) fn open(
     tx: &mut Tx<'_>,
     place: &Place,
-    make: &impl Fn(u64) -> (PullColumns, Vec<serde_json::Value>),
+    make: &impl Fn(u64) -> Change,
 ) -> Result<u64, Error> {
     in_organisation(tx, place)?;
     let sql = "SELECT COALESCE(MAX(number), 0) FROM pulls WHERE project_id = $1";
     let mut rows = tx.read(sql, &[place.project_id.as_str().into()])?;
     let number = rows.first_mut().map_or(Ok(0), |row| row.natural(0))? + 1;
-    let (columns, events) = make(number);
+    let Change { columns, events, raise } = make(number);
     insert(tx, place, number, &columns, &events)?;
+    keep::raise(tx, &place.organisation_id, &raise, place.now)?;
     Ok(number)
 }
 
@@ -100,8 +107,7 @@ pub(super) fn change(
     tx: &mut Tx<'_>,
     place: &Place,
     (number, version): (u64, u64),
-    columns: &PullColumns,
-    events: &[serde_json::Value],
+    Change { columns, events, raise }: &Change,
 ) -> Result<u64, Error> {
     let sql = "SELECT version, place, title FROM pulls WHERE project_id = $1 AND number = $2 \
                AND organisation_id = $3";
@@ -142,6 +148,7 @@ pub(super) fn change(
         index(tx, row, &columns.title)?;
     }
     append(tx, place, number, found, events)?;
+    keep::raise(tx, &place.organisation_id, raise, place.now)?;
     tell(tx, place, number, &columns.state);
     Ok(version)
 }

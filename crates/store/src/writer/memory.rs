@@ -96,7 +96,7 @@ pub(crate) struct Runner {
 pub(crate) struct Marks {
     /// The newest entry of the feed.
     pub feed: u64,
-    /// The newest number given to a run, job, stream, pull request, delivery or environment.
+    /// The newest number given to a run, job, stream, pull request, event, firing or environment.
     pub number: u64,
     /// The newest entry of the audit log.
     pub audit: u64,
@@ -104,6 +104,8 @@ pub(crate) struct Marks {
     pub queue: u64,
     /// See [`Hint`].
     pub outbox: u64,
+    /// See [`Hint`].
+    pub events: u64,
     /// See [`Hint`].
     pub streams: u64,
 }
@@ -196,6 +198,7 @@ impl Memory {
         // Subscribers must not see a hint go backwards.
         fresh.marks.queue = self.marks.queue + 1;
         fresh.marks.outbox = self.marks.outbox + 1;
+        fresh.marks.events = self.marks.events + 1;
         fresh.marks.streams = self.marks.streams + 1;
         Ok(fresh)
     }
@@ -220,7 +223,8 @@ impl Memory {
              WHERE run_number = (SELECT MAX(run_number) FROM jobs)",
             "SELECT COALESCE(MAX(id), 0) FROM streams",
             "SELECT COALESCE(MAX(place), 0) FROM pulls",
-            "SELECT COALESCE(MAX(number), 0) FROM deliveries",
+            "SELECT COALESCE(MAX(number), 0) FROM events",
+            "SELECT COALESCE(MAX(number), 0) FROM firings",
             "SELECT COALESCE(MAX(number), 0) FROM environments",
         ] {
             self.marks.number = self.marks.number.max(newest(sql)?);
@@ -241,6 +245,7 @@ impl Memory {
             feed: self.marks.feed,
             queue: self.marks.queue,
             outbox: self.marks.outbox,
+            events: self.marks.events,
             streams: self.marks.streams,
         }
     }

@@ -133,7 +133,7 @@ impl<'a> Tx<'a> {
         self.read(sql, values)
     }
 
-    /// The next number of runs, jobs, streams, pull requests and deliveries.
+    /// The next number of runs, jobs, streams, pull requests, events and firings.
     pub(crate) fn number(&mut self) -> u64 {
         self.memory.marks.number += 1;
         self.memory.marks.number

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use windlass_run::{EventId, Time};
 use windlass_store::{
     Error, Options, Store,
+    events::Handled,
     options::{Durability, Writer},
     runs::{Filter, Slice},
     secrets::Wanted,
@@ -37,7 +39,12 @@ const SAMPLES: [&str; 4] = [
      '/srv/api', '{}', 6)",
     "INSERT INTO feed (seq, organisation_id, at, subject, id, what) \
      VALUES (7, 'org_01kb2m9d5xq8s0v3c7w1r4t6ya', 8, 'project', \
-     'prj_01kb2m9d5xq8s0v3c7w1r4t6ya', 'created')",
+     'prj_01kb2m9d5xq8s0v3c7w1r4t6ya', 'created'); \
+     INSERT INTO deliveries (number, organisation_id, source, delivery_id, event, received_at, \
+     handled_at, outcome) VALUES (11, 'org_01kb2m9d5xq8s0v3c7w1r4t6ya', \
+     'github/prj_01kb2m9d5xq8s0v3c7w1r4t6ya', 'a', '{\"event\": 1}', 21, 22, 'synced'); \
+     INSERT INTO deliveries (number, organisation_id, source, delivery_id, event, received_at) \
+     VALUES (1203, 'org_01kb2m9d5xq8s0v3c7w1r4t6ya', 'elsewhere', 'b', '{}', 23)",
     "INSERT INTO blobs (hash, size) VALUES ('00', 1)",
     "INSERT INTO pulls (project_id, number, organisation_id, place, title, state, review, base, \
      head, head_commit, opened_by, state_json, version, created_at, updated_at) \
@@ -64,6 +71,15 @@ fn older_schema(kind: Kind) {
         assert_eq!(feed[0].seq, 7);
         let secrets = store.secrets(&organisation.id, Wanted::default(), 10).await.expect("read");
         assert_eq!(secrets, []);
+        let old = |number: u64| EventId::parse(&format!("evt_{number:026}")).expect("an id");
+        let first = store.event(&organisation.id, &old(11)).await.expect("taken over");
+        let handled = Handled { at: Time::from_micros(22), outcome: "synced".into() };
+        assert_eq!((first.number, first.handled), (11, Some(handled)));
+        assert_eq!(first.event.project_id.as_ref(), Some(&projects[0].id));
+        assert_eq!(first.event.data, serde_json::json!({ "event": 1 }));
+        let waiting = store.unhandled_events(0, 10).await.expect("read");
+        let waiting: Vec<_> = waiting.iter().map(|kept| (&kept.event.id, kept.number)).collect();
+        assert_eq!(waiting, [(&old(1203), 1203)]);
         assert_eq!(store.generation(), 1);
         assert_eq!(store.check().await.expect("checked"), Vec::<String>::new());
     });

@@ -1,12 +1,15 @@
-//! Projects, pull requests of the local forge, deliveries, remembered answers.
+//! Projects, pull requests of the local forge, remembered answers.
 
 use serde_json::json;
-use windlass_run::{OrganisationId, ProjectId, Time};
+use windlass_run::{
+    EventId, OrganisationId, ProjectId, Time,
+    event::{Ancestry, Event, Trust},
+};
 use windlass_store::{
     Error,
-    intake::{Answer, Delivery},
+    intake::Answer,
     projects::Project,
-    pulls::{PullColumns, PullFilter},
+    pulls::{Change, PullColumns, PullFilter},
 };
 
 use crate::support::{World, at, chance};
@@ -17,7 +20,7 @@ on_both! {
     pull_requests_are_numbered_and_their_journal_has_no_gaps;
     two_changes_to_one_pull_request_do_not_overwrite_each_other;
     pull_requests_are_listed_newest_change_first;
-    a_delivery_counts_once;
+    what_is_told_of_a_pull_request_is_kept_with_it_or_not_at_all;
     an_answer_is_remembered_for_its_request_only;
 }
 
@@ -84,7 +87,11 @@ fn columns(world: &World, title: &str, head: &str) -> PullColumns {
 
 async fn open(world: &World, title: &str, head: &str, now: Time) -> Result<u64, Error> {
     let columns = columns(world, title, head);
-    let make = move |number| (columns.clone(), vec![json!({ "opened": number })]);
+    let make = move |number| Change {
+        columns: columns.clone(),
+        events: vec![json!({ "opened": number })],
+        raise: vec![told(&format!("pull/{number}"))],
+    };
     let (by, organisation_id) = (world.by.clone(), world.organisation_id.clone());
     world.store.open_pull(by, organisation_id, world.project_id.clone(), now, make).await
 }
@@ -98,8 +105,37 @@ async fn change(
 ) -> Result<u64, Error> {
     let (by, organisation_id) = (world.by.clone(), world.organisation_id.clone());
     let (project_id, events) = (world.project_id.clone(), vec![json!("x"), json!("y")]);
-    let store = &world.store;
-    store.change_pull(by, organisation_id, project_id, number, version, columns, events, now).await
+    let raise = vec![told(&format!("pull/{number}/{version}"))];
+    let change = Change { columns, events, raise };
+    world.store.change_pull(by, organisation_id, project_id, number, version, change, now).await
+}
+
+/// What triggers would be told.
+fn told(delivery: &str) -> Event {
+    Event {
+        id: EventId::new(at(1), chance()),
+        source: "local/billing".into(),
+        delivery: delivery.into(),
+        kind: "pull_request".into(),
+        subject: None,
+        time: at(1),
+        project_id: None,
+        actor: None,
+        trust: Trust::Own,
+        ancestry: Ancestry::default(),
+        data: json!({}),
+    }
+}
+
+async fn what_is_told_of_a_pull_request_is_kept_with_it_or_not_at_all(world: World) {
+    open(&world, "First", "windlass/a", at(1)).await.expect("opened");
+    open(&world, "Twin", "windlass/a", at(2)).await.expect_err("refused");
+    let new = columns(&world, "First!", "windlass/a");
+    change(&world, 1, 1, new.clone(), at(3)).await.expect("changed");
+    change(&world, 1, 1, new, at(4)).await.expect_err("it has changed meanwhile");
+    let told = world.store.unhandled_events(0, 10).await.expect("read");
+    let told: Vec<_> = told.into_iter().map(|kept| kept.event.delivery).collect();
+    assert_eq!(told, ["pull/1", "pull/1/1"]);
 }
 
 async fn pull_requests_are_numbered_and_their_journal_has_no_gaps(mut world: World) {
@@ -165,25 +201,6 @@ async fn pull_requests_are_listed_newest_change_first(world: World) {
     assert_eq!(numbers(&list(search("parser 6"), 10).await), [7]);
     assert_eq!(numbers(&list(search("old"), 10).await), [3]);
     assert_eq!(list(search("parser 2"), 10).await, []);
-}
-
-async fn a_delivery_counts_once(mut world: World) {
-    let delivery = |id: &str| Delivery {
-        organisation_id: world.organisation_id.clone(),
-        source: "github".into(),
-        delivery_id: id.into(),
-        event: json!({ "action": "opened" }),
-    };
-    let (first, second) = (delivery("a"), delivery("b"));
-    assert!(world.store.receive(first.clone(), at(1)).await.expect("kept"));
-    assert!(world.store.receive(second.clone(), at(2)).await.expect("kept"));
-    world.reopen().await;
-    assert!(!world.store.receive(first.clone(), at(3)).await.expect("known"));
-    let waiting = world.store.unhandled(10).await.expect("read");
-    assert_eq!(waiting.iter().map(|(_, d)| d.clone()).collect::<Vec<_>>(), [first, second.clone()]);
-    world.store.handled(waiting[0].0, "no trigger".into(), at(4)).await.expect("noted");
-    let waiting = world.store.unhandled(10).await.expect("read");
-    assert_eq!(waiting.into_iter().map(|(_, d)| d).collect::<Vec<_>>(), [second]);
 }
 
 async fn an_answer_is_remembered_for_its_request_only(world: World) {

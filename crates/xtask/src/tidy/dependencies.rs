@@ -23,8 +23,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("image", &["sandbox"]),
     ("gateway", &["policy", "git"]),
     ("agent", &["policy", "wire"]),
-    ("forge", &["git"]),
-    ("server", &["store", "run", "policy", "wire", "forge", "git", "review"]),
+    ("forge", &["git", "run"]),
+    ("server", &["store", "run", "policy", "wire", "forge", "git"]),
     (
         "runner",
         &[

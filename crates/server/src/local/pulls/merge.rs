@@ -2,7 +2,7 @@
 //! then git does it; then it is journalled that it was done. Doing the middle part twice gives the
 //! same commit, so a crash anywhere is followed by doing the rest: see [`finish`].
 
-use windlass_forge::local::{Command, Merging, PullRequest};
+use windlass_forge::local::{Command, Merging, PullRequest, told};
 use windlass_git::{
     Error, Oid, Repository, Signature,
     merge::{Merge, Merged, Method},
@@ -13,7 +13,10 @@ use windlass_store::projects::Project;
 
 use super::{Rows, actor, keep_rounds};
 use crate::{
-    local::repository,
+    local::{
+        repository,
+        told::{paths, push},
+    },
     problem::{Code, Problem},
     state::AppState,
 };
@@ -88,7 +91,7 @@ async fn carry_out(
     keep_rounds(repository, state).await?;
     let by = By { actor: actor(&merging.by), on_behalf_of: None };
     let rows = Rows { app, organisation_id: organisation_id.clone(), by };
-    match move_base(app, repository, state, merging).await? {
+    match move_base(app, project, repository, state, merging).await? {
         Ok(commit) => {
             let done = Command::MergeDone { commit };
             Ok(rows.execute(&project.id, state.number, &done).await?.0)
@@ -105,6 +108,7 @@ async fn carry_out(
 /// leaves it open, to be done again.
 async fn move_base(
     app: &AppState,
+    project: &Project,
     repository: &Repository,
     state: &PullRequest,
     merging: &Merging,
@@ -130,6 +134,19 @@ async fn move_base(
         }
         Err(error) => return Err(error.into()),
     };
+    if commit != merging.base_tip {
+        let default = repository.default_branch().await.ok();
+        let moved = told::Moved {
+            reference: state.base.clone(),
+            before: Some(merging.base_tip.clone()),
+            after: Some(commit.clone()),
+            forced: false,
+            default_branch: default.as_ref() == Some(&state.base),
+            message: Some(merging.message.clone()),
+            paths: paths(repository, &merging.base_tip, &commit).await?,
+        };
+        push(app, project, moved, Some(&actor(&merging.by))).await?;
+    }
     let expected = Expected::Is(merging.base_tip.clone());
     match repository.update_reference(&state.base, &commit, expected).await {
         Ok(()) => Ok(Ok(commit)),

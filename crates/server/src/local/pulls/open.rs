@@ -4,11 +4,14 @@
 use windlass_forge::local::{self, Command, Open, PullRequest};
 use windlass_git::{Oid, RefName, Repository, diff};
 use windlass_run::{JobId, OrganisationId, actor::By};
-use windlass_store::{projects::Project, pulls::PullFilter};
+use windlass_store::{
+    projects::Project,
+    pulls::{Change, PullFilter},
+};
 
 use super::{Rows, author, columns, common, keep_rounds, refusal, state, to_json};
 use crate::{
-    local::repository,
+    local::{repository, told},
     problem::{Code, Problem},
     state::AppState,
 };
@@ -147,12 +150,17 @@ async fn create(
     };
     // Decided once before, with any number, so that a refusal is seen where it can be told.
     local::open(new.clone(), by.clone(), now.as_micros()).map_err(|why| refusal(&why))?;
+    let actor = told::actor(app, &wanted.by.actor).await;
+    let ancestry = told::of_job(app, &wanted.organisation_id, &wanted.job_id).await?;
+    let (for_events, told_of) = (app.clone(), project.clone());
     let make = move |number| {
         let events = local::open(Open { number, ..new.clone() }, by.clone(), now.as_micros())
             .expect("the same was accepted just before");
         let state = local::fold(None, &events).expect("the first event opens");
         let columns = columns(&state).expect("a pull request is made of texts and numbers");
-        (columns, to_json(&events).expect("an event is made of texts and numbers"))
+        let raise = told::of_opening(&for_events, &told_of, &state, &events, (&actor, &ancestry));
+        let events = to_json(&events).expect("an event is made of texts and numbers");
+        Change { columns, events, raise }
     };
     let organisation_id = wanted.organisation_id.clone();
     Ok(app
