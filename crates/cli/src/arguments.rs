@@ -19,7 +19,7 @@ pub(crate) use env::{
     ServiceWish, Services, ShellEnv,
 };
 pub(crate) use event::{Event, ListEvents, OfForge, ParseEvent};
-pub(crate) use hook::{CreateHook, Hook, OfScheme, OfTrust, RotateHook};
+pub(crate) use hook::{CreateHook, Hook, OfScheme, OfTrust};
 pub(crate) use image::{Backend, Image, Images, LoadImage};
 pub(crate) use key::Key;
 pub(crate) use runner::{JoinRunner, Runner, RunnerVerb, Tell, WorkAsRunner};

@@ -48,7 +48,7 @@ fn a_payload_of_a_webhook_is_read_as_the_server_would() {
     std::io::Write::write_all(&mut piped.stdin.take().expect("a pipe"), PAYLOAD.as_bytes())
         .expect("written");
     let piped = piped.wait_with_output().expect("it ends");
-    let piped: serde_json::Value = serde_json::from_slice(&piped.stdout).expect("JSON");
+    let piped: Value = serde_json::from_slice(&piped.stdout).expect("JSON");
     assert_eq!((&piped["id"], &piped["data"]), (&read["id"], &read["data"]));
 }
 
@@ -143,7 +143,7 @@ fn what_was_accepted_is_there_exactly_once_however_often_the_server_is_killed() 
         up = world.up(&["--no-runner"]);
     }
     let mut kept: BTreeMap<String, usize> = BTreeMap::new();
-    let mut cursor = None;
+    let mut cursor: Option<String> = None;
     loop {
         let mut list = vec!["--json", "event", "list", "--source", "webhook/load"];
         list.extend(["--limit", "200"]);

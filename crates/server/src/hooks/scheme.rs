@@ -173,6 +173,8 @@ fn named(headers: &HeaderMap) -> Result<Sent, Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderName;
+
     use super::*;
 
     /// The example of the specification's reference libraries.
@@ -185,7 +187,7 @@ mod tests {
         pairs
             .iter()
             .map(|(name, value)| {
-                let name = axum::http::HeaderName::from_static(name);
+                let name = HeaderName::from_static(name);
                 (name, value.parse().expect("a header"))
             })
             .collect()

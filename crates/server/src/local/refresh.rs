@@ -117,7 +117,7 @@ async fn read(app: &AppState, project: &Project) -> Result<Refreshed, Problem> {
 fn tag_moves(
     before: &BTreeMap<String, Oid>,
     after: &BTreeMap<String, Oid>,
-) -> Result<Vec<(RefName, Option<Oid>, Option<Oid>)>, Error> {
+) -> Result<Vec<told::Move>, Error> {
     let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let moved = names.into_iter().filter(|name| before.get(*name) != after.get(*name));
     moved

@@ -17,6 +17,9 @@ use windlass_store::projects::Project;
 use super::{FORGE, pulls};
 use crate::{problem::Problem, state::AppState};
 
+/// A branch or tag, where it was and where it is.
+pub(crate) type Move = (RefName, Option<Oid>, Option<Oid>);
+
 /// How many branches and tags are told of when a source moved.
 const MOST: usize = 200;
 
@@ -92,7 +95,7 @@ pub(crate) async fn moved_at_source(
     app: &AppState,
     project: &Project,
     repository: &Repository,
-    moves: Vec<(RefName, Option<Oid>, Option<Oid>)>,
+    moves: Vec<Move>,
 ) -> Result<(), Problem> {
     let default = repository.default_branch().await.ok();
     for (reference, before, after) in moves.into_iter().take(MOST) {
