@@ -441,6 +441,26 @@ pub(crate) enum Job {
         #[arg(long, default_value = "")]
         reason: String,
     },
+    /// Approve a step that asks, so that the job goes on.
+    Approve {
+        /// The job's or run's id.
+        id: String,
+        /// The step; it need not be named where only one asks.
+        step: Option<String>,
+        /// For those who read it later, and for the steps after it.
+        #[arg(long, default_value = "")]
+        note: String,
+    },
+    /// Decline a step that asks: it fails.
+    Decline {
+        /// The job's or run's id.
+        id: String,
+        /// The step; it need not be named where only one asks.
+        step: Option<String>,
+        /// Why, for those who read it later.
+        #[arg(long, default_value = "")]
+        note: String,
+    },
     /// Print the work so far as a patch.
     Diff {
         /// The job's or run's id.

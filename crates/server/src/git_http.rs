@@ -23,7 +23,13 @@ use windlass_git::{
     smart_http::{self, View},
 };
 use windlass_policy::permission::Action;
-use windlass_run::{EnvironmentId, JobId, ProjectId, environment::Wanted, job::Phase, spec};
+use windlass_run::{
+    EnvironmentId, JobId, ProjectId,
+    environment::Wanted,
+    job::{self, Phase},
+    spec,
+    template::Text,
+};
 use windlass_store::projects::Project;
 
 use crate::{
@@ -143,7 +149,7 @@ async fn client(app: &AppState, headers: &HeaderMap) -> Result<Client, Problem> 
     }
     Ok(Client::Job {
         project_id: detail.row.project_id,
-        branches: branches(&job_id, &detail.state.spec),
+        branches: branches(&job_id, &detail.state),
     })
 }
 
@@ -166,18 +172,32 @@ async fn environment(
     Ok(Client::Job { project_id: row.state.spec.project_id, branches: Vec::new() })
 }
 
-/// The branches that a job may push: those of its `pull_request` steps.
-pub(crate) fn branches(job_id: &JobId, spec: &spec::Spec) -> Vec<String> {
-    let mut branches: Vec<String> = spec
-        .steps
-        .iter()
-        .filter_map(|step| match &step.action {
-            spec::Action::PullRequest(action) => {
-                Some(action.branch.clone().unwrap_or_else(|| format!("windlass/{job_id}")))
-            }
-            spec::Action::Run { .. } | spec::Action::Agent(_) | spec::Action::Readiness(_) => None,
+/// The branches that a job may push: those of its `pull_request` steps. One whose name is worked out from
+/// values is known once its step runs, and then by the same machine as on the runner.
+pub(crate) fn branches(job_id: &JobId, state: &job::State) -> Vec<String> {
+    let pull_request = |action: &spec::Action| match action {
+        spec::Action::PullRequest(action) => Some(action.branch.clone()),
+        _ => None,
+    };
+    let named = state.spec.every_step().filter_map(|(_, step)| pull_request(&step.action));
+    let mut branches: Vec<String> = named
+        .filter_map(|branch| match branch {
+            None => Some(format!("windlass/{job_id}")),
+            Some(Text::Plain(branch)) => Some(branch),
+            Some(Text::Template(_)) => None,
         })
         .collect();
+    for (index, step) in state.steps.iter().enumerate() {
+        if !matches!(step.phase, job::StepPhase::Running { .. })
+            || !matches!(state.definition(index).action, spec::Action::PullRequest(_))
+        {
+            continue;
+        }
+        let rendered = job::rendered(state, index).ok();
+        let branch = rendered.and_then(|rendered| pull_request(&rendered.action)).flatten();
+        branches.extend(branch.map(|branch| branch.as_str().to_owned()));
+    }
+    branches.retain(|branch| branch.starts_with("windlass/"));
     branches.sort();
     branches.dedup();
     branches

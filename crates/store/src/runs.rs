@@ -2,6 +2,7 @@
 
 mod cancel;
 mod create;
+mod decide;
 mod rows;
 
 pub(crate) use rows::{JOB_COLUMNS, RUN_COLUMNS, job as job_of, run as run_of};
@@ -272,6 +273,22 @@ impl Store {
     ) -> Result<(), Error> {
         let cancel = cancel::Cancel::new(by, reason, now);
         self.command(move |tx| cancel::job(tx, &cancel, &organisation_id, &job_id)).await
+    }
+
+    /// Decides on a step of a job that asks. Whether somebody may is for the caller to know.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Refused`] if the job has ended, the step asks for nothing, or it was
+    /// decided before.
+    pub async fn decide_job(
+        &self,
+        organisation_id: OrganisationId,
+        job_id: JobId,
+        step_id: windlass_run::StepId,
+        decision: job::Decision,
+    ) -> Result<(), Error> {
+        self.command(move |tx| decide::job(tx, &organisation_id, &job_id, &step_id, &decision))
+            .await
     }
 
     /// Asks all jobs of a run that have not ended to stop. Gives those jobs.

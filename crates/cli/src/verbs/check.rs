@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use windlass_run::{
     Duration, StepId,
-    spec::{Action, PullRequestAction, ReadinessAction, Retry, Step},
+    spec::{Action, PullRequestAction, ReadinessAction, Step},
 };
 use windlass_wire::api::{
     Page,
@@ -77,17 +77,14 @@ async fn check(settings: &Settings, client: &Client, verb: &Check) -> Result<Exi
 fn steps(verb: &Check) -> Result<Vec<Step>> {
     let step = |id: &str, action: Action, minutes: u32| {
         anyhow::Ok(Step {
-            id: StepId::parse(id)?,
-            action,
             timeout: Duration::from_secs(i64::from(minutes) * 60),
-            retry: Retry::default(),
-            continue_on_error: false,
+            ..Step::new(StepId::parse(id)?, action)
         })
     };
     let action = Action::Readiness(ReadinessAction { propose: verb.pull_request });
     let mut steps = vec![step("readiness", action, verb.minutes)?];
     if verb.pull_request {
-        let title = Some("Describe the environment and the tests to agents".to_owned());
+        let title = Some("Describe the environment and the tests to agents".into());
         let action = PullRequestAction { title, ..PullRequestAction::default() };
         steps.push(step("pull-request", Action::PullRequest(action), REST)?);
     }

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use futures::StreamExt as _;
 use windlass_wire::{
     api::{
-        job::{Job, JobEvent},
+        job::{Decide, Job, JobEvent, Step},
         run::Cancel,
     },
     session,
@@ -44,6 +44,12 @@ pub(crate) async fn run(settings: &Settings, verb: arguments::Job) -> Result<Exi
             }
             Ok(Exit::Success)
         }
+        arguments::Job::Approve { id, step, note } => {
+            decide(settings, &client, &id, Decide { step, approve: true, note }).await
+        }
+        arguments::Job::Decline { id, step, note } => {
+            decide(settings, &client, &id, Decide { step, approve: false, note }).await
+        }
         arguments::Job::Diff { id } => {
             let job_id = find::job_id(&client, &id).await?;
             let patch = client.text(&format!("/api/v1/jobs/{job_id}/diff")).await?;
@@ -53,6 +59,17 @@ pub(crate) async fn run(settings: &Settings, verb: arguments::Job) -> Result<Exi
         arguments::Job::Session { id, step } => session(settings, &client, &id, step).await,
         arguments::Job::Events { id } => events(settings, &client, &id).await,
     }
+}
+
+async fn decide(settings: &Settings, client: &Client, id: &str, asked: Decide) -> Result<Exit> {
+    let job_id = find::job_id(client, id).await?;
+    let job: Job = client.post(&format!("/api/v1/jobs/{job_id}/decide"), &asked).await?;
+    if settings.json {
+        super::print_json(&job)?;
+    } else {
+        println!("{job_id} was {}", if asked.approve { "approved" } else { "declined" });
+    }
+    Ok(Exit::Success)
 }
 
 /// Reads a job.
@@ -73,7 +90,7 @@ pub(crate) fn print(job: &Job) {
     let rows = job.steps.iter().map(|step| {
         let took = step.started_at.zip(step.ended_at).map(|(from, to)| terminal::span(to - from));
         vec![
-            step.id.to_string(),
+            format!("{}{}", "  ".repeat(step.depth as usize), step.id),
             style.state(&step.state),
             took.unwrap_or_default(),
             step.reason.as_deref().map_or_else(
@@ -83,7 +100,24 @@ pub(crate) fn print(job: &Job) {
         ]
     });
     terminal::table(&["step", "state", "took", ""], &rows.collect::<Vec<_>>());
+    job.steps.iter().for_each(|step| print_given(job, step));
     print_end(job);
+}
+
+/// Prints what a step gave, says or asks.
+fn print_given(job: &Job, step: &Step) {
+    let style = Style::for_stdout();
+    if let Some(told) = &step.told {
+        println!("{}", style.bold(&terminal::one_line(&told.title, 90)));
+        told.body.iter().for_each(|body| println!("{}", terminal::harmless(body)));
+    }
+    for (name, value) in &step.outputs {
+        println!("{}.{name} = {}", step.id, terminal::one_line(&value.to_string(), 90));
+    }
+    let Some(asks) = step.asks.as_ref().filter(|_| step.state == "asked") else { return };
+    println!("{} asks the role {}: {}", step.id, asks.by_role, terminal::harmless(&step.text));
+    println!("   windlass job approve {} {}", job.summary.id, step.id);
+    println!("   windlass job decline {} {}", job.summary.id, step.id);
 }
 
 /// Prints how a job ended and what came of it.

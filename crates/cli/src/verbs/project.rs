@@ -5,7 +5,7 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use anyhow::{Context as _, Result, bail};
 use windlass_run::{
     Duration, StepId,
-    spec::{Action, Retry, Step},
+    spec::{Action, Step},
 };
 use windlass_wire::api::{
     Page,
@@ -130,11 +130,8 @@ async fn prebuild(
     network: Vec<String>,
 ) -> Result<Exit> {
     let step = Step {
-        id: StepId::parse("prebuild").context("a step's name")?,
-        action: Action::Run { command: "true".to_owned() },
         timeout: PREBUILD,
-        retry: Retry::default(),
-        continue_on_error: false,
+        ..Step::new(StepId::parse("prebuild").context("a step's name")?, Action::run("true"))
     };
     let new = NewRun {
         project,

@@ -198,6 +198,7 @@ async fn a_failed_attempt_is_repeated_in_a_fresh_place_and_the_last_failure_ends
         attempts: 2,
         backoff: windlass_run::Duration::from_millis(5),
         backoff_cap: windlass_run::Duration::from_secs(1),
+        on: Vec::new(),
     };
     let job_id = world.add(vec![step]);
     let script = Script::new([failure("no disk"), failure("no compiler")]);

@@ -7,6 +7,7 @@ use windlass_run::{
     JobId,
     job::State,
     spec::{Action, AgentAction, PullRequestAction, Spec, Step, Target},
+    template::Text,
 };
 use windlass_store::projects::Project;
 use windlass_wire::api::pull_request::{FollowUp, FollowUpStarted};
@@ -107,18 +108,23 @@ fn spec(
 ) -> Spec {
     let branch = |name: &windlass_git::RefName| name.short_branch().unwrap_or_default().to_owned();
     let mut steps: Vec<Step> = Vec::new();
-    let agent = earlier.spec.steps.iter().find_map(|step| match &step.action {
-        Action::Agent(agent) => Some((step, agent)),
-        Action::Run { .. } | Action::PullRequest(_) | Action::Readiness(_) => None,
-    });
+    let agent = agent(earlier);
     match agent {
         Some((step, agent)) => {
-            let action = Action::Agent(AgentAction { prompt, ..agent.clone() });
-            steps.push(Step { action, ..step.clone() });
+            // What its commands say of values is known to the earlier job alone.
+            let plain = |command: &Text| matches!(command, Text::Plain(_));
+            let verify = agent.verify.iter().filter(|command| plain(command)).cloned().collect();
+            let action =
+                Action::Agent(AgentAction { prompt: prompt.into(), verify, ..agent.clone() });
+            steps.push(Step {
+                timeout: step.timeout,
+                retry: step.retry.clone(),
+                ..Step::new(step.id.clone(), action)
+            });
         }
         None => {
             let action = AgentAction {
-                prompt,
+                prompt: prompt.into(),
                 harness: "builtin".to_owned(),
                 model: None,
                 mode: windlass_run::spec::Mode::default(),
@@ -130,26 +136,33 @@ fn spec(
         }
     }
     steps.push(runs::pull_request_step(PullRequestAction {
-        branch: Some(branch(&state.head)),
-        title: Some(state.title.clone()),
-        body: Some(state.body.clone()),
+        branch: Some(branch(&state.head).into()),
+        title: Some(state.title.clone().into()),
+        body: Some(state.body.clone().into()),
         draft: false,
     }));
+    let target = Target {
+        project_id: project.id.clone(),
+        base: branch(&state.base),
+        commit: Some(state.head_commit.to_string()),
+    };
     Spec {
-        target: Target {
-            project_id: project.id.clone(),
-            base: branch(&state.base),
-            commit: Some(state.head_commit.to_string()),
-        },
-        steps,
         limits: earlier.spec.limits,
         network: earlier.spec.network.clone(),
         runs_on: earlier.spec.runs_on.clone(),
         class: earlier.spec.class.clone(),
         continues: Some(last),
         plain_environment: earlier.spec.plain_environment,
-        sensitive: Vec::new(),
+        ..Spec::new(target, steps)
     }
+}
+
+/// The first agent of a job.
+fn agent(earlier: &State) -> Option<(&Step, &AgentAction)> {
+    earlier.spec.every_step().find_map(|(_, step)| match &step.action {
+        Action::Agent(agent) => Some((step, agent)),
+        _ => None,
+    })
 }
 
 /// What the agent is told: its task, the state of things, and each comment with the lines that it is
@@ -167,10 +180,7 @@ async fn prompt(
          Reviewers have comments; address each one, and keep what they did not object to.\n",
         state.number, state.title
     );
-    let task = earlier.spec.steps.iter().find_map(|step| match &step.action {
-        Action::Agent(agent) => Some(agent.prompt.as_str()),
-        Action::Run { .. } | Action::PullRequest(_) | Action::Readiness(_) => None,
-    });
+    let task = agent(earlier).map(|(_, agent)| agent.prompt.as_str());
     if let Some(task) = task {
         text.push_str("\nThe task was:\n");
         text.push_str(&quote(task));

@@ -2,7 +2,7 @@
 
 use windlass_run::{
     Duration, JobId, RunId, StepId,
-    spec::{Action, AgentAction, Limits, PullRequestAction, Retry, Spec, Step, Target},
+    spec::{Action, AgentAction, Limits, PullRequestAction, Spec, Step, Target},
 };
 use windlass_store::{
     projects::Project,
@@ -46,15 +46,15 @@ pub async fn start(
     )
     .await?;
     let spec = Spec {
-        target: Target { project_id: project.id.clone(), base, commit: None },
         limits: limits(&new)?,
         network: new.network.clone(),
         runs_on,
         class,
-        continues: None,
         plain_environment: new.plain_environment,
-        sensitive: Vec::new(),
-        steps: steps(new, &title)?,
+        ..Spec::new(
+            Target { project_id: project.id.clone(), base, commit: None },
+            steps(new, &title)?,
+        )
     };
     spec.check().map_err(|error| Problem::new(Code::InvalidSpec, error.why).at(error.place))?;
     let started = submit(app, principal, title, spec, key).await?;
@@ -186,7 +186,7 @@ fn steps(new: NewRun, title: &str) -> Result<Vec<Step>, Problem> {
     let mut steps = vec![agent_step(task, new.agent.unwrap_or_default())?];
     if new.pull_request {
         steps.push(pull_request_step(PullRequestAction {
-            title: Some(title.to_owned()),
+            title: Some(title.into()),
             ..PullRequestAction::default()
         }));
     }
@@ -211,7 +211,7 @@ fn agent(prompt: String, options: &AgentOptions) -> Result<AgentAction, Problem>
     }
     action.model.clone_from(&options.model);
     action.mode = options.mode.unwrap_or_default();
-    action.verify.clone_from(&options.verify);
+    action.verify = options.verify.iter().map(|command| command.as_str().into()).collect();
     action.attempts = options.attempts.unwrap_or(action.attempts);
     action.replay.clone_from(&options.replay);
     Ok(action)
@@ -224,11 +224,5 @@ pub(crate) fn pull_request_step(action: PullRequestAction) -> Step {
 
 /// A step with the defaults of a spec that says no more.
 pub(crate) fn step(id: &str, action: Action) -> Step {
-    Step {
-        id: StepId::parse(id).expect("the names given here are well formed"),
-        action,
-        timeout: Duration::from_secs(30 * 60),
-        retry: Retry::default(),
-        continue_on_error: false,
-    }
+    Step::new(StepId::parse(id).expect("the names given here are well formed"), action)
 }

@@ -1,6 +1,7 @@
 //! Jobs and their streams. One file per endpoint.
 
 mod cancel;
+mod decide;
 mod diff;
 mod events;
 mod get;
@@ -17,6 +18,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         get::endpoint(),
         steps::endpoint(),
         cancel::endpoint(),
+        decide::endpoint(),
         diff::endpoint(),
         events::endpoint(),
         log::endpoint(),

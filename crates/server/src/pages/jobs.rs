@@ -159,10 +159,10 @@ impl Known {
 
     /// True if a session file answers instead of a model.
     pub(super) fn is_scripted(&self) -> bool {
-        let steps = self.spec.iter().flat_map(|spec| &spec.steps);
-        steps.into_iter().any(|step| match &step.action {
+        let mut steps = self.spec.iter().flat_map(Spec::every_step);
+        steps.any(|(_, step)| match &step.action {
             StepAction::Agent(agent) => agent.replay.is_some(),
-            StepAction::Run { .. } | StepAction::PullRequest(_) | StepAction::Readiness(_) => false,
+            _ => false,
         })
     }
 
@@ -413,10 +413,20 @@ pub(super) fn steps(frame: &Frame, known: &Known, selected: Option<&StepId>) -> 
     let from = Time::from_micros(summary.started_at.unwrap_or(summary.created_at));
     let to = summary.ended_at.map_or(frame.now, Time::from_micros);
     let steps = known.job.steps.iter().map(|step| timeline::Step {
-        name: Text::from(step.id.as_str()),
+        // The tree is told by the room before a name.
+        name: Text::from(format!("{}{}", "\u{2003}".repeat(step.depth as usize), step.id)),
         kind: match step.kind.as_str() {
             "agent" => "agent",
             "pull_request" => "pull request",
+            "readiness" => "readiness",
+            "report" => "report",
+            "end" => "end",
+            "wait" => "wait",
+            "approve" => "approval",
+            "parallel" => "at once",
+            "for_each" => "for each",
+            "until" => "until",
+            "call" => "call",
             _ => "command",
         },
         state: known.shown_state(step),

@@ -148,21 +148,13 @@ async fn start(
     commit: Option<String>,
     key: &str,
 ) -> Result<(), Problem> {
-    let mut step = step("prebuild", Action::Run { command: "true".to_owned() });
+    let mut step = step("prebuild", Action::run("true"));
     step.timeout = LONGEST;
     let organisation_id = &project.organisation_id;
     let (class, runs_on) = chosen(app, organisation_id, None, wants.class.as_deref(), &[]).await?;
-    let spec = Spec {
-        target: Target { project_id: project.id.clone(), base: branch.to_owned(), commit },
-        limits: Default::default(),
-        network: wants.prebuild_network.clone(),
-        runs_on,
-        class,
-        continues: None,
-        plain_environment: false,
-        sensitive: Vec::new(),
-        steps: vec![step],
-    };
+    let target = Target { project_id: project.id.clone(), base: branch.to_owned(), commit };
+    let network = wants.prebuild_network.clone();
+    let spec = Spec { network, runs_on, class, ..Spec::new(target, vec![step]) };
     let now = app.now();
     let job = NewJob { id: JobId::new(now, app.random()), title: TITLE.to_owned(), spec };
     let run = NewRun {

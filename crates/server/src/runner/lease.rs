@@ -162,7 +162,7 @@ async fn repository(
     job: &work::Leased,
 ) -> Result<Repository, Problem> {
     if project.forge != local::FORGE {
-        let branches = git_http::branches(&job.job_id, &job.state.spec);
+        let branches = git_http::branches(&job.job_id, &job.state);
         return remote::repository(app, project, branches).await;
     }
     local::refresh::before_lease(app, project, job.state.created_at).await;
@@ -172,7 +172,7 @@ async fn repository(
         url: format!("{origin}/git/{}.git", project.name),
         username: job.job_id.to_string(),
         credential: git_http::credential(app, &job.job_id, job.epoch),
-        branches: git_http::branches(&job.job_id, &job.state.spec),
+        branches: git_http::branches(&job.job_id, &job.state),
     })
 }
 
@@ -186,7 +186,7 @@ async fn checkpoints(
     }
     let rows = app.store().artifacts(&principal.organisation_id, &job.job_id).await?;
     let mut checkpoints = Vec::new();
-    for step in &job.state.spec.steps {
+    for step in &job.state.steps {
         let of_step = |row: &&artifacts::ArtifactRow| {
             row.step_id == step.id && row.kind == artifacts::Kind::Checkpoint
         };

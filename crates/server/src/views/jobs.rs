@@ -4,15 +4,15 @@ use windlass_run::{
     JobId, ProjectId,
     effect::{self, Outcome, State},
     job::{self, Phase, StepPhase},
-    spec::Action,
+    spec::{Action, Approver, PullRequestAction, WaitAction},
 };
 use windlass_store::runs::{Filter, JobDetail, JobRow, JournalEntry, Slice, Standing, StepTimes};
 use windlass_wire::api::{
     Page,
     environment::Stage,
     job::{
-        CancelRequest, Effect, End, GiveUp, Job, JobEvent, JobSummary, PoolShelf, PullRequestLink,
-        Start, Step,
+        Asks, CancelRequest, Effect, End, GiveUp, Job, JobEvent, JobSummary, PoolShelf,
+        PullRequestLink, Start, Step, Told,
     },
 };
 
@@ -162,39 +162,118 @@ fn start(start: &job::Start) -> Start {
     }
 }
 
+/// The instances of steps in the order in which a person reads them; those of a round that has not begun
+/// are not there.
 fn steps(state: &job::State, times: &[StepTimes]) -> Vec<Step> {
-    let mut steps = Vec::with_capacity(state.steps.len());
-    for (index, (spec, step)) in state.spec.steps.iter().zip(&state.steps).enumerate() {
-        let (kind, text, harness) = match &spec.action {
-            Action::Run { command } => ("run", command.clone(), None),
-            Action::Agent(agent) => ("agent", agent.prompt.clone(), Some(agent.harness.clone())),
-            Action::PullRequest(pull) => {
-                ("pull_request", pull.title.clone().unwrap_or_default(), None)
-            }
-            Action::Readiness(_) => ("readiness", String::new(), None),
-        };
-        let (phase, reason) = match &step.phase {
-            StepPhase::Pending => ("pending", None),
-            StepPhase::Running { .. } => ("running", None),
-            StepPhase::Backoff { .. } => ("backoff", None),
-            StepPhase::Succeeded => ("succeeded", None),
-            StepPhase::Failed { reason } => ("failed", Some(reason.clone())),
-        };
-        let times = times.get(index).copied().unwrap_or_default();
-        steps.push(Step {
-            id: spec.id.clone(),
-            kind: kind.to_owned(),
-            text,
-            harness,
-            state: phase.to_owned(),
-            reason,
-            attempts: step.attempts,
-            started_at: micros(times.started_at),
-            ended_at: micros(times.ended_at),
-            checkpoint: step.checkpoint.clone(),
-        });
+    let order = state.in_order().into_iter();
+    order.map(|(depth, index)| step(state, times, depth, index)).collect()
+}
+
+fn step(state: &job::State, times: &[StepTimes], depth: usize, index: usize) -> Step {
+    let (spec, step) = (state.definition(index), &state.steps[index]);
+    let (phase, reason) = match &step.phase {
+        StepPhase::Pending => ("pending", None),
+        StepPhase::Running { .. } | StepPhase::Entered { .. } => ("running", None),
+        StepPhase::Backoff { .. } => ("backoff", None),
+        StepPhase::Resting { .. } => ("resting", None),
+        StepPhase::Asked { .. } if step.decision.is_none() => ("asked", None),
+        StepPhase::Asked { .. } => ("decided", None),
+        StepPhase::Succeeded => ("succeeded", None),
+        StepPhase::Failed { reason } => ("failed", Some(reason.clone())),
+        StepPhase::Skipped { reason } => ("skipped", Some(reason.clone())),
+    };
+    let harness = match &spec.action {
+        Action::Agent(agent) => Some(agent.harness.clone()),
+        _ => None,
+    };
+    let times = times.get(index).copied().unwrap_or_default();
+    Step {
+        id: step.id.clone(),
+        depth: u32::try_from(depth).unwrap_or(u32::MAX),
+        kind: spec.action.word().to_owned(),
+        text: text(state, index),
+        harness,
+        state: phase.to_owned(),
+        reason,
+        attempts: step.attempts,
+        started_at: micros(times.started_at),
+        ended_at: micros(times.ended_at),
+        checkpoint: step.checkpoint.clone(),
+        outputs: step.outputs.clone(),
+        told: step
+            .told
+            .as_ref()
+            .map(|told| Told { title: told.title.clone(), body: told.body.clone() }),
+        asks: asks(state, index),
     }
-    steps
+}
+
+/// What a step does, in the words of its author; with the values in them once it has begun.
+fn text(state: &job::State, index: usize) -> String {
+    let step = &state.steps[index];
+    let begun = step.attempts > 0;
+    // A command refers to its values by variables: what its author wrote says more.
+    match &state.definition(index).action {
+        Action::Run { command } => command.as_str().to_owned(),
+        Action::Agent(agent) => match job::rendered(state, index).ok().filter(|_| begun) {
+            Some(job::Rendered { action: Action::Agent(agent), .. }) => {
+                agent.prompt.as_str().to_owned()
+            }
+            _ => agent.prompt.as_str().to_owned(),
+        },
+        Action::PullRequest(pull) => match job::rendered(state, index).ok().filter(|_| begun) {
+            Some(job::Rendered { action: Action::PullRequest(pull), .. }) => title(&pull),
+            _ => title(pull),
+        },
+        Action::Report(report) => {
+            step.told.as_ref().map_or(report.title.as_str(), |told| &told.title).to_owned()
+        }
+        Action::End(end) => end.reason.as_str().to_owned(),
+        Action::Wait(WaitAction::For { duration }) => {
+            format!("for {} s", duration.as_micros() / 1_000_000)
+        }
+        Action::Approve(approve) => match &step.phase {
+            StepPhase::Asked { prompt, .. } => prompt.clone(),
+            _ => approve.prompt.as_str().to_owned(),
+        },
+        Action::ForEach { items, .. } => items.to_string(),
+        Action::Until { condition, .. } => condition.to_string(),
+        Action::Readiness(_) | Action::Parallel { .. } | Action::Block { .. } => String::new(),
+    }
+}
+
+fn title(pull: &PullRequestAction) -> String {
+    pull.title.as_ref().map(|title| title.as_str().to_owned()).unwrap_or_default()
+}
+
+/// What an `approve` step asks, or was told.
+fn asks(state: &job::State, index: usize) -> Option<Asks> {
+    let Action::Approve(approve) = &state.definition(index).action else { return None };
+    let step = &state.steps[index];
+    let until = match &step.phase {
+        StepPhase::Asked { until, .. } => *until,
+        _ => None,
+    };
+    let verdict = step.decision.as_ref().map(|decision| match decision.verdict {
+        job::Verdict::Approved => "approved",
+        job::Verdict::Declined => "declined",
+        job::Verdict::TimedOut => "timed_out",
+    });
+    Some(Asks {
+        by_role: approver(approve.by_role).to_owned(),
+        until: micros(until),
+        verdict: verdict.map(str::to_owned),
+        note: step.decision.as_ref().map(|decision| decision.note.clone()),
+    })
+}
+
+/// The name of the least role that may decide.
+pub(crate) fn approver(role: Approver) -> &'static str {
+    match role {
+        Approver::Operator => "operator",
+        Approver::Reviewer => "reviewer",
+        Approver::Admin => "admin",
+    }
 }
 
 fn effect(effect: &effect::Effect) -> Effect {

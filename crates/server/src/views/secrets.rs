@@ -205,8 +205,8 @@ pub(crate) async fn of_job(app: &AppState, job: &JobDetail) -> Result<runner::Se
     let offer =
         Offer::load(app, &job.row.organisation_id, &target.project_id, user_id.as_ref()).await?;
     let mut given: BTreeMap<usize, Vec<StepId>> = BTreeMap::new();
-    for (step, work) in works(&state.spec) {
-        let asking = asking(target, step.id.as_str(), work);
+    for (path, work) in works(&state.spec) {
+        let asking = asking(target, path.as_str(), work);
         for n in offer.granted(asking) {
             let (row, _, form, _) = &offer.0[n];
             let comes_inside = !matches!(form, Form::Door(_) | Form::Registry(_));
@@ -214,15 +214,14 @@ pub(crate) async fn of_job(app: &AppState, job: &JobDetail) -> Result<runner::Se
             if work == Work::Agent && comes_inside && !state.spec.sensitive.contains(&row.name) {
                 continue;
             }
-            given.entry(n).or_default().push(step.id.clone());
+            given.entry(n).or_default().push(path.clone());
         }
     }
-    let has_begun = |n: usize| {
-        let is_pending = |step: &job::StepState| step.phase == job::StepPhase::Pending;
-        state.steps.get(n).is_some_and(|step| !is_pending(step) || step.attempts > 0)
-    };
     let agent_was_there = state.spec.continues.is_some()
-        || state.spec.steps.iter().enumerate().any(|(n, step)| is_agent(step) && has_begun(n));
+        || state.steps.iter().enumerate().any(|(index, step)| {
+            let has_begun = step.phase != job::StepPhase::Pending || step.attempts > 0;
+            has_begun && is_agent(state.definition(index))
+        });
     let work = if agent_was_there { Work::SetupAfterAgent } else { Work::Setup };
     let (mut in_setup, mut registries) = (Vec::new(), Vec::new());
     if !state.spec.plain_environment {
@@ -252,8 +251,8 @@ pub(crate) async fn beside_agents(
     let (organisation_id, target) = (app.organisation_id(), &spec.target);
     let offer = Offer::load(app, organisation_id, &target.project_id, user_id.as_ref()).await?;
     let mut names = BTreeSet::new();
-    for (step, work) in works(spec).filter(|(_, work)| *work == Work::Agent) {
-        for n in offer.granted(asking(target, step.id.as_str(), work)) {
+    for (path, work) in works(spec).into_iter().filter(|(_, work)| *work == Work::Agent) {
+        for n in offer.granted(asking(target, path.as_str(), work)) {
             let (row, _, form, _) = &offer.0[n];
             if row.kind == Kind::Secret && !matches!(form, Form::Door(_)) {
                 names.insert(row.name.clone());
@@ -387,21 +386,28 @@ fn is_agent(step: &spec::Step) -> bool {
     matches!(step.action, spec::Action::Agent(_))
 }
 
-/// The steps that may be given something, and what each is.
-fn works(spec: &spec::Spec) -> impl Iterator<Item = (&spec::Step, Work)> {
+/// The steps that may be given something, by their names in the spec, and what each is.
+fn works(spec: &spec::Spec) -> Vec<(StepId, Work)> {
+    let leaves = spec.leaves();
     // A job that continues another begins with what that one's agent left.
-    let mut commands = match spec.continues {
-        Some(_) => Work::CommandsAfterAgent,
-        None => Work::Commands,
-    };
-    spec.steps.iter().filter_map(move |step| match step {
+    let mut after_agent = spec.continues.is_some();
+    // What is done again may come after an agent that stands behind it.
+    let again = leaves.iter().any(|(_, step, again)| *again && is_agent(step));
+    let works = leaves.into_iter().filter_map(|(path, step, repeated)| match step {
         step if is_agent(step) => {
-            commands = Work::CommandsAfterAgent;
-            Some((step, Work::Agent))
+            after_agent = true;
+            Some((path, Work::Agent))
         }
-        step if is_run(step) => Some((step, commands)),
+        step if is_run(step) => Some((
+            path,
+            match after_agent || repeated && again {
+                true => Work::CommandsAfterAgent,
+                false => Work::Commands,
+            },
+        )),
         _ => None,
-    })
+    });
+    works.collect()
 }
 
 fn asking<'a>(target: &'a spec::Target, step: &'a str, work: Work) -> Asking<'a> {

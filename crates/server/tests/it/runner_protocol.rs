@@ -45,8 +45,7 @@ async fn reports_that_come_again_change_nothing_and_gaps_are_told() {
     let first = runner.send(&held, vec![started.clone()]).await;
     let again = runner.send(&held, vec![started]).await;
     assert_eq!((first.accepted, again.accepted), (1, 1));
-    let ended =
-        Report::StepEnded { step_id: agent(), result: StepResult::succeeded(None) };
+    let ended = Report::StepEnded { step_id: agent(), result: StepResult::succeeded(None) };
     let gap = runner.send(&held, vec![report(3, ended)]).await;
     assert_eq!((gap.accepted, gap.status), (1, JobStatus::Held));
     assert!(gap.refused.expect("refused").contains("missing"));

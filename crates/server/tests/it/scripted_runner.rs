@@ -211,8 +211,7 @@ impl<'a> Runner<'a> {
                     && event["state"]["state"] == "done"
             })
             .await;
-        let ended =
-            Report::StepEnded { step_id, result: StepResult::succeeded(None) };
+        let ended = Report::StepEnded { step_id, result: StepResult::succeeded(None) };
         let answer = self.report(held, vec![ended]).await;
         assert_eq!((answer.status, answer.refused), (JobStatus::Ended, None));
     }

@@ -59,7 +59,11 @@ async fn a_task_becomes_a_pull_request_that_is_reviewed_followed_up_and_merged()
         "> Too dear",
         "> Be brief.",
     ] {
-        assert!(agent.prompt.contains(part), "`{part}` is not in:\n{}", agent.prompt);
+        assert!(
+            agent.prompt.as_str().contains(part),
+            "`{part}` is not in:\n{}",
+            agent.prompt.as_str()
+        );
     }
 
     let found = house.get(pull).await;

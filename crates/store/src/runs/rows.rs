@@ -148,15 +148,24 @@ pub(super) fn fold(job_id: &JobId, journal: Vec<Row>) -> Result<(State, Vec<Step
     })
 }
 
-fn note(state: &State, times: &mut [StepTimes], event: &Event, at: Time) {
+fn note(state: &State, times: &mut Vec<StepTimes>, event: &Event, at: Time) {
+    times.resize(state.steps.len(), StepTimes::default());
     let (step_id, begins) = match event {
-        Event::StepStarted { step_id, .. } => (step_id, true),
-        Event::StepSucceeded { step_id, .. } | Event::StepFailed { step_id, .. } => {
-            (step_id, false)
-        }
+        Event::StepStarted { step_id, .. }
+        | Event::Entered { step_id, .. }
+        | Event::Asked { step_id, .. } => (step_id, true),
+        Event::RestBegan { step_id, .. } => match state.index_of(step_id) {
+            // A container that rests between two rounds began before.
+            Some(index) if state.steps[index].container.is_some() => return,
+            _ => (step_id, true),
+        },
+        Event::StepSucceeded { step_id, .. }
+        | Event::StepFailed { step_id, .. }
+        | Event::StepSkipped { step_id, .. }
+        | Event::StepTold { step_id, .. } => (step_id, false),
         _ => return,
     };
-    let index = state.steps.iter().position(|step| step.id == *step_id);
+    let index = state.index_of(step_id);
     if let Some(times) = index.and_then(|index| times.get_mut(index)) {
         match begins {
             true => *times = StepTimes { started_at: Some(at), ended_at: None },

@@ -34,6 +34,7 @@ pub(super) fn watch(tx: &mut Tx<'_>, now: Time) -> Result<Watched, Error> {
             continue;
         }
         let before = job.state.phase.clone();
+        let decided = job.state.decisions().len();
         let job = tx.decide(&job, &Command::Watch, &by, now)??;
         match (&before, &job.state.phase) {
             (Phase::Leased { .. }, Phase::Queued { .. }) => watched.requeued.push(job_id),
@@ -41,6 +42,8 @@ pub(super) fn watch(tx: &mut Tx<'_>, now: Time) -> Result<Watched, Error> {
                 watched.ended.push(job_id);
             }
             (Phase::Ended(_), Phase::Ended(_)) => {}
+            // Nobody decided on a step that asks: it was decided for them.
+            _ if job.state.decisions().len() > decided => {}
             _ => {
                 let context = format!("the watchdog can do nothing about {job_id}");
                 return Err(Error::Database { context });

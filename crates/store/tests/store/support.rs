@@ -11,7 +11,7 @@ use windlass_run::{
     actor::{Actor, By},
     effect,
     job::{Report, StepResult},
-    spec::{Action, Limits, Retry, Spec, Step, Target},
+    spec::{Action, Spec, Step, Target},
 };
 use windlass_store::{
     Options, Store,
@@ -186,27 +186,12 @@ impl World {
 
     pub(crate) fn spec(&self, steps: &[&str]) -> Spec {
         let steps = steps.iter().map(|id| Step {
-            id: StepId::parse(id).expect("a step id"),
-            action: Action::Run { command: "true".into() },
             timeout: Duration::from_secs(600),
-            retry: Retry::default(),
-            continue_on_error: false,
+            ..Step::new(StepId::parse(id).expect("a step id"), Action::run("true"))
         });
-        Spec {
-            target: Target {
-                project_id: self.project_id.clone(),
-                base: "main".into(),
-                commit: None,
-            },
-            steps: steps.collect(),
-            limits: Limits::default(),
-            network: vec![],
-            runs_on: Default::default(),
-            class: None,
-            continues: None,
-            plain_environment: false,
-            sensitive: Vec::new(),
-        }
+        let project_id = self.project_id.clone();
+        let target = Target { project_id, base: "main".into(), commit: None };
+        Spec::new(target, steps.collect())
     }
 
     pub(crate) fn new_run(&self, title: &str, specs: Vec<Spec>) -> NewRun {

@@ -1,5 +1,7 @@
 //! Jobs: their state, steps, effects and streams.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use windlass_run::{JobId, ProjectId, RunId, RunnerId, StepId};
@@ -196,16 +198,20 @@ pub struct Step {
     /// Its name.
     #[schemars(with = "String")]
     pub id: StepId,
-    /// `run`, `agent` or `pull_request`.
+    /// How many containers it stands in.
+    #[serde(default)]
+    pub depth: u32,
+    /// `run`, `agent`, `pull_request`, `readiness`, `report`, `end`, `wait` or `approve`; or the container
+    /// `parallel`, `for_each`, `until` or `call`.
     pub kind: String,
     /// The command, the prompt or the title: what it does, in the task's own words.
     pub text: String,
     /// The agent, for an `agent` step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub harness: Option<String>,
-    /// `pending`, `running`, `backoff`, `succeeded` or `failed`.
+    /// `pending`, `running`, `backoff`, `resting`, `asked`, `decided`, `succeeded`, `failed` or `skipped`.
     pub state: String,
-    /// Why it failed, where it did.
+    /// Why it failed or was skipped, where it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Attempts begun.
@@ -219,6 +225,55 @@ pub struct Step {
     /// The commit of the work tree after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<String>,
+    /// The values that it gave.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub outputs: BTreeMap<String, serde_json::Value>,
+    /// What a `report` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Told>,
+    /// What an `approve` asks, in `text`, of whom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asks: Option<Asks>,
+}
+
+/// What a `report` step says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Told {
+    /// One line.
+    pub title: String,
+    /// Markdown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+}
+
+/// Of whom an `approve` step asks, and what was decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Asks {
+    /// The least role that may decide.
+    pub by_role: String,
+    /// Until when, if not as long as it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<i64>,
+    /// `approved`, `declined` or `timed_out`, once it was decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<String>,
+    /// In the words of who decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// `POST /api/v1/jobs/{job}/decide`: decides on a step that asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Decide {
+    /// The step; it need not be named where only one asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// True if it goes on.
+    pub approve: bool,
+    /// For those who read it later, and for the steps after it.
+    #[serde(default)]
+    pub note: String,
 }
 
 /// An outward write of a job.

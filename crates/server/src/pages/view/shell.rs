@@ -274,7 +274,7 @@ impl State {
         match name {
             "queued" | "pending" | "staged" => Self::Queued,
             "running" | "granted" | "in_progress" => Self::Running,
-            "backoff" => Self::Waiting,
+            "backoff" | "resting" | "asked" | "decided" => Self::Waiting,
             "succeeded" | "done" | "completed" => Self::Succeeded,
             "gave_up" => Self::GaveUp,
             "failed" => Self::Failed,

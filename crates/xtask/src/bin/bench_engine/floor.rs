@@ -13,7 +13,7 @@ use windlass_run::{
     Duration, JobId, OrganisationId, ProjectId, RunId, RunnerId, StepId, Time,
     actor::By,
     job::{Report, StepResult},
-    spec::{Action, Limits, Retry, Spec, Step, Target},
+    spec::{Action, Spec, Step, Target},
 };
 use windlass_store::{
     Options, Store,
