@@ -101,6 +101,7 @@ fn whole(source: &str, node: &Node, findings: &mut Findings) -> Option<Automatio
         fields.read("steps", |node, name, findings| reader.steps(node, name, &mut known, findings));
     let mut after = |fields: &mut Fields<'_, '_>, key| {
         let mut known = known.clone();
+        known.roots.push("verdict".to_owned());
         fields
             .read(key, |node, name, findings| reader.steps(node, name, &mut known, findings))
             .unwrap_or_default()

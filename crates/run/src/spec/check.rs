@@ -348,8 +348,8 @@ fn rest(duration: Duration, place: String) -> Checked {
 }
 
 /// Names that expressions know already.
-const TAKEN: [&str; 8] =
-    ["inputs", "event", "target", "run", "automation", "steps", "round", "value"];
+const TAKEN: [&str; 9] =
+    ["inputs", "event", "target", "run", "automation", "steps", "round", "value", "verdict"];
 
 fn name_of_item(name: &str, place: String) -> Checked {
     let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
