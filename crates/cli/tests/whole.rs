@@ -10,6 +10,8 @@
 #[path = "whole/world.rs"]
 mod world;
 
+#[path = "whole/automation.rs"]
+mod automation;
 #[path = "whole/bad_input.rs"]
 mod bad_input;
 #[path = "whole/classes.rs"]

@@ -240,7 +240,8 @@ fn volumes_are_the_environments_and_gone_with_it(stage: &OciStage<'_>) {
     assert!(end_of(stage, &one, &write).0.is_success());
     assert_eq!(end_of(stage, &one, &read).1, "mine\nread-only\n8192\n");
     let (ended, said) = end_of(stage, &two, &read);
-    assert!(ended.is_success() && said.starts_with("cat: can't open"), "{said}");
+    // What it prints and what it complains of come by two ways.
+    assert!(ended.is_success() && said.contains("cat: can't open"), "{said}");
     assert_eq!(volumes(stage).len(), 2);
     wait_for(stage.oci.destroy(&one)).unwrap();
     assert_eq!(volumes(stage).len(), 1);
