@@ -162,6 +162,7 @@ async fn spec(
     let mut spec =
         spec.map_err(|error| Problem::new(Code::InvalidSpec, error.why).at(error.place))?;
     spec.runs_on = runs_on;
+    runs::no_blocks(&spec)?;
     Ok(spec)
 }
 
