@@ -833,11 +833,11 @@ proptest! {
                         job.server(Command::Watch).expect("watching is legal");
                     }
                 }
-                if let Phase::Queued { not_before } = job.server.phase {
-                    if not_before < at(100_000_000) {
-                        job.now = job.now.max(not_before);
-                        job.lease();
-                    }
+                if let Phase::Queued { not_before } = job.server.phase
+                    && not_before < at(100_000_000)
+                {
+                    job.now = job.now.max(not_before);
+                    job.lease();
                 }
                 continue;
             }

@@ -27,7 +27,7 @@ impl Spec {
 }
 
 /// All steps of these lists with how deep they stand, each container before its steps.
-pub(super) fn every<'a>(lists: [&'a [Step]; 3]) -> impl Iterator<Item = (usize, &'a Step)> {
+pub(super) fn every(lists: [&[Step]; 3]) -> impl Iterator<Item = (usize, &Step)> {
     let mut ahead: Vec<(usize, &Step)> = Vec::new();
     for list in lists.into_iter().rev() {
         ahead.extend(list.iter().rev().map(|step| (0, step)));

@@ -92,7 +92,8 @@ async fn stage_push(
             )
         })
     });
-    if !named && !(worked_out && branch.starts_with("windlass/")) {
+    let is_own = named || worked_out && branch.starts_with("windlass/");
+    if !is_own {
         return Err(fail(
             "branch_not_allowed",
             &format!("this job may not push the branch `{branch}`"),
