@@ -14,7 +14,7 @@ pub(crate) enum Automation {
     /// Print the JSON Schema of automation files, for editors.
     Schema,
     /// Run a file by hand, and watch it: one job for each project.
-    Run(RunAutomation),
+    Run(Box<RunAutomation>),
     /// See what an event would start, without starting anything. Exits with 8 if the file is refused.
     Test(TestAutomation),
 }
