@@ -30,6 +30,7 @@ mod extract;
 mod git_http;
 mod hooks;
 mod idempotency;
+mod launch;
 mod links;
 mod local;
 mod openapi;

@@ -39,6 +39,7 @@ pub mod runs;
 pub mod streams;
 pub mod work;
 
+pub mod automations;
 pub mod classes;
 pub mod environments;
 pub mod events;

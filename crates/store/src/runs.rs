@@ -29,6 +29,8 @@ pub struct NewRun {
     pub title: String,
     /// Its jobs, at least one.
     pub jobs: Vec<NewJob>,
+    /// The automation that it is a run of.
+    pub automation: Option<crate::automations::Pinned>,
     /// What makes it the same request when it is sent again, at most 255 bytes. Kept per
     /// organisation and actor; the same key with another content is [`Error::Conflict`].
     pub idempotency_key: Option<String>,

@@ -6,6 +6,8 @@
 #[path = "store/support.rs"]
 mod support;
 
+#[path = "store/automations.rs"]
+mod automations;
 #[path = "store/classes.rs"]
 mod classes;
 #[path = "store/crash.rs"]

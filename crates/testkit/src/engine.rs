@@ -123,6 +123,7 @@ impl Place {
                 organisation_id: self.organisation_id.clone(),
                 title: title.clone(),
                 jobs: vec![NewJob { id, title, spec }],
+                automation: None,
                 idempotency_key: None,
             };
             store.create_run(self.by.clone(), new, at).await?;

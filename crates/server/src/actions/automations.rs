@@ -4,23 +4,18 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::{Map, Value, json};
-use sha2::{Digest as _, Sha256};
 use windlass_run::{
-    EventId, JobId, RunId,
-    automation::{Automation, Made},
+    EventId, RunId,
+    automation::Automation,
     event::{Ancestry, Event, Trust},
     fleet,
-    spec::{Spec, Target},
-};
-use windlass_store::{
-    projects::Project,
-    runs::{self as stored, NewJob},
 };
 use windlass_wire::api::automation::{AutomationFile, RunAutomation, StartedAutomation};
 
 use crate::{
     actions::runs,
     auth::Principal,
+    launch::{Launch, Ready},
     links,
     problem::{Code, Problem},
     state::AppState,
@@ -39,16 +34,17 @@ pub async fn run(
     asked: RunAutomation,
     key: Option<String>,
 ) -> Result<StartedAutomation, Problem> {
-    let automation = read(&asked.file)?;
+    let automation = Arc::new(read(&asked.file)?);
     supported(&automation)?;
     let mut beside = BTreeMap::new();
     for file in &asked.beside {
         let other = read(file)?;
         beside.insert(other.name.to_string(), Arc::new(other));
     }
-    let made = automation
-        .made(&|name| beside.get(name).cloned())
+    let calls = |name: &str| beside.get(name).cloned();
+    let ready = Ready::of(automation, &asked.file.text, None, &calls)
         .map_err(|invalid| refused(&asked.file.name, invalid.to_string()))?;
+    let automation = &ready.automation;
     let inputs = automation.take_inputs(&asked.inputs).map_err(|invalid| {
         let why: Vec<String> = invalid.iter().map(ToString::to_string).collect();
         Problem::new(Code::InvalidSpec, why.join("; ")).at("inputs")
@@ -61,30 +57,23 @@ pub async fn run(
         let why = "the file lists no repositories: say on which projects it is to run";
         return Err(Problem::new(Code::InvalidSpec, why).at("projects"));
     }
-    let run_id = RunId::new(app.now(), app.random());
-    let of_run = OfRun {
-        run_id: &run_id,
-        automation: &automation,
-        version: hex(&Sha256::digest(&asked.file.text)[..6]),
-        made: &made,
-        event: by_hand(app, &run_id, &inputs),
-        inputs: &inputs,
-    };
-    let (mut jobs, mut notes) = (Vec::with_capacity(named.len()), Vec::new());
+    let mut projects = Vec::with_capacity(named.len());
     for name in &named {
-        let project = views::projects::find(app, principal, name).await?;
-        let mut spec = spec(app, principal, &of_run, &project, &mut notes).await?;
-        spec.sensitive = views::secrets::beside_agents(app, &principal.by(), &spec).await?;
-        let title = format!("{} on {}", automation.name, project.name);
-        jobs.push(NewJob { id: JobId::new(app.now(), app.random()), title, spec });
+        projects.push(views::projects::find(app, principal, name).await?);
     }
-    let new = stored::NewRun {
-        id: run_id,
+    let run_id = RunId::new(app.now(), app.random());
+    let launch = Launch {
+        event: by_hand(app, &run_id, &inputs),
+        run_id,
+        ready: &ready,
+        inputs,
+        by: principal.by(),
         organisation_id: principal.organisation_id.clone(),
-        title: automation.name.to_string(),
-        jobs,
-        idempotency_key: key.map(|key| format!("run:{key}")),
     };
+    let mut notes = Vec::new();
+    let mut new = launch.run(app, &projects, &mut notes).await?;
+    new.jobs.iter().try_for_each(|job| runs::no_blocks(&job.spec))?;
+    new.idempotency_key = key.map(|key| format!("run:{key}"));
     let started = app.store().create_run(principal.by(), new, app.now()).await?;
     Ok(StartedAutomation {
         url: format!("{}{}", app.base_url(), links::run(&started.run_id)),
@@ -92,17 +81,6 @@ pub async fn run(
         job_ids: started.job_ids,
         notes,
     })
-}
-
-/// What is the same for all jobs of a run.
-struct OfRun<'a> {
-    run_id: &'a RunId,
-    automation: &'a Automation,
-    /// A digest of the file.
-    version: String,
-    made: &'a Made,
-    event: Event,
-    inputs: &'a Map<String, Value>,
 }
 
 /// The event that somebody who asks is.
@@ -121,49 +99,6 @@ fn by_hand(app: &AppState, run_id: &RunId, inputs: &Map<String, Value>) -> Event
         ancestry: Ancestry::default(),
         data: json!({ "inputs": inputs }),
     }
-}
-
-async fn spec(
-    app: &AppState,
-    principal: &Principal,
-    of_run: &OfRun<'_>,
-    project: &Project,
-    notes: &mut Vec<String>,
-) -> Result<Spec, Problem> {
-    let OfRun { run_id, automation, version, made, inputs, .. } = of_run;
-    let base = runs::base(app, project, automation.targets.base.as_deref(), notes).await?;
-    let wants = views::projects::settings(project);
-    let needs = automation.environment.runs_on.to_string();
-    let needs: Vec<String> =
-        needs.split(',').filter(|label| !label.is_empty()).map(str::to_owned).collect();
-    let (class, runs_on) = views::classes::chosen(
-        app,
-        &principal.organisation_id,
-        automation.environment.class.as_deref(),
-        wants.class.as_deref(),
-        &needs,
-    )
-    .await?;
-    let context = json!({
-        "inputs": inputs,
-        "event": of_run.event.as_context(),
-        "target": {
-            "repository": project.name,
-            "project": project.id,
-            "forge": project.forge,
-            "base": base,
-            "url": project.source,
-        },
-        "run": { "id": run_id, "url": format!("{}{}", app.base_url(), links::run(run_id)) },
-        "automation": { "name": automation.name, "version": version },
-    });
-    let target = Target { project_id: project.id.clone(), base, commit: None };
-    let spec = automation.spec(made, target, class, context);
-    let mut spec =
-        spec.map_err(|error| Problem::new(Code::InvalidSpec, error.why).at(error.place))?;
-    spec.runs_on = runs_on;
-    runs::no_blocks(&spec)?;
-    Ok(spec)
 }
 
 fn read(file: &AutomationFile) -> Result<Automation, Problem> {
@@ -203,8 +138,4 @@ fn supported(automation: &Automation) -> Result<(), Problem> {
         )),
         None => Ok(()),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -107,6 +107,7 @@ pub(crate) async fn submit(
         organisation_id: principal.organisation_id.clone(),
         title,
         jobs: vec![job],
+        automation: None,
         // The middleware keeps the answer under the key itself.
         idempotency_key: idempotency_key.map(|key| format!("run:{key}")),
     };

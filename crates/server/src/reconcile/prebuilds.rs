@@ -162,6 +162,7 @@ async fn start(
         organisation_id: project.organisation_id.clone(),
         title: TITLE.to_owned(),
         jobs: vec![job],
+        automation: None,
         idempotency_key: Some(key.chars().take(255).collect()),
     };
     match app.store().create_run(By::system("prebuild"), run, now).await {

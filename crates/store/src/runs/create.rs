@@ -12,6 +12,7 @@ use windlass_run::{
 
 use crate::{
     Error,
+    automations::{self, Pinned},
     dialect::search,
     runs::{NewRun, Started},
     writer::{
@@ -32,6 +33,7 @@ pub(super) struct Prepared {
     by: Arc<By>,
     who: Arc<str>,
     jobs: Vec<(JobId, Arc<str>, Event)>,
+    automation: Option<Pinned>,
     key: Option<(String, String)>,
 }
 
@@ -70,6 +72,7 @@ pub(super) fn prepare(by: By, new: NewRun) -> Result<Prepared, Error> {
         who: who(&by),
         by: Arc::new(by),
         jobs,
+        automation: new.automation,
         key,
     })
 }
@@ -125,6 +128,9 @@ pub(super) fn create(tx: &mut Tx<'_>, new: &Prepared, now: Time) -> Result<Start
         let number = tx.number();
         let job = first(new, run_number, number, (job_id, title, created), now)?;
         tx.create_job(job, created, &new.who, now)?;
+    }
+    if let Some(pinned) = &new.automation {
+        automations::pin(tx, &new.organisation_id, (run_number, &new.run_id), pinned)?;
     }
     let subject = new.run_id.to_string();
     tx.audit(&new.who, &new.organisation_id, "run.create", subject, "{}", now);

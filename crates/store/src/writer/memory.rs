@@ -107,6 +107,8 @@ pub(crate) struct Marks {
     /// See [`Hint`].
     pub events: u64,
     /// See [`Hint`].
+    pub automations: u64,
+    /// See [`Hint`].
     pub streams: u64,
 }
 
@@ -199,6 +201,7 @@ impl Memory {
         fresh.marks.queue = self.marks.queue + 1;
         fresh.marks.outbox = self.marks.outbox + 1;
         fresh.marks.events = self.marks.events + 1;
+        fresh.marks.automations = self.marks.automations + 1;
         fresh.marks.streams = self.marks.streams + 1;
         Ok(fresh)
     }
@@ -246,6 +249,7 @@ impl Memory {
             queue: self.marks.queue,
             outbox: self.marks.outbox,
             events: self.marks.events,
+            automations: self.marks.automations,
             streams: self.marks.streams,
         }
     }

@@ -205,6 +205,7 @@ impl World {
             organisation_id: self.organisation_id.clone(),
             title: title.into(),
             jobs: jobs.collect(),
+            automation: None,
             idempotency_key: None,
         }
     }

@@ -294,6 +294,7 @@ impl World {
                 title: format!("Task {task}"),
                 spec: spec(&server.project_id, &self.clients.tasks[task]),
             }],
+            automation: None,
             idempotency_key: Some(format!("task-{task}")),
         };
         let started = at_once(store.create_run(By::system("client"), new, now))?;

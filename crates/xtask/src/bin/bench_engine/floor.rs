@@ -164,6 +164,7 @@ impl Place {
             organisation_id: self.organisation_id.clone(),
             title: "no-op".to_owned(),
             jobs: vec![NewJob { id, title: "no-op".to_owned(), spec }],
+            automation: None,
             idempotency_key: None,
         }
     }

@@ -1,0 +1,312 @@
+//! Automations as they were applied: by name, with every version that each ever had, and which version a run
+//! is of. A file is text here: whether it can be read, and what it would do, is judged before.
+//!
+//! A version is never changed. What is in force is a number; a roll back is a new version with an old text.
+
+mod put;
+mod rows;
+
+use serde::{Deserialize, Serialize};
+use windlass_run::{OrganisationId, ProjectId, Time, actor::By};
+
+pub use put::{Applied, Change, NewVersion, Outcome};
+
+use crate::{
+    Error, Store,
+    events::Slice,
+    runs::{RUN_COLUMNS, RunRow, run_of},
+};
+
+/// The most automations of an organisation.
+pub const MOST: usize = 50_000;
+
+/// The most bytes of a file: a spec of a job holds what it says, so this bounds that too.
+pub const LONGEST: usize = 1 << 20;
+
+/// An automation with the version that is in force.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Automation {
+    /// The organisation.
+    pub organisation_id: OrganisationId,
+    /// Its name.
+    pub name: String,
+    /// What is in force.
+    pub current: Version,
+    /// Who applied that, on whose behalf its runs go on.
+    pub applied: By,
+    /// Set while it starts nothing by itself.
+    pub paused: Option<Pause>,
+    /// When its first version was applied.
+    pub created_at: Time,
+    /// When something about it last changed.
+    pub changed_at: Time,
+}
+
+/// One version of an automation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Version {
+    /// Its number, from 1.
+    pub version: u64,
+    /// What the file was called, as messages about it say.
+    pub file: String,
+    /// The file.
+    pub text: String,
+    /// SHA-256 of the text, in hex.
+    pub digest: String,
+    /// Where it came from.
+    pub origin: Origin,
+    /// Who applied it.
+    pub by: By,
+    /// When.
+    pub at: Time,
+}
+
+/// Where a version came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "from", rename_all = "snake_case")]
+pub enum Origin {
+    /// Somebody handed it in.
+    Hand,
+    /// A file of a project.
+    Project {
+        /// Which.
+        project_id: ProjectId,
+        /// The commit that it was read at.
+        commit: String,
+    },
+    /// An earlier version.
+    Version {
+        /// Which.
+        version: u64,
+    },
+}
+
+/// Why an automation starts nothing by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// Since when.
+    pub at: Time,
+    /// Who paused it: a person, or Windlass.
+    pub by: By,
+    /// Why, for a person.
+    pub why: String,
+}
+
+/// Which version of which automation a run is of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pinned {
+    /// The automation's name.
+    pub automation: String,
+    /// The version; absent for a file that nobody applied.
+    pub version: Option<u64>,
+    /// SHA-256 of the file's text, in hex.
+    pub digest: String,
+}
+
+/// A project whose automation files are the truth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The project.
+    pub project_id: ProjectId,
+    /// The commit that was applied last.
+    pub commit: String,
+    /// Who made it a source, on whose behalf it is followed.
+    pub by: By,
+    /// When it was applied.
+    pub at: Time,
+}
+
+/// A run of an automation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AutomationRun {
+    /// The run.
+    pub run: RunRow,
+    /// What it is a run of.
+    pub pinned: Pinned,
+}
+
+impl Store {
+    /// All automations of an organisation, by name, with the texts that are in force.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] or [`Error::Database`].
+    pub async fn automations(
+        &self,
+        organisation_id: &OrganisationId,
+    ) -> Result<Vec<Automation>, Error> {
+        let sql = format!("{} AND a.removed_at IS NULL ORDER BY a.name", rows::CURRENT);
+        let rows = self.query(&sql, vec![organisation_id.to_string().into()]).await?;
+        rows.into_iter().map(rows::automation).collect()
+    }
+
+    /// One automation.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn automation(
+        &self,
+        organisation_id: &OrganisationId,
+        name: &str,
+    ) -> Result<Automation, Error> {
+        let sql = format!("{} AND a.removed_at IS NULL AND a.name = $2", rows::CURRENT);
+        let values = vec![organisation_id.to_string().into(), name.to_owned().into()];
+        let row = self.query(&sql, values).await?.into_iter().next();
+        rows::automation(row.ok_or_else(|| rows::not_found(name))?)
+    }
+
+    /// The versions of an automation, also of one that was removed, newest first. `before` of the slice is
+    /// a version.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] or [`Error::Database`].
+    pub async fn automation_versions(
+        &self,
+        organisation_id: &OrganisationId,
+        name: &str,
+        slice: Slice,
+    ) -> Result<Vec<Version>, Error> {
+        let sql = format!(
+            "SELECT {} FROM automation_versions v WHERE v.organisation_id = $1 AND v.name = $2 \
+             AND v.version < $3 ORDER BY v.version DESC LIMIT $4",
+            rows::VERSION
+        );
+        let values = vec![
+            organisation_id.to_string().into(),
+            name.to_owned().into(),
+            slice.before.unwrap_or(i64::MAX.unsigned_abs()).into(),
+            slice.limit.clamp(1, 200).into(),
+        ];
+        let rows = self.query(&sql, values).await?;
+        rows.into_iter().map(|mut row| rows::version(&mut row, 0)).collect()
+    }
+
+    /// One version of an automation, also of one that was removed.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn automation_version(
+        &self,
+        organisation_id: &OrganisationId,
+        name: &str,
+        version: u64,
+    ) -> Result<Version, Error> {
+        let slice = Slice { before: Some(version.saturating_add(1)), limit: 1 };
+        let found = self.automation_versions(organisation_id, name, slice).await?.pop();
+        let missing = || rows::not_found(&format!("{name}, version {version}"));
+        found.filter(|found| found.version == version).ok_or_else(missing)
+    }
+
+    /// Puts versions in force and removes automations, all in one transaction or nothing. What has the
+    /// text already that it is to have is left as it is.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if one was changed since it was looked at; [`Error::Invalid`] for a file that is
+    /// too long, a name said twice, or more automations than [`MOST`].
+    pub async fn apply_automations(
+        &self,
+        by: By,
+        organisation_id: OrganisationId,
+        changes: Vec<Change>,
+        source: Option<(ProjectId, String)>,
+        now: Time,
+    ) -> Result<Vec<Applied>, Error> {
+        let asked = put::Asked::of(by, organisation_id, changes, source)?;
+        self.command(move |tx| put::apply(tx, &asked, now)).await
+    }
+
+    /// Keeps an automation from starting anything by itself, or lets it again (`why` absent). False if
+    /// that is how it was.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn pause_automation(
+        &self,
+        by: By,
+        organisation_id: OrganisationId,
+        name: String,
+        why: Option<String>,
+        now: Time,
+    ) -> Result<bool, Error> {
+        self.command(move |tx| put::pause(tx, &by, &organisation_id, &name, why.clone(), now)).await
+    }
+
+    /// The projects whose files are the truth.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] or [`Error::Database`].
+    pub async fn automation_sources(
+        &self,
+        organisation_id: &OrganisationId,
+    ) -> Result<Vec<Source>, Error> {
+        let sql = "SELECT project_id, commit_id, who, at FROM automation_sources \
+                   WHERE organisation_id = $1 ORDER BY project_id";
+        let rows = self.query(sql, vec![organisation_id.to_string().into()]).await?;
+        rows.into_iter().map(rows::source).collect()
+    }
+
+    /// Ends that a project's files are the truth. Its automations stay as they are. False if they were not.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] or [`Error::Database`].
+    pub async fn end_automation_source(
+        &self,
+        by: By,
+        organisation_id: OrganisationId,
+        project_id: ProjectId,
+        now: Time,
+    ) -> Result<bool, Error> {
+        self.command(move |tx| put::end_source(tx, &by, &organisation_id, &project_id, now)).await
+    }
+
+    /// The runs of an automation, newest first. `before` of the slice is the number of a run.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] or [`Error::Database`].
+    pub async fn runs_of_automation(
+        &self,
+        organisation_id: &OrganisationId,
+        name: &str,
+        slice: Slice,
+    ) -> Result<Vec<AutomationRun>, Error> {
+        let columns = RUN_COLUMNS.split(", ").map(|column| format!("r.{}", column.trim()));
+        let columns: Vec<String> = columns.collect();
+        let sql = format!(
+            "SELECT {}, p.automation, p.version, p.digest FROM automation_runs p \
+             JOIN runs r ON r.number = p.run_number \
+             WHERE p.organisation_id = $1 AND p.automation = $2 AND p.run_number < $3 \
+             ORDER BY p.run_number DESC LIMIT $4",
+            columns.join(", ")
+        );
+        let values = vec![
+            organisation_id.to_string().into(),
+            name.to_owned().into(),
+            slice.before.unwrap_or(i64::MAX.unsigned_abs()).into(),
+            slice.limit.clamp(1, 200).into(),
+        ];
+        let rows = self.query(&sql, values).await?;
+        let one = |mut row: crate::database::Row| {
+            let pinned = rows::pinned(&mut row, columns.len())?;
+            Ok(AutomationRun { run: run_of(row)?, pinned })
+        };
+        rows.into_iter().map(one).collect()
+    }
+
+    /// What a run is a run of; absent for a task.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] or [`Error::Database`].
+    pub async fn automation_of_run(
+        &self,
+        organisation_id: &OrganisationId,
+        run_id: &windlass_run::RunId,
+    ) -> Result<Option<Pinned>, Error> {
+        let sql = "SELECT automation, version, digest FROM automation_runs \
+                   WHERE run_id = $1 AND organisation_id = $2";
+        let values = vec![run_id.to_string().into(), organisation_id.to_string().into()];
+        let mut rows = self.query(sql, values).await?;
+        rows.first_mut().map(|row| rows::pinned(row, 0)).transpose()
+    }
+}
+
+/// Keeps which version a run is of, in the transaction that creates it.
+pub(crate) use put::pin;
