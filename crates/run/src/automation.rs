@@ -12,6 +12,7 @@ mod compile;
 mod glob;
 mod input;
 mod read;
+mod said;
 mod schema;
 mod target;
 mod trigger;

@@ -78,7 +78,36 @@ pub enum Origin {
     Version {
         /// Which.
         version: u64,
+        /// The project that goes on owning it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        project_id: Option<ProjectId>,
     },
+}
+
+impl Origin {
+    /// The project whose file it is.
+    pub fn project_id(&self) -> Option<&ProjectId> {
+        match self {
+            Self::Hand => None,
+            Self::Project { project_id, .. } => Some(project_id),
+            Self::Version { project_id, .. } => project_id.as_ref(),
+        }
+    }
+}
+
+/// What the last jobs of an automation came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// How many there were, at most 1,000.
+    pub jobs: u64,
+    /// How many succeeded.
+    pub succeeded: u64,
+    /// How many had nothing to do.
+    pub skipped: u64,
+    /// The tokens of all.
+    pub tokens: u64,
+    /// The time of all, from first lease to end, in microseconds.
+    pub micros: u64,
 }
 
 /// Why an automation starts nothing by itself.
@@ -289,6 +318,36 @@ impl Store {
             Ok(AutomationRun { run: run_of(row)?, pinned })
         };
         rows.into_iter().map(one).collect()
+    }
+
+    /// What the last jobs of an automation came to, of its last 20 runs.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] or [`Error::Database`].
+    pub async fn automation_history(
+        &self,
+        organisation_id: &OrganisationId,
+        name: &str,
+    ) -> Result<History, Error> {
+        let sql = "SELECT COUNT(*), \
+             COALESCE(SUM(CASE WHEN standing = 'succeeded' THEN 1 ELSE 0 END), 0), \
+             COALESCE(SUM(CASE WHEN standing = 'skipped' THEN 1 ELSE 0 END), 0), \
+             CAST(COALESCE(SUM(tokens), 0) AS BIGINT), \
+             CAST(COALESCE(SUM(ended_at - COALESCE(started_at, ended_at)), 0) AS BIGINT) \
+             FROM (SELECT j.standing, j.tokens, j.started_at, j.ended_at FROM jobs j \
+             JOIN (SELECT run_number FROM automation_runs \
+             WHERE organisation_id = $1 AND automation = $2 ORDER BY run_number DESC LIMIT 20) p \
+             ON j.run_number = p.run_number WHERE j.ended_at IS NOT NULL LIMIT 1000) t";
+        let values = vec![organisation_id.to_string().into(), name.to_owned().into()];
+        let mut rows = self.query(sql, values).await?;
+        let Some(row) = rows.first_mut() else { return Ok(History::default()) };
+        Ok(History {
+            jobs: row.natural(0)?,
+            succeeded: row.natural(1)?,
+            skipped: row.natural(2)?,
+            tokens: row.natural(3)?,
+            micros: row.natural(4)?,
+        })
     }
 
     /// What a run is a run of; absent for a task.
