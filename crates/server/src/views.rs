@@ -3,6 +3,7 @@
 
 pub mod accounts;
 pub mod automation;
+pub mod automations;
 pub mod classes;
 pub mod environments;
 pub mod events;

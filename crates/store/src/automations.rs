@@ -168,6 +168,28 @@ impl Store {
         rows.into_iter().map(rows::automation).collect()
     }
 
+    /// A page of them: those whose name comes after `after`.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] or [`Error::Database`].
+    pub async fn automations_page(
+        &self,
+        organisation_id: &OrganisationId,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Automation>, Error> {
+        let sql = format!(
+            "{} AND a.removed_at IS NULL AND a.name > $2 ORDER BY a.name LIMIT $3",
+            rows::CURRENT
+        );
+        let values = vec![
+            organisation_id.to_string().into(),
+            after.unwrap_or_default().to_owned().into(),
+            limit.clamp(1, 200).into(),
+        ];
+        self.query(&sql, values).await?.into_iter().map(rows::automation).collect()
+    }
+
     /// One automation.
     ///
     /// # Errors

@@ -13,10 +13,93 @@ pub(crate) enum Automation {
     Check(CheckAutomations),
     /// Print the JSON Schema of automation files, for editors.
     Schema,
-    /// Run a file by hand, and watch it: one job for each project.
+    /// Run a file, or an automation of the server, by hand, and watch it: one job for each project.
     Run(Box<RunAutomation>),
     /// See what an event would start, without starting anything. Exits with 8 if the file is refused.
     Test(TestAutomation),
+    /// See what applying files would change on the server. Exits with 8 if something would.
+    Plan(ApplyAutomations),
+    /// Put files in force on the server: all of them, or none.
+    Apply(ApplyAutomations),
+    /// Put the files of a project in force, and follow its pushes from then on.
+    Sync(SyncAutomations),
+    /// See where the server has something else in force than the projects that it follows say. Exits with 8 if it
+    /// has.
+    Drift,
+    /// List the automations of the server, and how they go.
+    List,
+    /// Show an automation: its file, its next starts, its newest runs.
+    Show(ShowAutomation),
+    /// List the versions of an automation, newest first.
+    Versions {
+        /// Its name.
+        automation: String,
+    },
+    /// Put an earlier version in force again, as a new one.
+    Rollback {
+        /// Its name.
+        automation: String,
+        /// The version, as `windlass automation versions` lists it.
+        version: u64,
+    },
+    /// Keep an automation from starting anything by itself. What runs goes on.
+    Pause {
+        /// Its name.
+        automation: String,
+        /// Why, for whoever finds it paused.
+        #[arg(long, value_name = "TEXT")]
+        why: String,
+    },
+    /// Let a paused automation start by itself again.
+    Resume {
+        /// Its name.
+        automation: String,
+    },
+    /// Remove an automation. Its versions and runs stay: `rollback` brings it back.
+    Remove {
+        /// Its name.
+        automation: String,
+    },
+}
+
+/// Which files are to be in force.
+#[derive(Debug, Args)]
+pub(crate) struct ApplyAutomations {
+    /// Files, or folders of a repository [default: `.windlass/automations` here].
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Remove automations that were applied by hand and are in none of the files.
+    #[arg(long)]
+    pub(crate) prune: bool,
+    /// Refuse if something else would be done than the plan with this digest says.
+    #[arg(long, value_name = "DIGEST")]
+    pub(crate) expect: Option<String>,
+}
+
+/// Which project is followed.
+#[derive(Debug, Args)]
+pub(crate) struct SyncAutomations {
+    /// The project.
+    pub(crate) project: String,
+    /// Only say what would change. Exits with 8 if something would.
+    #[arg(long, conflicts_with = "end")]
+    pub(crate) plan: bool,
+    /// Follow it no longer. What is in force stays.
+    #[arg(long)]
+    pub(crate) end: bool,
+}
+
+/// Which automation is shown.
+#[derive(Debug, Args)]
+pub(crate) struct ShowAutomation {
+    /// Its name.
+    pub(crate) automation: String,
+    /// Print its file and nothing else.
+    #[arg(long)]
+    pub(crate) file: bool,
+    /// The file of this version instead of the one in force.
+    #[arg(long, value_name = "N", requires = "file")]
+    pub(crate) version: Option<u64>,
 }
 
 /// Which files are checked.
@@ -40,7 +123,8 @@ pub(crate) struct TestAutomation {
 /// What is run, with what, and where.
 #[derive(Debug, Args)]
 pub(crate) struct RunAutomation {
-    /// The automation's file. Files beside it are found by calls.
+    /// The automation's file, or the name of one of the server. Files beside it are found by calls.
+    #[arg(value_name = "FILE|NAME")]
     pub(crate) file: PathBuf,
     /// An input. Values of inputs that are no strings are read as JSON.
     #[arg(long = "input", value_name = "NAME=VALUE")]

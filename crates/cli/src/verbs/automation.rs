@@ -1,6 +1,8 @@
-//! `windlass automation`: what automation files say, without a server; and runs of them by hand.
+//! `windlass automation`: what automation files say, without a server; runs of them by hand; and what a
+//! server has in force.
 
 mod by_hand;
+mod stored;
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +17,6 @@ use serde_json::{Value, json};
 use windlass_run::{
     automation::{Automation, schema},
     event::Event,
-    spec::Step,
     trigger,
 };
 
@@ -40,6 +41,7 @@ pub(crate) async fn run(settings: &Settings, verb: arguments::Automation) -> Res
             Ok(Exit::Success)
         }
         arguments::Automation::Test(asked) => test(settings, &asked),
+        other => stored::run(settings, other).await,
     }
 }
 
@@ -65,7 +67,7 @@ fn check(settings: &Settings, named: &[PathBuf]) -> Result<Exit> {
     }
     for (file, automation) in all.values() {
         // An automation of the server may be called too: only what is here can be judged here.
-        if calls(&automation.steps).all(|name| all.contains_key(name))
+        if automation.called().iter().all(|name| all.contains_key(name))
             && let Err(invalid) = automation.made(&|name| Some(all.get(name)?.1.clone()))
         {
             said.push(format!("{}: {invalid}", file.display()));
@@ -208,19 +210,5 @@ fn event(file: &Path) -> Result<Event> {
     }
     serde_json::from_str(&text).with_context(|| {
         format!("{} is no event: `windlass event parse --json` prints one", file.display())
-    })
-}
-
-/// The names of the automations that steps call.
-fn calls(steps: &[Step]) -> impl Iterator<Item = &str> {
-    let mut ahead: Vec<&Step> = steps.iter().collect();
-    std::iter::from_fn(move || {
-        loop {
-            let step = ahead.pop()?;
-            ahead.extend(step.action.steps());
-            if let windlass_run::spec::Action::Block { call: Some(name), .. } = &step.action {
-                return Some(name.as_str());
-            }
-        }
     })
 }

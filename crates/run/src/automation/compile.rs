@@ -51,6 +51,20 @@ impl Automation {
         Ok(made)
     }
 
+    /// The names of the automations that it calls itself.
+    pub fn called(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        let mut ahead: Vec<&Step> =
+            self.steps.iter().chain(&self.on_failure).chain(&self.finally).collect();
+        while let Some(step) = ahead.pop() {
+            ahead.extend(step.action.steps());
+            if let Action::Block { call: Some(name), .. } = &step.action {
+                names.push(name.clone());
+            }
+        }
+        names
+    }
+
     /// The values of its inputs: what is given, and the defaults of the rest.
     ///
     /// # Errors

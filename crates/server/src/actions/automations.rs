@@ -1,5 +1,8 @@
-//! Runs of automation files, started by hand. What a file asks for and no server keeps to yet is refused,
-//! never passed over.
+//! Automations: which are in force, and their runs, started by hand. What a file asks for and no server
+//! keeps to yet is refused, never passed over.
+
+pub(crate) mod change;
+pub(crate) mod sync;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -10,7 +13,10 @@ use windlass_run::{
     event::{Ancestry, Event, Trust},
     fleet,
 };
-use windlass_wire::api::automation::{AutomationFile, RunAutomation, StartedAutomation};
+use windlass_store::automations::{Automation as Stored, Version};
+use windlass_wire::api::automation::{
+    AutomationFile, RunAutomation, StartAutomation, StartedAutomation,
+};
 
 use crate::{
     actions::runs,
@@ -35,7 +41,6 @@ pub async fn run(
     key: Option<String>,
 ) -> Result<StartedAutomation, Problem> {
     let automation = Arc::new(read(&asked.file)?);
-    supported(&automation)?;
     let mut beside = BTreeMap::new();
     for file in &asked.beside {
         let other = read(file)?;
@@ -44,28 +49,91 @@ pub async fn run(
     let calls = |name: &str| beside.get(name).cloned();
     let ready = Ready::of(automation, &asked.file.text, None, &calls)
         .map_err(|invalid| refused(&asked.file.name, invalid.to_string()))?;
+    by_hand(app, principal, &ready, (&asked.inputs, &asked.projects), key).await
+}
+
+/// Starts a run of an automation that is in force, as [`run`] does. One that is paused can be started by
+/// hand; one that its file switches off can't.
+///
+/// # Errors
+/// As [`run`].
+pub async fn start(
+    app: &AppState,
+    principal: &Principal,
+    name: &str,
+    asked: StartAutomation,
+    key: Option<String>,
+) -> Result<StartedAutomation, Problem> {
+    let stored = app.store().automation(&principal.organisation_id, name).await?;
+    let ready = ready(app, &stored).await?;
+    by_hand(app, principal, &ready, (&asked.inputs, &asked.projects), key).await
+}
+
+/// An automation that is in force, with what it calls as that is now.
+///
+/// # Errors
+/// A file that this server can't read any more, or a call that does not hold.
+pub(crate) async fn ready(app: &AppState, stored: &Stored) -> Result<Ready, Problem> {
+    let automation = Arc::new(in_force(stored)?);
+    // Only what is called is read: most automations call nothing.
+    let mut found: BTreeMap<String, Arc<Automation>> = BTreeMap::new();
+    let mut ahead = automation.called();
+    while let Some(name) = ahead.pop() {
+        if found.contains_key(&name) {
+            continue;
+        }
+        // One that is missing is told by the call itself, with its chain.
+        let called = match app.store().automation(&stored.organisation_id, &name).await {
+            Ok(called) => Arc::new(in_force(&called)?),
+            Err(windlass_store::Error::NotFound { .. }) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        ahead.extend(called.called());
+        found.insert(name, called);
+    }
+    let version = &stored.current;
+    let calls = |name: &str| found.get(name).cloned();
+    Ready::of(automation, &version.text, Some(version.version), &calls)
+        .map_err(|invalid| refused(&version.file, invalid.to_string()))
+}
+
+fn in_force(stored: &Stored) -> Result<Automation, Problem> {
+    let Version { file, text, .. } = &stored.current;
+    read(&AutomationFile { name: file.clone(), text: text.clone() })
+}
+
+/// Starts a run that somebody asked for.
+async fn by_hand(
+    app: &AppState,
+    principal: &Principal,
+    ready: &Ready,
+    (given, projects): (&Map<String, Value>, &[String]),
+    key: Option<String>,
+) -> Result<StartedAutomation, Problem> {
     let automation = &ready.automation;
-    let inputs = automation.take_inputs(&asked.inputs).map_err(|invalid| {
+    supported(automation)?;
+    if !automation.enabled {
+        let why = "the automation is switched off: set `enabled: true`";
+        return Err(Problem::new(Code::InvalidAutomation, why));
+    }
+    let inputs = automation.take_inputs(given).map_err(|invalid| {
         let why: Vec<String> = invalid.iter().map(ToString::to_string).collect();
         Problem::new(Code::InvalidSpec, why.join("; ")).at("inputs")
     })?;
-    let named = match asked.projects.is_empty() {
-        true => automation.targets.repositories.clone(),
-        false => asked.projects,
-    };
+    let named = if projects.is_empty() { &automation.targets.repositories } else { projects };
     if named.is_empty() {
         let why = "the file lists no repositories: say on which projects it is to run";
         return Err(Problem::new(Code::InvalidSpec, why).at("projects"));
     }
     let mut projects = Vec::with_capacity(named.len());
-    for name in &named {
+    for name in named {
         projects.push(views::projects::find(app, principal, name).await?);
     }
     let run_id = RunId::new(app.now(), app.random());
     let launch = Launch {
-        event: by_hand(app, &run_id, &inputs),
+        event: asked_for(app, &run_id, &inputs),
         run_id,
-        ready: &ready,
+        ready,
         inputs,
         by: principal.by(),
         organisation_id: principal.organisation_id.clone(),
@@ -84,7 +152,7 @@ pub async fn run(
 }
 
 /// The event that somebody who asks is.
-fn by_hand(app: &AppState, run_id: &RunId, inputs: &Map<String, Value>) -> Event {
+fn asked_for(app: &AppState, run_id: &RunId, inputs: &Map<String, Value>) -> Event {
     let now = app.now();
     Event {
         id: EventId::new(now, app.random()),
@@ -110,7 +178,7 @@ fn refused(file: &str, why: String) -> Problem {
     Problem::new(Code::InvalidAutomation, format!("{file}: {why}"))
 }
 
-/// Refuses what a run by hand can't keep to.
+/// Refuses what this server can't keep to.
 fn supported(automation: &Automation) -> Result<(), Problem> {
     let usual = fleet::Plan::default();
     let targets = &automation.targets;
@@ -127,14 +195,10 @@ fn supported(automation: &Automation) -> Result<(), Problem> {
         ("targets.except", !targets.except.is_empty()),
         ("targets.most", targets.most.is_some()),
     ];
-    if !automation.enabled {
-        let why = "the automation is switched off: set `enabled: true`";
-        return Err(Problem::new(Code::InvalidAutomation, why));
-    }
     match asks.into_iter().find(|(_, asks)| *asks) {
         Some((what, _)) => Err(Problem::new(
             Code::InvalidAutomation,
-            format!("this server can't keep to {what} yet: leave it out to run the file by hand"),
+            format!("this server can't keep to {what} yet: leave it out"),
         )),
         None => Ok(()),
     }

@@ -1,11 +1,16 @@
-//! `windlass automation run`: a file in, a job for each project.
+//! `windlass automation run`: a file or an automation of the server in, a job for each project.
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Map, Value};
-use windlass_run::{automation::Automation, spec::Kind};
-use windlass_wire::api::automation::{AutomationFile, RunAutomation as Asked, StartedAutomation};
+use windlass_run::{
+    automation::{Automation, Name},
+    spec::Kind,
+};
+use windlass_wire::api::automation::{
+    AutomationDetail, AutomationFile, RunAutomation as Asked, StartAutomation, StartedAutomation,
+};
 
-use super::{beside, read, text_of};
+use super::{beside, read, stored, text_of};
 use crate::{
     arguments::RunAutomation,
     client::Client,
@@ -16,6 +21,10 @@ use crate::{
 };
 
 pub(super) async fn run(settings: &Settings, verb: &RunAutomation) -> Result<Exit> {
+    if let Some(name) = name_of_one(verb) {
+        let work = async |client: &Client| start_by_name(settings, client, verb, name).await;
+        return task::with_server(settings, &verb.runner, verb.detach, work).await;
+    }
     // What is wrong with the file is told before anything is started for it.
     let automation = match read(&verb.file)? {
         Ok(automation) => automation,
@@ -29,6 +38,29 @@ pub(super) async fn run(settings: &Settings, verb: &RunAutomation) -> Result<Exi
         start_and_follow(settings, client, verb, &automation, inputs.clone()).await
     };
     task::with_server(settings, &verb.runner, verb.detach, work).await
+}
+
+/// The name of an automation of the server, where that and no file is meant.
+fn name_of_one(verb: &RunAutomation) -> Option<&str> {
+    let name = verb.file.to_str()?;
+    (Name::parse(name).is_ok() && !verb.file.exists()).then_some(name)
+}
+
+async fn start_by_name(
+    settings: &Settings,
+    client: &Client,
+    verb: &RunAutomation,
+    name: &str,
+) -> Result<Exit> {
+    let path = stored::path(name)?;
+    let one: AutomationDetail = client.get(&path).await?;
+    let automation = Automation::read(&one.file, &one.text)
+        .map_err(|refused| anyhow::anyhow!(terminal::harmless(&refused.to_string())))?;
+    let inputs = inputs(&automation, &verb.inputs)?;
+    let projects = projects(client, verb, &automation).await?;
+    let asked = StartAutomation { inputs, projects };
+    let started = client.post(&format!("{path}/run"), &asked).await?;
+    watch(settings, client, verb, &automation, started).await
 }
 
 /// The inputs that were given, each of its kind.
@@ -64,14 +96,7 @@ async fn start_and_follow(
     automation: &Automation,
     inputs: Map<String, Value>,
 ) -> Result<Exit> {
-    let mut named = verb.repositories.clone();
-    if named.is_empty() && automation.targets.repositories.is_empty() {
-        named.push(".".to_owned());
-    }
-    let mut projects = Vec::with_capacity(named.len());
-    for name in &named {
-        projects.push(task::find_or_add(client, name).await?.id.to_string());
-    }
+    let projects = projects(client, verb, automation).await?;
     let file_of =
         |path: &std::path::Path, text| AutomationFile { name: path.display().to_string(), text };
     let text = text_of(&verb.file)?.map_err(|refused| anyhow::anyhow!(refused))?;
@@ -85,7 +110,34 @@ async fn start_and_follow(
         inputs,
         projects,
     };
-    let started: StartedAutomation = client.post("/api/v1/automations/run", &asked).await?;
+    let started = client.post("/api/v1/automations/run", &asked).await?;
+    watch(settings, client, verb, automation, started).await
+}
+
+/// The projects to work on, as the server knows them: the repository here, where nothing else is said.
+async fn projects(
+    client: &Client,
+    verb: &RunAutomation,
+    automation: &Automation,
+) -> Result<Vec<String>> {
+    let mut named = verb.repositories.clone();
+    if named.is_empty() && automation.targets.repositories.is_empty() {
+        named.push(".".to_owned());
+    }
+    let mut projects = Vec::with_capacity(named.len());
+    for name in &named {
+        projects.push(task::find_or_add(client, name).await?.id.to_string());
+    }
+    Ok(projects)
+}
+
+async fn watch(
+    settings: &Settings,
+    client: &Client,
+    verb: &RunAutomation,
+    automation: &Automation,
+    started: StartedAutomation,
+) -> Result<Exit> {
     if verb.detach && settings.json {
         crate::verbs::print_json(&started)?;
         return Ok(Exit::Success);

@@ -19,13 +19,10 @@ use crate::{
     state::AppState,
 };
 
-/// Files of automations are short; a handful of them still fits.
-const LIMIT: usize = 8 << 20;
-
 pub(super) fn endpoint() -> Endpoint {
     let path = "/api/v1/automations/run";
     Endpoint::new(Method::POST, path, Access::Allows(Action::StartRun), handler)
-        .body_limit(LIMIT)
+        .body_limit(super::LIMIT)
         .doc(
             Doc::new("runAutomation", "Starts a run of an automation file.")
                 .takes::<RunAutomation>()
