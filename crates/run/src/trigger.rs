@@ -4,6 +4,7 @@
 //! [`looks`] judges what the event alone shows; [`admits`] judges what only the past shows, which whoever
 //! keeps it brings along as [`Past`].
 
+mod address;
 mod forge;
 
 use std::fmt;
@@ -11,6 +12,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
+
+pub use address::{arrives_at, key, waits_at};
 
 use crate::{
     Duration, Time,

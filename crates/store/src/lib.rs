@@ -46,9 +46,11 @@ pub mod events;
 pub mod hooks;
 pub mod identity;
 pub mod intake;
+pub mod notices;
 pub mod projects;
 pub mod pulls;
 pub mod readiness;
+pub mod schedules;
 pub mod secrets;
 
 pub use error::Error;
