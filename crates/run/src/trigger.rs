@@ -222,6 +222,24 @@ fn digest(on: &On, event: &Event) -> String {
     })
 }
 
+impl WhyNot {
+    /// One word for it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Other => "other",
+            Self::Disabled => "disabled",
+            Self::Trust { .. } => "untrusted",
+            Self::Loop { .. } => "loop",
+            Self::Filtered => "filtered",
+            Self::NoValue(_) => "no_value",
+            Self::Inputs { .. } => "inputs",
+            Self::Duplicate { .. } => "duplicate",
+            Self::Cooldown { .. } => "cooldown",
+            Self::Rate { .. } => "rate",
+        }
+    }
+}
+
 impl From<Loop> for WhyNot {
     fn from(found: Loop) -> Self {
         Self::Loop { what: found.to_string() }

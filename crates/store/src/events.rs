@@ -2,6 +2,7 @@
 //! Nothing here knows what an event means. Which triggers it wakes is decided elsewhere and told here,
 //! in the transaction that says that the event was handled.
 
+pub mod fire;
 pub(crate) mod keep;
 mod rows;
 
@@ -205,7 +206,8 @@ impl Store {
     }
 
     /// What everything that a run causes descends from: the ancestry of the event that started it, and
-    /// the run itself. Empty for a run that no event started.
+    /// the run itself. For a run of an automation that somebody started by hand, which no event stands for,
+    /// only the run. Empty for a task.
     ///
     /// # Errors
     /// [`Error::Unavailable`] or [`Error::Database`].
@@ -215,7 +217,10 @@ impl Store {
         run_id: &RunId,
     ) -> Result<Ancestry, Error> {
         let Some(fired) = self.firing_of_run(organisation_id, run_id).await? else {
-            return Ok(Ancestry::default());
+            return match self.automation_of_run(organisation_id, run_id).await? {
+                Some(pinned) => Ok(by_hand(run_id, pinned.automation)),
+                None => Ok(Ancestry::default()),
+            };
         };
         let kept = self.event(organisation_id, &fired.event_id).await?;
         Ok(kept.event.ancestry.with(Link {
@@ -333,4 +338,10 @@ impl Store {
         // Those that arrive together may get their numbers in another order than their ids.
         Ok(found.saturating_sub(1_000))
     }
+}
+
+/// What a run descends from that somebody started by hand: from itself, under an event that is not kept.
+pub(crate) fn by_hand(run_id: &RunId, automation: String) -> Ancestry {
+    let event_id = EventId::of(run_id.as_str(), "by hand");
+    Ancestry::default().with(Link { event_id, run_id: run_id.clone(), automation })
 }

@@ -52,6 +52,7 @@ pub mod pulls;
 pub mod readiness;
 pub mod schedules;
 pub mod secrets;
+pub mod turns;
 
 pub use error::Error;
 pub use options::Options;

@@ -56,6 +56,8 @@ pub(crate) struct Run {
     pub organisation_id: OrganisationId,
     pub title: Arc<str>,
     pub by: Arc<By>,
+    /// The name of the automation that it is a run of.
+    pub automation: Option<Arc<str>>,
     pub tally: Tally,
     pub created_at: Time,
     pub started_at: Option<Time>,
