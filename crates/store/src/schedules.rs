@@ -93,7 +93,7 @@ fn fire(
     }
     keep::raise(tx, organisation_id, &fired.events, now)?;
     tx.write(
-        "UPDATE schedules SET handled = $3 WHERE organisation_id = $1 AND trigger_key = $2",
-        &[organisation_id.as_str().into(), (&fired.trigger).into(), fired.handled.into()],
+        "UPDATE schedules SET handled = $1 WHERE organisation_id = $2 AND trigger_key = $3",
+        &[fired.handled.into(), organisation_id.as_str().into(), (&fired.trigger).into()],
     )
 }
