@@ -31,16 +31,15 @@ impl Store {
         rows.into_iter().map(|mut row| Ok((row.text(0)?, row.time(1)?))).collect()
     }
 
-    /// Watches schedules from a moment on, and forgets others. One that is watched already stays as it is.
+    /// Watches schedules, each from a moment on, and forgets others. One that is watched already stays as it is.
     ///
     /// # Errors
     /// [`Error::Unavailable`] or [`Error::Database`].
     pub async fn watch_schedules(
         &self,
         organisation_id: OrganisationId,
-        watch: Vec<String>,
+        watch: Vec<(String, Time)>,
         forget: Vec<String>,
-        from: Time,
     ) -> Result<(), Error> {
         self.command(move |tx| {
             let organisation_id = organisation_id.as_str();
@@ -48,11 +47,11 @@ impl Store {
                 let sql = "DELETE FROM schedules WHERE organisation_id = $1 AND trigger_key = $2";
                 tx.write(sql, &[organisation_id.into(), trigger.into()])?;
             }
-            for trigger in &watch {
+            for (trigger, from) in &watch {
                 tx.write(
                     "INSERT INTO schedules (organisation_id, trigger_key, handled) \
                      VALUES ($1, $2, $3) ON CONFLICT (organisation_id, trigger_key) DO NOTHING",
-                    &[organisation_id.into(), trigger.into(), from.into()],
+                    &[organisation_id.into(), trigger.into(), (*from).into()],
                 )?;
             }
             Ok(())

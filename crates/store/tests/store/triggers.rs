@@ -339,11 +339,10 @@ async fn a_trigger_that_fails_too_often_is_paused_with_a_notice(mut world: World
 
 async fn fires_of_schedules_are_events_once_each(mut world: World) {
     let organisation_id = || world.organisation_id.clone();
-    let keys = || vec!["fix/schedule-1".to_owned()];
-    let watch =
-        |watch, forget, from| world.store.watch_schedules(organisation_id(), watch, forget, from);
-    watch(keys(), vec![], at(0)).await.expect("watched");
-    watch(keys(), vec![], at(50)).await.expect("watched");
+    let key = || "fix/schedule-1".to_owned();
+    let watch = |watch, forget| world.store.watch_schedules(organisation_id(), watch, forget);
+    watch(vec![(key(), at(0))], vec![]).await.expect("watched");
+    watch(vec![(key(), at(50))], vec![]).await.expect("watched");
     let known = world.store.schedules(&world.organisation_id).await.expect("read");
     assert_eq!(known, [("fix/schedule-1".to_owned(), at(0))]);
     let fired = |trigger: &str, handled: Time, n: u32| {
@@ -358,7 +357,7 @@ async fn fires_of_schedules_are_events_once_each(mut world: World) {
     }
     let kept = world.store.unhandled_events(0, 10).await.expect("read");
     assert_eq!(kept.len(), 1, "{kept:?}");
-    watch(vec![], keys(), at(70)).await.expect("forgotten");
+    watch(vec![], vec![key()]).await.expect("forgotten");
     world.reopen().await;
     assert_eq!(world.store.schedules(&world.organisation_id).await.expect("read"), []);
 }
