@@ -6,6 +6,7 @@
 
 mod address;
 mod forge;
+mod rehearsal;
 
 use std::fmt;
 
@@ -14,6 +15,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 pub use address::{arrives_at, key, waits_at};
+pub use rehearsal::Rehearsal;
 
 use crate::{
     Duration, Time,

@@ -5,7 +5,20 @@ use std::collections::HashSet;
 
 use tokio::sync::Mutex;
 
-use crate::{problem::Problem, state::AppState};
+use crate::{
+    problem::{Code, Problem},
+    state::AppState,
+};
+
+/// What is not well if deliveries at a hook are refused one after another. The subject is its name; for
+/// deliveries of a code host to a project, `github/PROJECT`.
+pub(crate) const HOOK: &str = "hook-refused";
+
+/// After how many refusals in a row that is told.
+pub(crate) const REFUSALS: u64 = 5;
+
+/// What is not well if a code host doesn't take the credential of a project. The subject is its name.
+const CREDENTIAL: &str = "credential-refused";
 
 /// What is remembered of the notices that stand.
 #[derive(Default)]
@@ -53,6 +66,45 @@ impl Registry {
         app.store().resolve_notice(organisation_id, kind, key.1.clone(), now).await?;
         standing.remove(&key);
         Ok(())
+    }
+
+    /// A delivery at a hook was refused: the so-manieth in a row.
+    pub(crate) async fn refused(
+        &self,
+        app: &AppState,
+        hook: &str,
+        (count, reason): (u64, &str),
+    ) -> Result<(), Problem> {
+        if count < REFUSALS {
+            return Ok(());
+        }
+        let text = format!(
+            "The last {count} deliveries at the hook {hook} were refused ({reason}). Give its sender the \
+             hook's secret, or a new one to both: `windlass hook rotate`."
+        );
+        self.raise(app, HOOK, hook, text).await
+    }
+
+    /// What a code host said to the credential of a project.
+    pub(crate) async fn credential(
+        &self,
+        app: &AppState,
+        project: &str,
+        said: Result<(), &Problem>,
+    ) -> Result<(), Problem> {
+        match said {
+            Ok(()) => self.resolve(app, CREDENTIAL, project).await,
+            Err(problem) if problem.code == Code::CredentialRefused => {
+                let text = format!(
+                    "The credential of the project {project} is refused, so nothing of it can be read or \
+                     written ({}). Give it a new one: `windlass project add` again, with a token.",
+                    problem.detail
+                );
+                self.raise(app, CREDENTIAL, project, text).await
+            }
+            // It says nothing of the credential.
+            Err(_) => Ok(()),
+        }
     }
 
     /// The subjects of a kind that stand.

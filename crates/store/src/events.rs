@@ -265,6 +265,42 @@ impl Store {
         self.query(&sql, values).await?.into_iter().map(rows::kept).collect()
     }
 
+    /// A number after which the newest events are: so many of them, or all.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] or [`Error::Database`].
+    pub async fn before_last_events(
+        &self,
+        organisation_id: &OrganisationId,
+        last: u32,
+    ) -> Result<u64, Error> {
+        let sql = "SELECT number FROM events WHERE organisation_id = $1 \
+                   ORDER BY number DESC LIMIT 1 OFFSET $2";
+        let values = vec![organisation_id.to_string().into(), last.into()];
+        let mut rows = self.query(sql, values).await?;
+        rows.first_mut().map_or(Ok(0), |row| row.natural(0))
+    }
+
+    /// Events with their data whose number is larger than `after`, the oldest first, at most 200.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] or [`Error::Database`].
+    pub async fn events_after(
+        &self,
+        organisation_id: &OrganisationId,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<Kept>, Error> {
+        let sql = format!(
+            "SELECT {} FROM events WHERE organisation_id = $1 AND number > $2 \
+             ORDER BY number LIMIT $3",
+            rows::COLUMNS
+        );
+        let values =
+            vec![organisation_id.to_string().into(), after.into(), limit.clamp(1, 200).into()];
+        self.query(&sql, values).await?.into_iter().map(rows::kept).collect()
+    }
+
     /// What the triggers made of an event, in their order.
     ///
     /// # Errors

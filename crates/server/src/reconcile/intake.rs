@@ -30,6 +30,9 @@ const PAGE: u32 = 200;
 /// How many events with something to start are prepared at once.
 const WAVE: usize = 32;
 
+/// What is said of events for which a code host was asked.
+const ASKED: [&str; 2] = ["synced", "taken in"];
+
 /// How long to wait when there is nothing to do. An event that comes meanwhile wakes this.
 const IDLE: Duration = Duration::from_secs(30);
 
@@ -106,7 +109,16 @@ async fn meaning(
     kept: Kept,
     round: &mut Round,
 ) -> Result<Option<Open>, Problem> {
-    let outcome = match hooks::github::handle(app, &kept).await {
+    let said = hooks::github::handle(app, &kept).await;
+    let by_host = match &said {
+        Ok(outcome) => ASKED.contains(outcome).then_some(Ok(())),
+        Err(problem) => Some(Err(problem)),
+    };
+    if let (Some(project_id), Some(by_host)) = (&kept.event.project_id, by_host) {
+        let name = app.project_name(&kept.organisation_id, project_id).await;
+        app.notices().credential(app, &name, by_host).await?;
+    }
+    let outcome = match said {
         Ok(outcome) => outcome.to_owned(),
         Err(problem) if is_for_now(&problem) => {
             round.later(&kept, &problem);

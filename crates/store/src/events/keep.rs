@@ -228,6 +228,7 @@ pub(super) fn is_handled(
 
 /// Marks an event as handled.
 pub(super) fn mark(tx: &mut Tx<'_>, done: &Done) -> Result<(), Error> {
+    tx.memory.marks.handled += 1;
     tx.write(
         "UPDATE events SET handled_at = $1, outcome = $2 WHERE id = $3",
         &[done.now.into(), (&done.outcome).into(), done.event_id.as_str().into()],

@@ -109,6 +109,8 @@ pub(crate) struct Marks {
     /// See [`Hint`].
     pub events: u64,
     /// See [`Hint`].
+    pub handled: u64,
+    /// See [`Hint`].
     pub automations: u64,
     /// See [`Hint`].
     pub streams: u64,
@@ -203,6 +205,7 @@ impl Memory {
         fresh.marks.queue = self.marks.queue + 1;
         fresh.marks.outbox = self.marks.outbox + 1;
         fresh.marks.events = self.marks.events + 1;
+        fresh.marks.handled = self.marks.handled + 1;
         fresh.marks.automations = self.marks.automations + 1;
         fresh.marks.streams = self.marks.streams + 1;
         Ok(fresh)
@@ -251,6 +254,7 @@ impl Memory {
             queue: self.marks.queue,
             outbox: self.marks.outbox,
             events: self.marks.events,
+            handled: self.marks.handled,
             automations: self.marks.automations,
             streams: self.marks.streams,
         }
