@@ -249,7 +249,7 @@ impl Subject {
     async fn wait_for_environments(&self, ahead: u32) -> Result<()> {
         for _ in 0..100 {
             let pools = self.get("/api/v1/projects/repository/pool").await?;
-            let ready = pools["runners"].as_array().into_iter().flatten();
+            let ready = pools.as_array().into_iter().flatten();
             let ready = ready.map(|one| one["ready"].as_u64().unwrap_or_default()).sum::<u64>();
             if ready >= u64::from(ahead) {
                 return Ok(());
