@@ -5,10 +5,7 @@
 //! What triggers start is prepared for many events at once, outside of the writer; then each event is one
 //! transaction, in which what was started before is looked at once more.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+use std::{collections::HashSet, time::Duration};
 
 use futures::future::join_all;
 use windlass_run::{RunId, trigger::admits};
@@ -186,14 +183,15 @@ async fn flush(
     }))
     .await;
     let mut ready = Vec::with_capacity(prepared.len());
-    let mut by_event = HashMap::new();
     for (kept, prepared) in prepared {
         match prepared {
-            Ok(handling) => {
-                by_event.insert(kept.event.id.clone(), kept);
-                ready.push(handling);
+            Ok(handling) => ready.push(handling),
+            // What it would start is put off. Nothing else waits for that, whatever it comes from.
+            Err(problem) => {
+                let event = kept.event.id;
+                tracing::info!(%event, %problem, "what an event starts is prepared later");
+                round.wait = LATER;
             }
-            Err(problem) => round.later(&kept, &problem),
         }
     }
     keep(app, ready, round).await

@@ -372,3 +372,33 @@ async fn a_hook_that_refuses_its_sender_raises_one_notice_until_it_receives() {
     let all = house.get("/api/v1/health/notices?all=true").await;
     assert!(all[0]["resolved_at"].as_i64() > Some(0), "{all}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_says_what_it_would_have_started_without_starting_anything() {
+    let house = House::new().await;
+    house.project("billing").await;
+    for (id, level) in [("1", "low"), ("2", "critical"), ("3", "critical")] {
+        happens(&house, id, json!({ "level": level })).await;
+    }
+    handled(&house).await;
+    let filtered = "webhook: pager\n    filter: event.data.level == 'critical'";
+    let text = file("fix", filtered, ON_BILLING);
+    let rehearse = |text: &str, last: u32| {
+        let file = json!({ "name": "fix.yaml", "text": text });
+        json!({ "file": file, "last": last })
+    };
+    let path = "/api/v1/automations/rehearse";
+    let said = house.post(path, rehearse(&text, 100)).await;
+    assert_eq!((&said["looked_at"], &said["starts"]), (&json!(3), &json!(1)), "{said}");
+    let why = said["events"].as_array().expect("events").iter();
+    let why: Vec<&str> =
+        why.map(|event| event["triggers"][0]["why"].as_str().unwrap_or("starts")).collect();
+    assert_eq!(why, ["the filter does not hold", "starts", "the same started a run before"]);
+    let said = house.post(path, rehearse(&text, 1)).await;
+    assert_eq!((&said["looked_at"], &said["starts"]), (&json!(1), &json!(1)), "{said}");
+    assert_eq!(runs(&house).await, Vec::<Value>::new());
+    let (code, _) = house.refused(path, rehearse("name: Fix", 1)).await;
+    assert_eq!(code, "invalid-automation");
+    let (code, _) = house.refused(path, rehearse(&text, 0)).await;
+    assert_eq!(code, "bad-request");
+}
