@@ -51,6 +51,7 @@ pub(crate) struct Arguments {
 }
 
 fn main() -> ExitCode {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let arguments = Arguments::parse();
     let work = async {

@@ -54,6 +54,7 @@ const AUTOMATION: &str = "name: bench\non:\n  - webhook: bench\ntargets:\n  repo
                           steps:\n  - id: first\n    run: date +%s%N\n";
 
 fn main() -> ExitCode {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = runtime
         .context("failed to start the runtime")
