@@ -7,6 +7,7 @@ mod event;
 mod hook;
 mod image;
 mod key;
+mod notices;
 mod runner;
 mod schedule;
 mod secret;
@@ -24,6 +25,7 @@ pub(crate) use event::{Event, ListEvents, OfForge, ParseEvent};
 pub(crate) use hook::{CreateHook, Hook, OfScheme, OfTrust};
 pub(crate) use image::{Backend, Image, Images, LoadImage};
 pub(crate) use key::Key;
+pub(crate) use notices::Notices;
 pub(crate) use runner::{JoinRunner, Runner, RunnerVerb, Tell, WorkAsRunner};
 pub(crate) use schedule::{NextFires, Schedule};
 pub(crate) use secret::{Secret, SetSecret};
@@ -107,6 +109,8 @@ pub(crate) enum Verb {
     /// Make, list or change hooks: named places that receive webhooks.
     #[command(subcommand)]
     Hook(Hook),
+    /// See what is not well and needs somebody.
+    Notices(Notices),
     /// Make, list or revoke service tokens.
     #[command(subcommand)]
     Token(Token),

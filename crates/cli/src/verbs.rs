@@ -20,6 +20,7 @@ mod image;
 mod job;
 mod key;
 mod logs;
+mod notices;
 mod project;
 mod review;
 mod run;
@@ -86,6 +87,7 @@ pub(crate) fn dispatch(arguments: Arguments) -> Result<Exit> {
         Verb::Environment(verb) => environment::run(&settings, verb),
         Verb::Event(verb) => event::run(&settings, verb),
         Verb::Hook(verb) => wait(hook::run(&settings, verb)),
+        Verb::Notices(verb) => wait(notices::run(&settings, &verb)),
         Verb::Token(verb) => wait(token::run(&settings, verb)),
         Verb::Key(verb) => wait(key::run(&settings, verb)),
         Verb::Secret(verb) => wait(secret::run(&settings, SecretKind::Secret, verb)),

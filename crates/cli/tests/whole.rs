@@ -46,5 +46,7 @@ mod secrets;
 mod ssh;
 #[path = "whole/task.rs"]
 mod task;
+#[path = "whole/triggers.rs"]
+mod triggers;
 #[path = "whole/volume.rs"]
 mod volume;

@@ -6,6 +6,7 @@
 use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use sha2::{Digest as _, Sha256};
 
 use crate::Time;
 
@@ -217,6 +218,29 @@ impl EffectKey {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+impl EventId {
+    /// The id of an event that something else stands for, by that one's id and a word for the event: made
+    /// twice, it is the same one.
+    pub fn of(id: &str, what: &str) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(id);
+        hash.update([0]);
+        hash.update(what);
+        let digest = hash.finalize();
+        let random =
+            digest.iter().take(10).fold(0_u128, |bits, byte| bits << 8 | u128::from(*byte));
+        let at = digits(&id[id.len().saturating_sub(26)..]);
+        Self::new(Time::from_micros(at.saturating_mul(1_000)), random)
+    }
+}
+
+/// The milliseconds that the 26 digits of an id begin with; 0 if it is none.
+fn digits(text: &str) -> i64 {
+    let value = |byte: u8| ALPHABET.iter().position(|digit| *digit == byte).unwrap_or(0);
+    let bits = text.bytes().fold(0_u128, |bits, byte| bits << 5 | value(byte) as u128);
+    i64::try_from(bits >> 80 & ((1 << 48) - 1)).unwrap_or(0)
 }
 
 impl fmt::Display for EffectKey {

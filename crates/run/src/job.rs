@@ -23,6 +23,7 @@ mod scope;
 mod settle;
 pub mod start;
 mod tree;
+mod turn;
 mod watch;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -366,6 +367,13 @@ pub enum Command {
         step_id: StepId,
         /// What, by whom.
         decision: Decision,
+    },
+    /// Others go first: the job waits until it is told to go on. Legal before the first lease.
+    Hold,
+    /// It is the job's turn. Always legal; yields nothing unless it is held.
+    GoOn {
+        /// Why, for a person.
+        reason: String,
     },
     /// The runner gives the job back unharmed (it drains or can't run it).
     Release {

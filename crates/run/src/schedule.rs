@@ -27,7 +27,7 @@ pub use agenda::Agenda;
 pub use blackout::{Blackout, InvalidBlackout};
 pub use calendar::{Calendar, Due, Fire, MOST_AT_ONCE, MissedFires};
 pub use cron::{Cron, Field, InvalidCron};
-pub use moment::{InvalidMoment, parse_rfc3339};
+pub use moment::{InvalidMoment, parse_rfc3339, rfc3339};
 pub use zone::{UnknownZone, Zone};
 
 /// What a `schedule` trigger says.

@@ -4,13 +4,18 @@
 //! [`looks`] judges what the event alone shows; [`admits`] judges what only the past shows, which whoever
 //! keeps it brings along as [`Past`].
 
+mod address;
 mod forge;
+mod rehearsal;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
+
+pub use address::{arrives_at, key, waits_at};
+pub use rehearsal::Rehearsal;
 
 use crate::{
     Duration, Time,
@@ -217,6 +222,24 @@ fn digest(on: &On, event: &Event) -> String {
         let _infallible = write!(text, "{byte:02x}");
         text
     })
+}
+
+impl WhyNot {
+    /// One word for it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Other => "other",
+            Self::Disabled => "disabled",
+            Self::Trust { .. } => "untrusted",
+            Self::Loop { .. } => "loop",
+            Self::Filtered => "filtered",
+            Self::NoValue(_) => "no_value",
+            Self::Inputs { .. } => "inputs",
+            Self::Duplicate { .. } => "duplicate",
+            Self::Cooldown { .. } => "cooldown",
+            Self::Rate { .. } => "rate",
+        }
+    }
 }
 
 impl From<Loop> for WhyNot {

@@ -95,6 +95,7 @@ impl Launch<'_> {
             title: name.to_owned(),
             jobs,
             automation: Some(self.ready.pinned.clone()),
+            turn: None,
             idempotency_key: None,
         })
     }

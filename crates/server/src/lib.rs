@@ -33,6 +33,7 @@ mod idempotency;
 mod launch;
 mod links;
 mod local;
+mod notices;
 mod openapi;
 mod pages;
 pub mod ports;
@@ -44,6 +45,7 @@ mod runner;
 mod runners;
 mod sse;
 mod ssh;
+mod triggers;
 mod upgrade;
 mod ways;
 

@@ -22,6 +22,14 @@ pub(crate) fn project(name: &str) -> String {
     format!("/projects/{name}")
 }
 
+/// Where somebody deals with what is not well.
+pub(crate) fn of_notice(kind: &str, subject: &str) -> String {
+    match kind {
+        "credential-refused" => project(subject),
+        _ => "/settings".to_owned(),
+    }
+}
+
 /// The page of a pull request: the change, under review.
 pub(crate) fn change(project: &str, number: u64) -> String {
     format!("/changes/{project}/{number}")

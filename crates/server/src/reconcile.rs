@@ -7,6 +7,7 @@ mod environments;
 mod housekeeping;
 mod intake;
 pub(crate) mod prebuilds;
+mod schedules;
 mod watch;
 
 use std::time::Duration;
@@ -26,6 +27,7 @@ pub(crate) fn spawn(app: &AppState, tasks: &mut JoinSet<()>) {
     tasks.spawn(until_stopped(app.clone(), housekeeping(app.clone())));
     tasks.spawn(until_stopped(app.clone(), environments(app.clone())));
     tasks.spawn(until_stopped(app.clone(), prebuilds(app.clone())));
+    tasks.spawn(until_stopped(app.clone(), schedules(app.clone())));
 }
 
 async fn until_stopped(app: AppState, work: impl Future<Output = ()>) {
@@ -109,6 +111,25 @@ async fn prebuilds(app: AppState) {
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = nudged => {}
+        }
+    }
+}
+
+/// Schedules that are due. Woken when an automation was changed.
+async fn schedules(app: AppState) {
+    let mut memory = schedules::Memory::default();
+    let mut hints = app.hints();
+    loop {
+        let seen = hints.mark_seen().automations;
+        let wait = settle("look at schedules", schedules::round(&app, &mut memory).await);
+        let changed = async {
+            while hints.mark_seen().automations == seen {
+                hints.next().await;
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = changed => {}
         }
     }
 }

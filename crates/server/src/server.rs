@@ -172,6 +172,8 @@ impl Server {
             runners: crate::runners::Registry::default(),
             ports,
             hooks: Default::default(),
+            triggers: Default::default(),
+            notices: Default::default(),
             fingerprint: fingerprint.clone(),
         });
         let mut tasks = JoinSet::new();

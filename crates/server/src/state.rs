@@ -53,6 +53,8 @@ pub(crate) struct Inner {
     pub(crate) runners: crate::runners::Registry,
     pub(crate) ports: crate::ports::Ports,
     pub(crate) hooks: crate::hooks::registry::Registry,
+    pub(crate) triggers: crate::triggers::index::Registry,
+    pub(crate) notices: crate::notices::Registry,
     pub(crate) fingerprint: Option<String>,
 }
 
@@ -162,6 +164,16 @@ impl AppState {
     /// What is remembered of hooks.
     pub(crate) fn hooks(&self) -> &crate::hooks::registry::Registry {
         &self.inner.hooks
+    }
+
+    /// What is remembered of triggers.
+    pub(crate) fn triggers(&self) -> &crate::triggers::index::Registry {
+        &self.inner.triggers
+    }
+
+    /// What is remembered of what is not well.
+    pub(crate) fn notices(&self) -> &crate::notices::Registry {
+        &self.inner.notices
     }
 
     /// An id for an event that arrives now.

@@ -42,5 +42,7 @@ mod secrets;
 mod sources;
 #[path = "it/streams.rs"]
 mod streams;
+#[path = "it/triggers.rs"]
+mod triggers;
 #[path = "it/whole_path.rs"]
 mod whole_path;

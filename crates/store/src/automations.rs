@@ -3,7 +3,7 @@
 //!
 //! A version is never changed. What is in force is a number; a roll back is a new version with an old text.
 
-mod put;
+pub(crate) mod put;
 mod rows;
 
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,19 @@ pub struct Automation {
     pub paused: Option<Pause>,
     /// When its first version was applied.
     pub created_at: Time,
+    /// When something about it last changed.
+    pub changed_at: Time,
+}
+
+/// Which version of an automation is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Its name.
+    pub name: String,
+    /// The version.
+    pub version: u64,
+    /// Whether it starts nothing by itself.
+    pub is_paused: bool,
     /// When something about it last changed.
     pub changed_at: Time,
 }
@@ -188,6 +201,20 @@ impl Store {
             limit.clamp(1, 200).into(),
         ];
         self.query(&sql, values).await?.into_iter().map(rows::automation).collect()
+    }
+
+    /// Which version of each automation is in force, without the texts: for whoever has most of those.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] or [`Error::Database`].
+    pub async fn automation_heads(
+        &self,
+        organisation_id: &OrganisationId,
+    ) -> Result<Vec<Head>, Error> {
+        let sql = "SELECT name, version, CASE WHEN paused IS NULL THEN 0 ELSE 1 END, changed_at FROM automations \
+                   WHERE organisation_id = $1 AND removed_at IS NULL ORDER BY name";
+        let rows = self.query(sql, vec![organisation_id.to_string().into()]).await?;
+        rows.into_iter().map(rows::head).collect()
     }
 
     /// One automation.

@@ -2,6 +2,7 @@
 //! Nothing here knows what an event means. Which triggers it wakes is decided elsewhere and told here,
 //! in the transaction that says that the event was handled.
 
+pub mod fire;
 pub(crate) mod keep;
 mod rows;
 
@@ -205,7 +206,8 @@ impl Store {
     }
 
     /// What everything that a run causes descends from: the ancestry of the event that started it, and
-    /// the run itself. Empty for a run that no event started.
+    /// the run itself. For a run of an automation that somebody started by hand, which no event stands for,
+    /// only the run. Empty for a task.
     ///
     /// # Errors
     /// [`Error::Unavailable`] or [`Error::Database`].
@@ -215,7 +217,10 @@ impl Store {
         run_id: &RunId,
     ) -> Result<Ancestry, Error> {
         let Some(fired) = self.firing_of_run(organisation_id, run_id).await? else {
-            return Ok(Ancestry::default());
+            return match self.automation_of_run(organisation_id, run_id).await? {
+                Some(pinned) => Ok(by_hand(run_id, pinned.automation)),
+                None => Ok(Ancestry::default()),
+            };
         };
         let kept = self.event(organisation_id, &fired.event_id).await?;
         Ok(kept.event.ancestry.with(Link {
@@ -257,6 +262,42 @@ impl Store {
         };
         let list = rows::list(self.inner.dialect, organisation_id, filter, from, slice);
         let Some((sql, values)) = list else { return Ok(vec![]) };
+        self.query(&sql, values).await?.into_iter().map(rows::kept).collect()
+    }
+
+    /// A number after which the newest events are: so many of them, or all.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] or [`Error::Database`].
+    pub async fn before_last_events(
+        &self,
+        organisation_id: &OrganisationId,
+        last: u32,
+    ) -> Result<u64, Error> {
+        let sql = "SELECT number FROM events WHERE organisation_id = $1 \
+                   ORDER BY number DESC LIMIT 1 OFFSET $2";
+        let values = vec![organisation_id.to_string().into(), last.into()];
+        let mut rows = self.query(sql, values).await?;
+        rows.first_mut().map_or(Ok(0), |row| row.natural(0))
+    }
+
+    /// Events with their data whose number is larger than `after`, the oldest first, at most 200.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] or [`Error::Database`].
+    pub async fn events_after(
+        &self,
+        organisation_id: &OrganisationId,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<Kept>, Error> {
+        let sql = format!(
+            "SELECT {} FROM events WHERE organisation_id = $1 AND number > $2 \
+             ORDER BY number LIMIT $3",
+            rows::COLUMNS
+        );
+        let values =
+            vec![organisation_id.to_string().into(), after.into(), limit.clamp(1, 200).into()];
         self.query(&sql, values).await?.into_iter().map(rows::kept).collect()
     }
 
@@ -333,4 +374,10 @@ impl Store {
         // Those that arrive together may get their numbers in another order than their ids.
         Ok(found.saturating_sub(1_000))
     }
+}
+
+/// What a run descends from that somebody started by hand: from itself, under an event that is not kept.
+pub(crate) fn by_hand(run_id: &RunId, automation: String) -> Ancestry {
+    let event_id = EventId::of(run_id.as_str(), "by hand");
+    Ancestry::default().with(Link { event_id, run_id: run_id.clone(), automation })
 }

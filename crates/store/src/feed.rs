@@ -16,6 +16,8 @@ pub struct Hint {
     pub outbox: u64,
     /// Grows whenever an event was kept.
     pub events: u64,
+    /// Grows whenever an event was handled.
+    pub handled: u64,
     /// Grows whenever an automation was applied, removed, paused or resumed.
     pub automations: u64,
     /// Grows whenever a stream grew.

@@ -46,10 +46,13 @@ pub mod events;
 pub mod hooks;
 pub mod identity;
 pub mod intake;
+pub mod notices;
 pub mod projects;
 pub mod pulls;
 pub mod readiness;
+pub mod schedules;
 pub mod secrets;
+pub mod turns;
 
 pub use error::Error;
 pub use options::Options;

@@ -1,9 +1,10 @@
 //! Runs and jobs: start, stop, list, look.
 
-mod cancel;
-mod create;
+pub(crate) mod cancel;
+pub(crate) mod create;
 mod decide;
 mod rows;
+pub(crate) mod told;
 
 pub(crate) use rows::{JOB_COLUMNS, RUN_COLUMNS, job as job_of, run as run_of};
 
@@ -31,6 +32,8 @@ pub struct NewRun {
     pub jobs: Vec<NewJob>,
     /// The automation that it is a run of.
     pub automation: Option<crate::automations::Pinned>,
+    /// What it must not be at together with another run of that automation.
+    pub turn: Option<crate::turns::Turn>,
     /// What makes it the same request when it is sent again, at most 255 bytes. Kept per
     /// organisation and actor; the same key with another content is [`Error::Conflict`].
     pub idempotency_key: Option<String>,

@@ -34,3 +34,5 @@ mod runners;
 mod secrets;
 #[path = "store/streams.rs"]
 mod streams;
+#[path = "store/triggers.rs"]
+mod triggers;

@@ -124,6 +124,7 @@ impl Place {
                 title: title.clone(),
                 jobs: vec![NewJob { id, title, spec }],
                 automation: None,
+                turn: None,
                 idempotency_key: None,
             };
             store.create_run(self.by.clone(), new, at).await?;

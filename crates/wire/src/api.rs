@@ -14,6 +14,7 @@ pub mod feed;
 pub mod file;
 pub mod hook;
 pub mod job;
+pub mod notice;
 pub mod port;
 pub mod problem;
 pub mod project;

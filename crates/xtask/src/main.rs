@@ -35,7 +35,8 @@ enum Verb {
         /// Only test programs whose name (`crate/program`) contains this.
         filter: Option<String>,
     },
-    /// Measures one thing beside a floor of the same run: `engine`, `start` or `memory`.
+    /// Measures one thing beside a floor of the same run: `engine`, `start`, `memory`,
+    /// `intake` or `trigger`.
     Bench {
         /// What to measure.
         name: String,
@@ -99,8 +100,11 @@ fn run(verb: Verb) -> Result<bool> {
             "engine" => programs::measured("windlass-bench-engine", &arguments),
             "start" => programs::measured("windlass-bench-start", &arguments),
             "memory" => programs::measured("windlass-bench-memory", &arguments),
+            "intake" => programs::measured("windlass-bench-intake", &arguments),
+            "trigger" => programs::measured("windlass-bench-trigger", &arguments),
             _ => anyhow::bail!(
-                "there is no benchmark `{name}` yet: `engine`, `start` and `memory` are there"
+                "there is no benchmark `{name}` yet: `engine`, `start`, `memory`, `intake` and `trigger` \
+                 are there"
             ),
         },
         Verb::Chaos { arguments } => programs::measured("windlass-chaos", &arguments),

@@ -15,7 +15,7 @@ pub(crate) enum Automation {
     Schema,
     /// Run a file, or an automation of the server, by hand, and watch it: one job for each project.
     Run(Box<RunAutomation>),
-    /// See what an event would start, without starting anything. Exits with 8 if the file is refused.
+    /// See what an event or those of the past would start, without starting anything. Exits with 8 if the file is refused.
     Test(TestAutomation),
     /// See what applying files would change on the server. Exits with 8 if something would.
     Plan(ApplyAutomations),
@@ -116,8 +116,11 @@ pub(crate) struct TestAutomation {
     /// The automation's file. Files beside it are found by calls.
     pub(crate) file: PathBuf,
     /// The event, as `windlass event parse --json` prints one; `-` reads standard input.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) event: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "last")]
+    pub(crate) event: Option<PathBuf>,
+    /// The last so many events of the server instead of one from a file.
+    #[arg(long, value_name = "N", conflicts_with = "event", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) last: Option<u32>,
 }
 
 /// What is run, with what, and where.

@@ -2,6 +2,7 @@
 //! server has in force.
 
 mod by_hand;
+mod rehearse;
 mod stored;
 
 use std::{
@@ -40,7 +41,7 @@ pub(crate) async fn run(settings: &Settings, verb: arguments::Automation) -> Res
             super::print_json(&schema())?;
             Ok(Exit::Success)
         }
-        arguments::Automation::Test(asked) => test(settings, &asked),
+        arguments::Automation::Test(asked) => test(settings, &asked).await,
         other => stored::run(settings, other).await,
     }
 }
@@ -90,7 +91,7 @@ fn check(settings: &Settings, named: &[PathBuf]) -> Result<Exit> {
     Ok(if said.is_empty() { Exit::Success } else { Exit::Found })
 }
 
-fn test(settings: &Settings, asked: &TestAutomation) -> Result<Exit> {
+async fn test(settings: &Settings, asked: &TestAutomation) -> Result<Exit> {
     let automation = match read(&asked.file)? {
         Ok(automation) => automation,
         Err(refused) => {
@@ -107,7 +108,14 @@ fn test(settings: &Settings, asked: &TestAutomation) -> Result<Exit> {
         eprintln!("{}: {invalid}", asked.file.display());
         return Ok(Exit::Found);
     }
-    let event = event(&asked.event)?;
+    let event = match (&asked.event, asked.last) {
+        (Some(file), _) => event(file)?,
+        (None, last) => {
+            let text = fs::read_to_string(&asked.file)
+                .with_context(|| format!("failed to read {}", asked.file.display()))?;
+            return rehearse::run(settings, &asked.file, text, last.unwrap_or(100)).await;
+        }
+    };
     let mut answers = Vec::new();
     for (n, one) in automation.triggers.iter().enumerate() {
         let answer = trigger::looks(&automation, one, &event, trigger::DEEPEST_CHAIN);

@@ -4,7 +4,7 @@ use crate::{
     Time,
     job::{
         Command, Event, Phase, Refusal, State, cancel, decision, grant, lease, record, report,
-        watch,
+        turn, watch,
     },
 };
 
@@ -27,6 +27,8 @@ pub fn decide(state: &State, command: &Command, now: Time) -> Result<Vec<Event>,
         }
         Command::Cancel(cancel) => cancel::cancel(state, cancel),
         Command::Decide { step_id, decision } => decision::decide(state, step_id, decision, now),
+        Command::Hold => turn::hold(state),
+        Command::GoOn { reason } => Ok(turn::go_on(state, reason, now)),
         Command::Release { epoch, reason } => lease::release(state, *epoch, reason, now),
         Command::Watch => Ok(watch::watch(state, now)),
     }

@@ -12,6 +12,12 @@ pub struct InvalidMoment {
     pub text: String,
 }
 
+/// A moment in RFC 3339, in UTC, to the second.
+pub fn rfc3339(time: Time) -> String {
+    let second = time.as_micros().div_euclid(1_000_000);
+    jiff::Timestamp::from_second(second).map_or_else(|_| second.to_string(), |at| at.to_string())
+}
+
 /// Reads a moment in RFC 3339. What is finer than a microsecond is cut off, towards the past.
 ///
 /// # Errors

@@ -25,7 +25,7 @@ use crate::{
     links,
     problem::{Code, Problem},
     state::AppState,
-    views,
+    triggers, views,
 };
 
 /// Starts a run of an automation file, one job for each project. With a `key`, the same request starts it
@@ -141,6 +141,7 @@ async fn by_hand(
     let mut notes = Vec::new();
     let mut new = launch.run(app, &projects, &mut notes).await?;
     new.jobs.iter().try_for_each(|job| runs::no_blocks(&job.spec))?;
+    new.turn = triggers::turn(automation, new.jobs.iter().map(|job| &job.spec))?;
     new.idempotency_key = key.map(|key| format!("run:{key}"));
     let started = app.store().create_run(principal.by(), new, app.now()).await?;
     Ok(StartedAutomation {
@@ -179,13 +180,12 @@ fn refused(file: &str, why: String) -> Problem {
 }
 
 /// Refuses what this server can't keep to.
-fn supported(automation: &Automation) -> Result<(), Problem> {
+pub(crate) fn supported(automation: &Automation) -> Result<(), Problem> {
     let usual = fleet::Plan::default();
     let targets = &automation.targets;
     let asks = [
         ("rollout", automation.rollout.rollout != usual.rollout),
         ("the fleet's limits", automation.rollout.limits != usual.limits),
-        ("concurrency", automation.concurrency.is_some()),
         ("policy", automation.policy.is_some()),
         ("targets.labels", targets.labels.is_some()),
         ("targets.search", targets.search.is_some()),

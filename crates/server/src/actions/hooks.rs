@@ -12,7 +12,7 @@ use windlass_wire::api::{
 use crate::{
     auth::Principal,
     hooks::{
-        registry::place,
+        registry::{self, place},
         scheme::{STANDARD_PREFIX, Scheme, standard_key},
     },
     problem::{Code, Problem},
@@ -134,7 +134,7 @@ pub async fn finish(app: &AppState, principal: &Principal, name: &str) -> Result
 pub async fn remove(app: &AppState, principal: &Principal, name: &str) -> Result<(), Problem> {
     let organisation_id = principal.organisation_id.clone();
     app.store().remove_hook(principal.by(), organisation_id, name.to_owned(), app.now()).await?;
-    app.hooks().removed(name);
+    registry::removed(app, name).await?;
     Ok(())
 }
 

@@ -108,6 +108,7 @@ pub(crate) async fn submit(
         title,
         jobs: vec![job],
         automation: None,
+        turn: None,
         // The middleware keeps the answer under the key itself.
         idempotency_key: idempotency_key.map(|key| format!("run:{key}")),
     };

@@ -6,6 +6,7 @@ mod get;
 mod list;
 mod pause;
 mod plan;
+mod rehearse;
 mod remove;
 mod resume;
 mod roll_back;
@@ -25,6 +26,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
         list::endpoint(),
         run::endpoint(),
+        rehearse::endpoint(),
         plan::endpoint(),
         apply::endpoint(),
         sync::endpoint(),

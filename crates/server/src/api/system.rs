@@ -3,6 +3,7 @@
 mod feed;
 mod health;
 mod me;
+mod notices;
 mod openapi;
 mod search;
 mod version;
@@ -13,6 +14,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
         version::endpoint(),
         health::endpoint(),
+        notices::endpoint(),
         me::endpoint(),
         openapi::endpoint(),
         feed::endpoint(),

@@ -20,6 +20,7 @@ use windlass_store::{events::Kept, projects::Project};
 use crate::{
     endpoint::{Access, Endpoint},
     extract::{Bytes, Place as At},
+    hooks::registry,
     local::pulls::Rows,
     problem::{Code, Problem},
     reconcile::prebuilds,
@@ -49,8 +50,14 @@ async fn handler(
     };
     // A project that is not there is refused like a bad signature: nobody learns which ones exist.
     let (Some(project), Some(secret)) = (project, secret) else { return Err(refuse()) };
-    webhook::verify(&[secret.expose().as_bytes()], text("x-hub-signature-256"), &body)
-        .map_err(|_| refuse())?;
+    let hook = format!("{GITHUB}/{}", project.name);
+    let signature = text("x-hub-signature-256");
+    if webhook::verify(&[secret.expose().as_bytes()], signature, &body).is_err() {
+        let why = "X-Hub-Signature-256 does not fit the secret of the project's webhook";
+        registry::refuse(&app, &hook, why).await?;
+        return Err(refuse());
+    }
+    registry::received(&app, &hook).await?;
     let missing = |name: &str| {
         Problem::new(Code::BadRequest, format!("the header `{name}` is missing")).at(name)
     };

@@ -57,7 +57,7 @@ async fn handler(
         Ok(body) => body,
         Err(problem) => {
             if let Some(hook) = hook {
-                app.hooks().refuse(&hook.name, &problem.detail, app.now());
+                registry::refuse(&app, &hook.name, &problem.detail).await?;
             }
             return Err(problem);
         }
@@ -70,12 +70,12 @@ async fn handler(
     };
     match take(&app, &hook, &headers, &body).await {
         Ok(receipt) => {
-            app.hooks().received(&hook.name);
+            registry::received(&app, &hook.name).await?;
             Ok((StatusCode::ACCEPTED, Json(receipt)))
         }
         Err((reason, problem)) => {
             if problem.code.status() < 500 {
-                app.hooks().refuse(&hook.name, &reason, app.now());
+                registry::refuse(&app, &hook.name, &reason).await?;
             }
             Err(problem)
         }

@@ -1,6 +1,6 @@
 //! What the server remembers of hooks: their opened secrets, so that a delivery costs no look into the
 //! database, and what was refused. Refusals are counted here and nowhere else: nobody can make the disk
-//! write by knocking.
+//! write by knocking, but for the one notice that a hook refuses its sender.
 
 use std::{
     collections::HashMap,
@@ -11,6 +11,7 @@ use windlass_run::{ProjectId, Time, event::Trust};
 
 use super::scheme::Scheme;
 use crate::{
+    notices::HOOK,
     problem::{Code, Problem},
     secret::Secret,
     state::AppState,
@@ -61,23 +62,24 @@ impl Registry {
     }
 
     /// Forgets refusals too, as that hook is gone.
-    pub(crate) fn removed(&self, name: &str) {
+    fn removed(&self, name: &str) {
         self.changed(name);
         lock(&self.refused).remove(name);
     }
 
-    /// Notes a refusal of a hook that is there.
-    pub(crate) fn refuse(&self, name: &str, reason: &str, at: Time) {
+    /// Notes a refusal of a hook that is there. Gives how many there were in a row.
+    fn refuse(&self, name: &str, reason: &str, at: Time) -> u64 {
         let mut refused = lock(&self.refused);
         let count = refused.get(name).map_or(0, |before| before.count);
         if count > 0 || refused.len() < MOST_REFUSED {
             let reason = reason.chars().take(200).collect();
             refused.insert(name.to_owned(), Refused { count: count + 1, at, reason });
         }
+        count + 1
     }
 
     /// Notes that something was received.
-    pub(crate) fn received(&self, name: &str) {
+    fn received(&self, name: &str) {
         lock(&self.refused).remove(name);
     }
 
@@ -89,6 +91,24 @@ impl Registry {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Notes a refusal of a hook that is there. If it is one of many, that is told as a notice, once.
+pub(crate) async fn refuse(app: &AppState, name: &str, reason: &str) -> Result<(), Problem> {
+    let count = app.hooks().refuse(name, reason, app.now());
+    app.notices().refused(app, name, (count, reason)).await
+}
+
+/// Notes that something was received at a hook: it is well.
+pub(crate) async fn received(app: &AppState, name: &str) -> Result<(), Problem> {
+    app.hooks().received(name);
+    app.notices().resolve(app, HOOK, name).await
+}
+
+/// Notes that a hook is gone, and whatever was wrong with it.
+pub(crate) async fn removed(app: &AppState, name: &str) -> Result<(), Problem> {
+    app.hooks().removed(name);
+    app.notices().resolve(app, HOOK, name).await
 }
 
 /// A hook by its name; absent if there is none.

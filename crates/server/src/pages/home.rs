@@ -10,6 +10,7 @@ use windlass_policy::permission::Action;
 use windlass_wire::api::{
     PageQuery,
     job::JobSummary,
+    notice::Notice,
     pull_request::{PullRequestSummary, PullRequestsQuery},
     run::{AgentOptions, Limits, NewRun},
 };
@@ -33,8 +34,9 @@ use crate::{
     views,
 };
 
-/// How many changes, running jobs and ended ones are shown.
+/// How many changes, notices, running jobs and ended ones are shown.
 const NEEDS: u32 = 20;
+const NOTICES: usize = 10;
 const RUNNING: u32 = 12;
 const STOPPED: u32 = 6;
 
@@ -78,6 +80,7 @@ async fn home(
     let counts = views::runs::counts(app, principal).await?;
     let mut needs = Vec::new();
     needs.extend(runner_need(app, principal, counts.queued).await?);
+    needs.extend(notices(app, principal, frame).await?);
     needs.extend(changes(frame, open.items));
     let running = jobs(app, principal, None, Some(true), RUNNING).await?;
     let view = Home {
@@ -121,6 +124,32 @@ fn changes(frame: &Frame, mut open: Vec<PullRequestSummary>) -> Vec<Need> {
             }
         })
         .collect()
+}
+
+/// What is not well, the newest first.
+async fn notices(
+    app: &AppState,
+    principal: &Principal,
+    frame: &Frame,
+) -> Result<Vec<Need>, Problem> {
+    let all = views::notices::list(app, principal, false).await?;
+    let need = |notice: Notice| Need {
+        state: Shown::Failed,
+        href: links::of_notice(&notice.kind, &notice.subject),
+        title: Text::from(match notice.kind.as_str() {
+            "automation-paused" => format!("{} is paused", notice.subject),
+            "automation-refused" => format!("{} can't be started", notice.subject),
+            "credential-refused" => format!("The credential of {} is refused", notice.subject),
+            "hook-refused" => format!("The hook {} refuses its sender", notice.subject),
+            "schedule-dead" => format!("A schedule of {} never fires again", notice.subject),
+            "schedule-missed" => format!("Fires of {} were missed", notice.subject),
+            other => format!("{other}: {}", notice.subject),
+        }),
+        ask: "Look",
+        why: Text::from(notice.text),
+        since: Some(frame.moment(notice.since)),
+    };
+    Ok(all.into_iter().take(NOTICES).map(need).collect())
 }
 
 /// Jobs that wait while no runner is there.

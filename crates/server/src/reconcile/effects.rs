@@ -64,6 +64,10 @@ async fn carry_out(app: &AppState, item: &OutboxItem) -> Result<(), Problem> {
             },
         },
     };
+    if project.forge == remote::GITHUB {
+        let said = outcome.as_ref().map(|_| ());
+        app.notices().credential(app, &project.name, said).await?;
+    }
     let state = match outcome {
         Ok(outcome) => State::Done(outcome),
         Err(problem) if is_final(&problem) || item.tries >= TRIES => {

@@ -163,6 +163,7 @@ async fn start(
         title: TITLE.to_owned(),
         jobs: vec![job],
         automation: None,
+        turn: None,
         idempotency_key: Some(key.chars().take(255).collect()),
     };
     match app.store().create_run(By::system("prebuild"), run, now).await {

@@ -9,6 +9,8 @@ use windlass_run::{OrganisationId, ProjectId, RunId, Time, actor::By};
 use crate::{
     Error,
     automations::{LONGEST, MOST, Origin, Pause, Pinned, rows::not_found},
+    events::fire,
+    notices,
     writer::tx::{Tx, who},
 };
 
@@ -209,6 +211,7 @@ fn remove(
          WHERE organisation_id = $2 AND name = $3",
         &[now.into(), asked.organisation_id.as_str().into(), name.into()],
     )?;
+    notices::resolve(tx, &asked.organisation_id, fire::PAUSED, name, now)?;
     let detail = json!({ "version": version });
     told(tx, asked, "automation.remove", (name, "removed"), detail, now);
     Ok(Applied { name: name.to_owned(), version, outcome: Outcome::Removed })
@@ -293,6 +296,9 @@ pub(crate) fn pause(
         Some(_) => ("automation.pause", "paused"),
         None => ("automation.resume", "resumed"),
     };
+    if why.is_none() {
+        notices::resolve(tx, organisation_id, fire::PAUSED, name, now)?;
+    }
     let detail = json!({ "why": why }).to_string();
     let paused = why.map(|why| json(&Pause { at: now, by: by.clone(), why })).transpose()?;
     tx.write(
@@ -304,6 +310,19 @@ pub(crate) fn pause(
     tx.tell(organisation_id, "automation", name.to_owned(), what, now);
     tx.audit(&who(by), organisation_id, command, name, detail, now);
     Ok(true)
+}
+
+/// Whether that version of an automation is in force, and may start something by itself.
+pub(crate) fn is_in_force(
+    tx: &mut Tx<'_>,
+    organisation_id: &OrganisationId,
+    name: &str,
+    version: u64,
+) -> Result<bool, Error> {
+    let sql = "SELECT 1 FROM automations WHERE organisation_id = $1 AND name = $2 \
+               AND version = $3 AND paused IS NULL AND removed_at IS NULL";
+    let key = [organisation_id.as_str().into(), name.into(), version.into()];
+    Ok(!tx.read(sql, &key)?.is_empty())
 }
 
 /// Keeps which version of which automation a run is of.

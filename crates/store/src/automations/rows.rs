@@ -2,7 +2,7 @@
 
 use crate::{
     Error,
-    automations::{Automation, Pinned, Source, Version},
+    automations::{Automation, Head, Pinned, Source, Version},
     database::Row,
 };
 
@@ -17,6 +17,15 @@ pub(super) const VERSION: &str = "v.version, v.file, v.text, v.digest, v.origin,
 
 pub(super) fn not_found(name: &str) -> Error {
     Error::NotFound { what: "automation", id: name.to_owned() }
+}
+
+pub(super) fn head(mut row: Row) -> Result<Head, Error> {
+    Ok(Head {
+        name: row.text(0)?,
+        version: row.natural(1)?,
+        is_paused: row.int(2)? != 0,
+        changed_at: row.time(3)?,
+    })
 }
 
 pub(super) fn automation(mut row: Row) -> Result<Automation, Error> {

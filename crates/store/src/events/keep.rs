@@ -188,38 +188,79 @@ pub(crate) struct Done {
     pub now: Time,
 }
 
-/// Marks an event as handled, with what its triggers made of it. For commands that start runs because
-/// of an event: they call this in their own transaction, so that the run and the mark are one thing.
+/// A firing with what its trigger remembers it by.
+pub(crate) struct Fired {
+    pub firing: Firing,
+    pub same: Option<String>,
+    pub about: Option<String>,
+}
+
+impl From<Firing> for Fired {
+    fn from(firing: Firing) -> Self {
+        Self { firing, same: None, about: None }
+    }
+}
+
+/// Marks an event as handled, with what its triggers made of it. False if that was done before.
 pub(crate) fn handled(tx: &mut Tx<'_>, done: &Done) -> Result<bool, Error> {
-    let organisation_id = done.organisation_id.as_str();
-    let sql = "SELECT handled_at FROM events WHERE id = $1 AND organisation_id = $2";
-    let mut found = tx.read(sql, &[done.event_id.as_str().into(), organisation_id.into()])?;
-    let row = found.first_mut().ok_or_else(|| not_found(&done.event_id))?;
-    if row.maybe_int(0)?.is_some() {
+    if is_handled(tx, &done.organisation_id, &done.event_id)? {
         return Ok(false);
     }
+    mark(tx, done)?;
+    for firing in &done.firings {
+        let fired = firing.clone().into();
+        self::fired(tx, &done.organisation_id, &done.event_id, &fired, done.now)?;
+    }
+    Ok(true)
+}
+
+/// Whether an event was handled.
+pub(super) fn is_handled(
+    tx: &mut Tx<'_>,
+    organisation_id: &OrganisationId,
+    event_id: &EventId,
+) -> Result<bool, Error> {
+    let sql = "SELECT handled_at FROM events WHERE id = $1 AND organisation_id = $2";
+    let mut found = tx.read(sql, &[event_id.as_str().into(), organisation_id.as_str().into()])?;
+    let row = found.first_mut().ok_or_else(|| not_found(event_id))?;
+    Ok(row.maybe_int(0)?.is_some())
+}
+
+/// Marks an event as handled.
+pub(super) fn mark(tx: &mut Tx<'_>, done: &Done) -> Result<(), Error> {
+    tx.memory.marks.handled += 1;
     tx.write(
         "UPDATE events SET handled_at = $1, outcome = $2 WHERE id = $3",
         &[done.now.into(), (&done.outcome).into(), done.event_id.as_str().into()],
-    )?;
-    for firing in &done.firings {
-        let number = tx.number();
-        tx.write(
-            "INSERT INTO firings (number, organisation_id, event_id, automation, trigger_key, \
-             run_id, outcome, reason, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
-             ON CONFLICT (event_id, trigger_key) DO NOTHING",
-            &[
-                number.into(),
-                organisation_id.into(),
-                done.event_id.as_str().into(),
-                (&firing.automation).into(),
-                (&firing.trigger).into(),
-                firing.run_id.as_ref().map(|id| id.as_str()).into(),
-                (&firing.outcome).into(),
-                (&firing.reason).into(),
-                done.now.into(),
-            ],
-        )?;
-    }
-    Ok(true)
+    )
+}
+
+/// Keeps what one trigger made of an event.
+pub(super) fn fired(
+    tx: &mut Tx<'_>,
+    organisation_id: &OrganisationId,
+    event_id: &EventId,
+    Fired { firing, same, about }: &Fired,
+    now: Time,
+) -> Result<(), Error> {
+    let number = tx.number();
+    tx.write(
+        "INSERT INTO firings (number, organisation_id, event_id, automation, trigger_key, \
+         run_id, outcome, reason, at, same, about) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+         ON CONFLICT (event_id, trigger_key) DO NOTHING",
+        &[
+            number.into(),
+            organisation_id.as_str().into(),
+            event_id.as_str().into(),
+            (&firing.automation).into(),
+            (&firing.trigger).into(),
+            firing.run_id.as_ref().map(|id| id.as_str()).into(),
+            (&firing.outcome).into(),
+            (&firing.reason).into(),
+            now.into(),
+            same.as_ref().into(),
+            about.as_ref().into(),
+        ],
+    )
 }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// A request to stop.
-pub(super) struct Cancel {
+pub(crate) struct Cancel {
     command: Command,
     who: Arc<str>,
     detail: String,
@@ -22,7 +22,7 @@ pub(super) struct Cancel {
 }
 
 impl Cancel {
-    pub(super) fn new(by: By, reason: String, now: Time) -> Self {
+    pub(crate) fn new(by: By, reason: String, now: Time) -> Self {
         let detail = serde_json::json!({ "reason": reason }).to_string();
         let who = who(&by);
         Self { command: Command::Cancel(job::Cancel { by, reason, at: now }), who, detail, now }
@@ -47,7 +47,7 @@ pub(super) fn job(
 }
 
 /// Asks all jobs of a run that have not ended.
-pub(super) fn run(
+pub(crate) fn run(
     tx: &mut Tx<'_>,
     cancel: &Cancel,
     organisation_id: &OrganisationId,

@@ -15,6 +15,7 @@ use crate::{
     automations::{self, Pinned},
     dialect::search,
     runs::{NewRun, Started},
+    turns::{self, Turn, WhenBusy},
     writer::{
         memory::{Job, Run},
         tx::{Tx, who},
@@ -25,7 +26,7 @@ use crate::{
 const LONGEST_TITLE: usize = 500;
 
 /// A run that was checked as far as possible without the database.
-pub(super) struct Prepared {
+pub(crate) struct Prepared {
     run_id: RunId,
     organisation_id: OrganisationId,
     title: Arc<str>,
@@ -34,11 +35,12 @@ pub(super) struct Prepared {
     who: Arc<str>,
     jobs: Vec<(JobId, Arc<str>, Event)>,
     automation: Option<Pinned>,
+    turn: Option<Turn>,
     key: Option<(String, String)>,
 }
 
 /// Checks a run.
-pub(super) fn prepare(by: By, new: NewRun) -> Result<Prepared, Error> {
+pub(crate) fn prepare(by: By, new: NewRun) -> Result<Prepared, Error> {
     let invalid = |why: &str| Error::Invalid { why: why.to_owned() };
     if new.jobs.is_empty() || new.jobs.len() > 10_000 {
         return Err(invalid("a run has 1 to 10,000 jobs"));
@@ -73,6 +75,7 @@ pub(super) fn prepare(by: By, new: NewRun) -> Result<Prepared, Error> {
         by: Arc::new(by),
         jobs,
         automation: new.automation,
+        turn: new.turn,
         key,
     })
 }
@@ -94,9 +97,17 @@ fn digest(new: &NewRun) -> Result<String, Error> {
 }
 
 /// Starts it.
-pub(super) fn create(tx: &mut Tx<'_>, new: &Prepared, now: Time) -> Result<Started, Error> {
+pub(crate) fn create(tx: &mut Tx<'_>, new: &Prepared, now: Time) -> Result<Started, Error> {
     if let Some(started) = earlier(tx, new)? {
         return Ok(started);
+    }
+    if let (Some(pinned), Some(turn)) = (&new.automation, &new.turn)
+        && turn.when_busy == WhenBusy::Skip
+        && let Some(other) =
+            turns::busy(tx, &new.organisation_id, &pinned.automation, turn)?.first()
+    {
+        let why = format!("{other} is at the same, and it is to be skipped then: wait for its end");
+        return Err(Error::Conflict { why });
     }
     for (_, _, created) in &new.jobs {
         let Event::Created { spec, .. } = created else { continue };
@@ -112,6 +123,7 @@ pub(super) fn create(tx: &mut Tx<'_>, new: &Prepared, now: Time) -> Result<Start
         organisation_id: new.organisation_id.clone(),
         title: new.title.clone(),
         by: new.by.clone(),
+        automation: new.automation.as_ref().map(|pinned| pinned.automation.as_str().into()),
         tally: Tally::of(u32::try_from(new.jobs.len()).unwrap_or(u32::MAX)),
         created_at: now,
         started_at: None,
@@ -131,6 +143,9 @@ pub(super) fn create(tx: &mut Tx<'_>, new: &Prepared, now: Time) -> Result<Start
     }
     if let Some(pinned) = &new.automation {
         automations::pin(tx, &new.organisation_id, (run_number, &new.run_id), pinned)?;
+        if let Some(turn) = &new.turn {
+            turns::take(tx, &pinned.automation, turn, &new.run_id, now)?;
+        }
     }
     let subject = new.run_id.to_string();
     tx.audit(&new.who, &new.organisation_id, "run.create", subject, "{}", now);

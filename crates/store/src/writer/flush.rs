@@ -302,7 +302,11 @@ impl Tx<'_> {
                    WHERE id = $1";
         let mut rows = self.read_all(sql, &[run_id.as_str().into()])?;
         let Some(row) = rows.first_mut() else { return Ok(None) };
+        let sql = "SELECT automation FROM automation_runs WHERE run_id = $1";
+        let mut pinned = self.read(sql, &[run_id.as_str().into()])?;
+        let automation = pinned.first_mut().map(|row| row.text(0)).transpose()?;
         Ok(Some(Run {
+            automation: automation.map(Into::into),
             id: run_id.clone(),
             number: row.natural(0)?,
             organisation_id: row.parsed(1)?,

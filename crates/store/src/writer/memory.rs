@@ -56,6 +56,8 @@ pub(crate) struct Run {
     pub organisation_id: OrganisationId,
     pub title: Arc<str>,
     pub by: Arc<By>,
+    /// The name of the automation that it is a run of.
+    pub automation: Option<Arc<str>>,
     pub tally: Tally,
     pub created_at: Time,
     pub started_at: Option<Time>,
@@ -106,6 +108,8 @@ pub(crate) struct Marks {
     pub outbox: u64,
     /// See [`Hint`].
     pub events: u64,
+    /// See [`Hint`].
+    pub handled: u64,
     /// See [`Hint`].
     pub automations: u64,
     /// See [`Hint`].
@@ -201,6 +205,7 @@ impl Memory {
         fresh.marks.queue = self.marks.queue + 1;
         fresh.marks.outbox = self.marks.outbox + 1;
         fresh.marks.events = self.marks.events + 1;
+        fresh.marks.handled = self.marks.handled + 1;
         fresh.marks.automations = self.marks.automations + 1;
         fresh.marks.streams = self.marks.streams + 1;
         Ok(fresh)
@@ -249,6 +254,7 @@ impl Memory {
             queue: self.marks.queue,
             outbox: self.marks.outbox,
             events: self.marks.events,
+            handled: self.marks.handled,
             automations: self.marks.automations,
             streams: self.marks.streams,
         }

@@ -18,7 +18,7 @@ use crate::{
     Error,
     database::{Connection, Failure, Row, Value},
     dialect::Dialect,
-    runs::Standing,
+    runs::{self, Standing},
     streams::StreamId,
     writer::memory::{Job, Memory, Run},
 };
@@ -361,9 +361,12 @@ impl<'a> Tx<'a> {
             run.ended_at.get_or_insert(at);
         }
         let run_id = run.id.clone();
-        self.put_run(run, at);
+        self.put_run(run.clone(), at);
         if stood != stands {
             self.group.runs_told.insert(run_id);
+            if let Standing::Ended(outcome) = stands {
+                runs::told::ended(self, &run, after, outcome, at)?;
+            }
         }
         Ok(())
     }

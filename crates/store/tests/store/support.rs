@@ -206,6 +206,7 @@ impl World {
             title: title.into(),
             jobs: jobs.collect(),
             automation: None,
+            turn: None,
             idempotency_key: None,
         }
     }

@@ -295,6 +295,7 @@ impl World {
                 spec: spec(&server.project_id, &self.clients.tasks[task]),
             }],
             automation: None,
+            turn: None,
             idempotency_key: Some(format!("task-{task}")),
         };
         let started = at_once(store.create_run(By::system("client"), new, now))?;

@@ -262,3 +262,65 @@ pub struct StartAutomation {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub projects: Vec<String>,
 }
+
+/// Asks what an automation file would have started of the last events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RehearseAutomation {
+    /// The file.
+    pub file: AutomationFile,
+    /// How many events are looked at, 1 to 10,000.
+    pub last: u32,
+}
+
+/// What it would have started.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RehearsedAutomation {
+    /// Its name.
+    pub automation: String,
+    /// How many events were looked at.
+    pub looked_at: u64,
+    /// How many runs would have been started.
+    pub starts: u64,
+    /// Those events that a trigger waits for, the oldest first; the newest 1,000 at most.
+    pub events: Vec<RehearsedEvent>,
+    /// Whether older ones were left out.
+    #[serde(default)]
+    pub and_more: bool,
+}
+
+/// An event that a trigger waits for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RehearsedEvent {
+    /// Its id.
+    pub id: String,
+    /// What happened.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Where it comes from.
+    pub source: String,
+    /// What it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// When it arrived.
+    pub received_at: i64,
+    /// What triggers would have made of it.
+    pub triggers: Vec<RehearsedTrigger>,
+}
+
+/// What one trigger would have made of an event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RehearsedTrigger {
+    /// Its place in `on`, from 0.
+    pub on: usize,
+    /// Its kind.
+    pub kind: String,
+    /// Whether it would have started a run.
+    pub starts: bool,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// With which inputs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<serde_json::Value>,
+}

@@ -165,6 +165,7 @@ impl Place {
             title: "no-op".to_owned(),
             jobs: vec![NewJob { id, title: "no-op".to_owned(), spec }],
             automation: None,
+            turn: None,
             idempotency_key: None,
         }
     }

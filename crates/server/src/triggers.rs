@@ -1,0 +1,18 @@
+//! Triggers: what an event starts. The index knows by its place which triggers could wait for an event, so
+//! that one costs nothing for the others; what each makes of it is judged by [`windlass_run::trigger`]; and a
+//! run is prepared here, outside of the writer. Nothing here keeps anything: that is one transaction of the
+//! store, made by the reconciler of events.
+
+pub(crate) mod index;
+mod judge;
+mod on_behalf;
+mod prepare;
+pub(crate) mod timetable;
+mod turn;
+
+pub(crate) use judge::{consider, refused};
+pub(crate) use prepare::{Prepared, prepare};
+pub(crate) use turn::turn;
+
+/// What is not well if an automation would start something and can't. The subject is its name.
+pub(crate) const REFUSED: &str = "automation-refused";
