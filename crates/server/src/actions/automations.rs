@@ -13,7 +13,6 @@ use windlass_run::{
 use windlass_wire::api::automation::{AutomationFile, RunAutomation, StartedAutomation};
 
 use crate::{
-    actions::runs,
     auth::Principal,
     launch::{Launch, Ready},
     links,
@@ -72,7 +71,6 @@ pub async fn run(
     };
     let mut notes = Vec::new();
     let mut new = launch.run(app, &projects, &mut notes).await?;
-    new.jobs.iter().try_for_each(|job| runs::no_blocks(&job.spec))?;
     new.idempotency_key = key.map(|key| format!("run:{key}"));
     let started = app.store().create_run(principal.by(), new, app.now()).await?;
     Ok(StartedAutomation {
