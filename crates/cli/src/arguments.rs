@@ -12,7 +12,7 @@ mod schedule;
 mod secret;
 mod volume;
 
-pub(crate) use automation::{Automation, RunAutomation, TestAutomation};
+pub(crate) use automation::{Automation, Library, LibraryVerb, RunAutomation, TestAutomation};
 pub(crate) use class::{Class, Gives, OfBackend};
 pub(crate) use env::{
     Admission, CreateEnv, Env, ExecEnv, OneService, PortsAdmission, PublishPort, RepairEnv,

@@ -1,6 +1,7 @@
 //! `windlass automation`: what automation files say, without a server; and runs of them by hand.
 
 mod by_hand;
+mod library;
 
 use std::{
     collections::BTreeMap,
@@ -34,6 +35,7 @@ const LIMIT: u64 = 1 << 20;
 pub(crate) async fn run(settings: &Settings, verb: arguments::Automation) -> Result<Exit> {
     match verb {
         arguments::Automation::Check(asked) => check(settings, &asked.files),
+        arguments::Automation::Library(asked) => library::run(settings, &asked),
         arguments::Automation::Run(asked) => by_hand::run(settings, &asked).await,
         arguments::Automation::Schema => {
             super::print_json(&schema())?;
