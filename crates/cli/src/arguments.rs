@@ -14,7 +14,8 @@ mod secret;
 mod volume;
 
 pub(crate) use automation::{
-    ApplyAutomations, Automation, RunAutomation, ShowAutomation, SyncAutomations, TestAutomation,
+    ApplyAutomations, Automation, Library, LibraryVerb, RunAutomation, ShowAutomation,
+    SyncAutomations, TestAutomation,
 };
 pub(crate) use class::{Class, Gives, OfBackend};
 pub(crate) use env::{

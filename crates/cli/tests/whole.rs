@@ -30,6 +30,8 @@ mod environment;
 mod event;
 #[path = "whole/image.rs"]
 mod image;
+#[path = "whole/library.rs"]
+mod library;
 #[path = "whole/ports.rs"]
 mod ports;
 #[path = "whole/readiness.rs"]

@@ -902,3 +902,27 @@ proptest! {
         prop_assert_eq!(folded, Some(job.server));
     }
 }
+
+#[test]
+fn a_spec_knows_which_instances_its_jobs_can_come_to_have() {
+    let called = Action::Block {
+        call: Some("other".to_owned()),
+        steps: vec![run("add")],
+        inputs: BTreeMap::new(),
+        outputs: BTreeMap::new(),
+    };
+    let each = Action::ForEach {
+        items: cel("[1]"),
+        name: "item".to_owned(),
+        steps: vec![run("fix"), step("again", called)],
+        limit: 1,
+    };
+    let target = Target { project_id: ProjectId::new(at(0), 1), base: "main".into(), commit: None };
+    let mut spec = Spec::new(target, vec![run("a"), step("each", each)]);
+    spec.finally = vec![run("tidy")];
+    let can =
+        ["a", "fix.1", "fix.10000", "again.2.add", "tidy"].map(|name| spec.can_have(&id(name)));
+    assert_eq!(can, [true; 5]);
+    let never = ["b", "each", "add", "fix.0", "fix.01", "fix.10001", "each.fix", "again.2.add.x"];
+    assert_eq!(never.map(|name| spec.can_have(&id(name))), [false; 8]);
+}

@@ -61,6 +61,22 @@ pub(crate) async fn drive(job: Arc<Job>, executor: Arc<dyn Executor>, stop: Canc
     }
 }
 
+/// Ends a job whose driving is over without an end, a rest or a word that it is given back: its lease
+/// would be renewed for nobody, or run out without a reason.
+pub(crate) fn make_sure_of_an_end(job: &Job, panicked: bool) {
+    let at_work = |phase: &Phase| matches!(phase, Phase::Leased { .. });
+    if !job.held.is_kept() || !job.look(|state| at_work(&state.phase)) {
+        return;
+    }
+    let how = if panicked { "broke off by a mistake of its own" } else { "ended without a result" };
+    tracing::error!(job_id = %job.job_id, "the driving of a job {how}; the job ends");
+    let reason =
+        format!("The runner's work on this job {how}. Its log says where; please report it.");
+    if let Err(error) = job.report(Report::Ended(failed("runner", reason))) {
+        job.held.release(&format!("the driving of the job {how}; {error}"));
+    }
+}
+
 fn disk_reason(disk: &Unreported) -> String {
     format!(
         "The runner can't keep its work safe: {disk}. Free some space on its state folder and start the task again."

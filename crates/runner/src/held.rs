@@ -144,6 +144,11 @@ impl Held {
         self.touch();
     }
 
+    /// Whether the lease is neither over nor being given back.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.told.borrow().status == JobStatus::Held && self.queue().release.is_none()
+    }
+
     /// Asks the server for news at the next flush.
     pub(crate) fn touch(&self) {
         self.dirty.store(true, Ordering::Release);

@@ -276,7 +276,13 @@ pub(crate) async fn carry_streams(link: Arc<Link>, stop: CancellationToken) {
                     for ((held, stream), answer) in sources.into_iter().zip(answer.pieces) {
                         match answer {
                             PieceAnswer::Have { length } => stream.has(length),
-                            PieceAnswer::Lost => held.lost(),
+                            PieceAnswer::Lost => {
+                                // Whether the lease is over is for the answer to a report to say. Were
+                                // it let go here and still held, its job would wait for nobody.
+                                tracing::warn!(job_id = %held.id.job_id, step_id = %stream.step_id(), "the server does not take output of a step; its rest is lost");
+                                stream.give_up();
+                                held.touch();
+                            }
                         }
                         if !held.is_behind() {
                             held.touch();

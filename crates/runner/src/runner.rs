@@ -4,11 +4,13 @@
 use std::{
     fs::{File, TryLockError},
     io,
+    panic::AssertUnwindSafe,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
+use futures::FutureExt as _;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio::{
@@ -466,7 +468,12 @@ async fn see_through(leased: Leased) {
     };
     tracing::debug!(job_id = %job.job_id, epoch = job.epoch, "a job begins");
     match noted {
-        Ok(()) => driver::drive(job.clone(), executor.clone(), stop).await,
+        Ok(()) => {
+            // A panic is told by its hook; here it must not leave a lease that is renewed for nobody.
+            let driving = driver::drive(job.clone(), executor.clone(), stop);
+            let driven = AssertUnwindSafe(driving).catch_unwind().await;
+            driver::make_sure_of_an_end(&job, driven.is_err());
+        }
         Err(error) => {
             tracing::error!(%error, path = %link.journal.path().display(), "the journal can't be written; the job is given back");
             held.release(&format!("the runner's journal can't be written: {error}"));

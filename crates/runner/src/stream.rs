@@ -198,6 +198,11 @@ impl Stream {
         last.join("\n")
     }
 
+    /// The instance of a step whose it is.
+    pub(crate) fn step_id(&self) -> &StepId {
+        &self.id.step_id
+    }
+
     /// Whether the server lacks something.
     pub(crate) fn is_behind(&self) -> bool {
         let inner = self.lock();

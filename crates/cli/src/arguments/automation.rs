@@ -60,6 +60,8 @@ pub(crate) enum Automation {
         /// Its name.
         automation: String,
     },
+    /// Ready automations that come with this program: list them, read one, or take it over.
+    Library(Library),
 }
 
 /// Which files are to be in force.
@@ -100,6 +102,35 @@ pub(crate) struct ShowAutomation {
     /// The file of this version instead of the one in force.
     #[arg(long, value_name = "N", requires = "file")]
     pub(crate) version: Option<u64>,
+}
+
+/// `windlass automation library`
+#[derive(Debug, Args)]
+pub(crate) struct Library {
+    /// What is done; without it, all are listed.
+    #[command(subcommand)]
+    pub(crate) verb: Option<LibraryVerb>,
+}
+
+/// What is done with the library.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LibraryVerb {
+    /// Print what an automation is for, and its file.
+    Show {
+        /// Its name.
+        name: String,
+    },
+    /// Write an automation's file into a folder, to be adapted and committed.
+    Add {
+        /// Its name.
+        name: String,
+        /// The folder.
+        #[arg(long, value_name = "DIR", default_value = ".windlass/automations")]
+        dir: PathBuf,
+        /// Write over a file of that name.
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 /// Which files are checked.

@@ -2,6 +2,7 @@
 //! server has in force.
 
 mod by_hand;
+mod library;
 mod rehearse;
 mod stored;
 
@@ -36,6 +37,7 @@ const LIMIT: u64 = 1 << 20;
 pub(crate) async fn run(settings: &Settings, verb: arguments::Automation) -> Result<Exit> {
     match verb {
         arguments::Automation::Check(asked) => check(settings, &asked.files),
+        arguments::Automation::Library(asked) => library::run(settings, &asked),
         arguments::Automation::Run(asked) => by_hand::run(settings, &asked).await,
         arguments::Automation::Schema => {
             super::print_json(&schema())?;

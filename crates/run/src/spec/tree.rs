@@ -1,6 +1,6 @@
 //! Ways through the tree of a spec's steps.
 
-use super::{Action, Spec, Step};
+use super::{Action, MOST_ROUNDS, Spec, Step};
 use crate::StepId;
 
 impl Spec {
@@ -18,6 +18,24 @@ impl Spec {
             walk(list, None, false, &mut leaves);
         }
         leaves
+    }
+
+    /// Whether a job of this spec can come to have an instance of a leaf with that id. What happens to an
+    /// instance may be told before what brought it into being.
+    pub fn can_have(&self, id: &StepId) -> bool {
+        let (mut names, mut rounds) = (Vec::new(), Vec::new());
+        for part in id.as_str().split('.') {
+            match part.bytes().all(|byte| byte.is_ascii_digit()) {
+                true => rounds.push(part),
+                false => names.push(part),
+            }
+        }
+        let counts = |round: &&str| {
+            let number = round.parse::<usize>().unwrap_or_default();
+            !round.starts_with('0') && (1..=MOST_ROUNDS).contains(&number)
+        };
+        let path = names.join(".");
+        rounds.iter().all(counts) && self.leaves().iter().any(|(leaf, ..)| leaf.as_str() == path)
     }
 
     /// The step with that name, wherever it stands: the first, where a block has one with it too.

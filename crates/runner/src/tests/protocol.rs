@@ -482,3 +482,30 @@ async fn a_second_runner_on_the_same_folder_is_refused_with_the_way_out() {
     assert_eq!(refused.to_string(), expected);
     runner.drain().await;
 }
+
+#[tokio::test]
+async fn a_driver_that_panics_ends_its_job_with_a_reason_and_no_other() {
+    struct Panics;
+    impl Executor for Panics {
+        fn open(&self, job: Arc<Job>) -> BoxFuture<'_, Result<Box<dyn Work>, Unopened>> {
+            Box::pin(async move {
+                assert!(job.title.is_empty(), "a mistake in this program");
+                Err(Unopened::GiveBack("never".to_owned()))
+            })
+        }
+    }
+    let world = World::new().await;
+    let dir = tempfile::tempdir().expect("a folder");
+    let job_id = world.add(vec![run_step("a", "x")]);
+    let runner = start(&world, &dir, Panics).await;
+    let end = world.ended(&job_id).await;
+    assert_eq!(
+        (end.code.as_str(), end.reason.as_str()),
+        (
+            "runner",
+            "The runner's work on this job broke off by a mistake of its own. Its log says where; please report it."
+        )
+    );
+    runner.drain().await;
+    assert_eq!(story(&world, &job_id), ["leased 1", "Failed runner"]);
+}

@@ -8,7 +8,10 @@ use windlass_run::{
     actor::{Actor, By},
     expression::Expression,
     job::{Command, Decision, Outcome, Phase, StepPhase, Verdict},
-    spec::{Action, ApproveAction, Kind, OnTimeout, Output, PullRequestAction, Source, Spec, Step},
+    spec::{
+        Action, ApproveAction, Given, Kind, OnTimeout, Output, PullRequestAction, Source, Spec,
+        Step,
+    },
     template::Text,
 };
 
@@ -184,6 +187,46 @@ async fn a_job_that_asks_holds_no_lease_and_goes_on_elsewhere_with_its_work_tree
         stage.world().state(&job_id).steps.iter().map(|step| step.attempts).collect();
     assert_eq!(attempts, [1, 0, 1, 1]);
     assert_eq!(stage.world().pull_requests().len(), 1);
+    stage.nothing_is_left();
+}
+
+#[tokio::test]
+async fn a_called_automation_is_worked_through_after_rounds_and_gives_its_outputs() {
+    let stage = Stage::new().await;
+    let add = says("add", "expr 40 + ${{ inputs.n }} | tee sum.txt");
+    let called = Action::Block {
+        call: Some("repeat".to_owned()),
+        steps: vec![gives(add, "sum", Kind::Integer, stdout())],
+        inputs: BTreeMap::from([("n".to_owned(), Given::Text(text("${{ inputs.often }}")))]),
+        outputs: BTreeMap::from([("sum".to_owned(), cel("steps.add.outputs.sum"))]),
+    };
+    let publish = PullRequestAction {
+        title: Some(text("${{ steps.again.outputs.sum }} times")),
+        ..PullRequestAction::default()
+    };
+    let steps = vec![
+        gives(run_step("count", "echo 1"), "days", Kind::Integer, stdout()),
+        each(
+            "each",
+            "[\"first\", \"second\"]",
+            vec![says("write", "echo ${{ item }} >> said.txt")],
+        ),
+        step("again", called),
+        step("publish", Action::PullRequest(publish)),
+    ];
+    let runner = windlass_runner_started(&stage).await;
+    let job_id = stage.world().add_spec(steps, |spec: &mut Spec| {
+        spec.context = json!({ "inputs": { "often": 2 } });
+    });
+    let end = stage.world().ended(&job_id).await;
+    runner.stop(Duration::from_secs(30)).await;
+    assert_eq!((end.outcome, end.code.as_str()), (Outcome::Succeeded, "done"), "{end:?}");
+    assert_eq!(outputs(&stage, &job_id, "again"), BTreeMap::from([("sum".to_owned(), json!(42))]));
+    let branch = format!("windlass/{job_id}");
+    assert_eq!(stage.file(&branch, "said.txt").await, "first\nsecond\n");
+    assert_eq!(stage.file(&branch, "sum.txt").await, "42\n");
+    let [opened] = stage.world().pull_requests().try_into().expect("one pull request");
+    assert_eq!(opened.title, "42 times");
     stage.nothing_is_left();
 }
 

@@ -19,7 +19,6 @@ use windlass_wire::api::automation::{
 };
 
 use crate::{
-    actions::runs,
     auth::Principal,
     launch::{Launch, Ready},
     links,
@@ -140,7 +139,6 @@ async fn by_hand(
     };
     let mut notes = Vec::new();
     let mut new = launch.run(app, &projects, &mut notes).await?;
-    new.jobs.iter().try_for_each(|job| runs::no_blocks(&job.spec))?;
     new.turn = triggers::turn(automation, new.jobs.iter().map(|job| &job.spec))?;
     new.idempotency_key = key.map(|key| format!("run:{key}"));
     let started = app.store().create_run(principal.by(), new, app.now()).await?;

@@ -57,7 +57,6 @@ pub async fn start(
         )
     };
     spec.check().map_err(|error| Problem::new(Code::InvalidSpec, error.why).at(error.place))?;
-    no_blocks(&spec)?;
     let started = submit(app, principal, title, spec, key).await?;
     Ok(StartedRun {
         url: format!("{}{}", app.base_url(), links::run(&started.run_id)),
@@ -113,18 +112,6 @@ pub(crate) async fn submit(
         idempotency_key: idempotency_key.map(|key| format!("run:{key}")),
     };
     Ok(app.store().create_run(principal.by(), run, now).await?)
-}
-
-/// Refuses steps that stand in a block: runners lose jobs with one.
-pub(crate) fn no_blocks(spec: &Spec) -> Result<(), Problem> {
-    let is_block = |step: &Step| matches!(step.action, Action::Block { .. });
-    match spec.every_step().find(|(_, step)| is_block(step)) {
-        Some((_, step)) => {
-            let why = "this server can't run called automations yet: write their steps out";
-            Err(Problem::new(Code::InvalidSpec, why).at(step.id.to_string()))
-        }
-        None => Ok(()),
-    }
 }
 
 /// The branch to start from. The project is looked at first, so that a branch that is not there is

@@ -26,8 +26,11 @@ pub(super) fn append(
 ) -> Result<(Appended, Option<u64>), Error> {
     let lost = Ok((Appended::Lost, None));
     let Some(job) = tx.job(&piece.stream.job_id)? else { return lost };
-    let step = job.state.steps.iter().find(|step| step.id == piece.stream.step_id);
-    if step.is_none() || !speaks_for(tx, runner_id, &job, piece.epoch) {
+    // The report that brings a step's instance into being may come after what that prints: reports wait
+    // for earlier output.
+    let step_id = &piece.stream.step_id;
+    let has_step = job.state.index_of(step_id).is_some() || job.state.spec.can_have(step_id);
+    if !has_step || !speaks_for(tx, runner_id, &job, piece.epoch) {
         return lost;
     }
     check(piece)?;

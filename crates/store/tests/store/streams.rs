@@ -16,6 +16,7 @@ on_both! {
     a_long_log_is_compacted_into_blobs_and_reads_the_same;
     a_long_session_is_compacted_and_reads_the_same;
     only_the_lease_that_holds_writes_streams_and_artifacts;
+    output_of_a_round_that_was_not_reported_yet_is_kept_and_of_no_step_is_refused;
     artifacts_are_kept_replaced_and_found;
     a_blob_to_which_nothing_refers_is_swept;
     reports_on_readiness_are_kept_replaced_and_listed_newest_first;
@@ -172,6 +173,38 @@ async fn only_the_lease_that_holds_writes_streams_and_artifacts(world: World) {
     assert_eq!(append(&world, &leased, late).await, Appended::Lost);
     let kept = world.store.keep(world.runner_id.clone(), 2, artifact(&leased, b"x"), world.now);
     assert!(!kept.await.expect("answered"));
+    world.check().await;
+}
+
+async fn output_of_a_round_that_was_not_reported_yet_is_kept_and_of_no_step_is_refused(
+    world: World,
+) {
+    let mut spec = world.spec(&["a"]);
+    let each = serde_json::json!({
+        "id": "each",
+        "action": { "kind": "for_each", "items": "[1, 2]", "steps": [
+            { "id": "fix", "action": { "kind": "run", "command": "true" } },
+        ]},
+    });
+    spec.steps.push(serde_json::from_value(each).expect("a step"));
+    let new = world.new_run("Rounds", vec![spec]);
+    world.store.create_run(world.by.clone(), new, world.now).await.expect("started");
+    let leased = world.lease(1).await.pop().expect("one job");
+    for (id, answer) in [
+        ("fix.1", Appended::Have { length: 2 }),
+        ("fix.2", Appended::Have { length: 2 }),
+        ("fix", Appended::Have { length: 2 }),
+        ("fix.0", Appended::Lost),
+        ("fix.99999999", Appended::Lost),
+        ("other.1", Appended::Lost),
+        ("each.fix", Appended::Lost),
+    ] {
+        let stream = StreamId { step_id: step_id(id), ..stream(&leased, Kind::Log) };
+        let content = Content::Log { offset: 0, bytes: b"ok".to_vec() };
+        let piece = Append { stream, epoch: leased.epoch, content };
+        let answers = world.store.append(world.runner_id.clone(), vec![piece], world.now).await;
+        assert_eq!(answers.expect("answered"), [answer], "{id}");
+    }
     world.check().await;
 }
 

@@ -1,0 +1,1 @@
+test "$(sh price.sh 6 3)" -eq 2

@@ -1,0 +1,3 @@
+#!/bin/sh
+# TODO: greet whoever is named
+echo "hello, world"

@@ -1,0 +1,2 @@
+#!/bin/sh
+cp registry.txt deps.txt

@@ -1,0 +1,3 @@
+#!/bin/sh
+# tool.sh [--quiet]
+[ "$1" = --quiet ] || echo done

@@ -1,0 +1,2 @@
+#!/bin/sh
+grep -q "steps = sh test.sh" jobs/test.conf

@@ -1,0 +1,2 @@
+#!/bin/sh
+test "$(sh tool.sh)" = tool

@@ -1,0 +1,3 @@
+#!/bin/sh
+dead_helper() { echo never; }
+echo tool 

@@ -1,0 +1,2 @@
+#!/bin/sh
+test "$(sh shout.sh hi)" = HI

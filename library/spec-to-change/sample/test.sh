@@ -1,0 +1,2 @@
+#!/bin/sh
+for script in *.sh; do sh -n "$script" || exit 1; done
