@@ -8,8 +8,8 @@ use std::{
 };
 
 use windlass_run::{
-    Duration, JobId, Labels, OrganisationId, ProjectId, RunId, RunnerId, Time, actor::By, job,
-    run::Tally,
+    Duration, JobId, Labels, OrganisationId, ProjectId, RunId, RunnerId, Time, actor::By, fleet,
+    job, run::Tally,
 };
 
 use crate::{
@@ -73,6 +73,17 @@ impl Run {
     }
 }
 
+/// A fleet in memory.
+#[derive(Clone)]
+pub(crate) struct Fleet {
+    pub run_id: RunId,
+    pub run_number: u64,
+    pub organisation_id: OrganisationId,
+    /// The newest entry of its journal.
+    pub seq: u64,
+    pub state: fleet::State,
+}
+
 /// A stream in memory.
 #[derive(Clone, Copy)]
 pub(crate) struct Stream {
@@ -109,6 +120,8 @@ pub(crate) struct Marks {
     /// See [`Hint`].
     pub automations: u64,
     /// See [`Hint`].
+    pub fleets: u64,
+    /// See [`Hint`].
     pub streams: u64,
 }
 
@@ -116,6 +129,8 @@ pub(crate) struct Marks {
 pub(crate) struct Memory {
     pub jobs: Generations<JobId, Arc<Job>>,
     pub runs: Generations<RunId, Run>,
+    /// Of each run that was asked for: its fleet, if it is one.
+    pub fleets: Generations<RunId, Option<Arc<Fleet>>>,
     pub streams: Generations<StreamId, Stream>,
     pub projects: Generations<ProjectId, OrganisationId>,
     pub runners: HashMap<RunnerId, Runner>,
@@ -150,6 +165,7 @@ impl Memory {
         let mut memory = Self {
             jobs: Generations::new(settle.jobs),
             runs: Generations::new(settle.jobs),
+            fleets: Generations::new(settle.jobs),
             streams: Generations::new(settle.jobs),
             projects: Generations::new(10_000),
             runners: HashMap::new(),
@@ -202,6 +218,7 @@ impl Memory {
         fresh.marks.outbox = self.marks.outbox + 1;
         fresh.marks.events = self.marks.events + 1;
         fresh.marks.automations = self.marks.automations + 1;
+        fresh.marks.fleets = self.marks.fleets + 1;
         fresh.marks.streams = self.marks.streams + 1;
         Ok(fresh)
     }
@@ -250,6 +267,7 @@ impl Memory {
             outbox: self.marks.outbox,
             events: self.marks.events,
             automations: self.marks.automations,
+            fleets: self.marks.fleets,
             streams: self.marks.streams,
         }
     }
@@ -311,6 +329,7 @@ impl Memory {
     pub(crate) fn shrink(&mut self) {
         self.jobs.shrink(|job| matches!(job.state.phase, job::Phase::Leased { .. }));
         self.runs.shrink(|_| false);
+        self.fleets.shrink(|_| false);
         self.streams.shrink(|_| false);
         self.projects.shrink(|_| false);
     }
