@@ -8,18 +8,15 @@ use windlass_run::{
     EventId, RunId,
     automation::Automation,
     event::{Ancestry, Event, Trust},
-    fleet,
 };
 use windlass_wire::api::automation::{AutomationFile, RunAutomation, StartedAutomation};
 
 use crate::{
-    actions::runs,
     auth::Principal,
-    launch::{Launch, Ready},
+    launch::{Launch, Ready, targets},
     links,
     problem::{Code, Problem},
     state::AppState,
-    views,
 };
 
 /// Starts a run of an automation file, one job for each project. With a `key`, the same request starts it
@@ -49,18 +46,8 @@ pub async fn run(
         let why: Vec<String> = invalid.iter().map(ToString::to_string).collect();
         Problem::new(Code::InvalidSpec, why.join("; ")).at("inputs")
     })?;
-    let named = match asked.projects.is_empty() {
-        true => automation.targets.repositories.clone(),
-        false => asked.projects,
-    };
-    if named.is_empty() {
-        let why = "the file lists no repositories: say on which projects it is to run";
-        return Err(Problem::new(Code::InvalidSpec, why).at("projects"));
-    }
-    let mut projects = Vec::with_capacity(named.len());
-    for name in &named {
-        projects.push(views::projects::find(app, principal, name).await?);
-    }
+    let organisation_id = &principal.organisation_id;
+    let chosen = targets::choose(app, organisation_id, automation, &asked.projects).await?;
     let run_id = RunId::new(app.now(), app.random());
     let launch = Launch {
         event: by_hand(app, &run_id, &inputs),
@@ -71,10 +58,7 @@ pub async fn run(
         organisation_id: principal.organisation_id.clone(),
     };
     let mut notes = Vec::new();
-    let mut new = launch.run(app, &projects, &mut notes).await?;
-    new.jobs.iter().try_for_each(|job| runs::no_blocks(&job.spec))?;
-    new.idempotency_key = key.map(|key| format!("run:{key}"));
-    let started = app.store().create_run(principal.by(), new, app.now()).await?;
+    let started = launch.start(app, &chosen, key, &mut notes).await?;
     Ok(StartedAutomation {
         url: format!("{}{}", app.base_url(), links::run(&started.run_id)),
         run_id: started.run_id,
@@ -112,20 +96,14 @@ fn refused(file: &str, why: String) -> Problem {
 
 /// Refuses what a run by hand can't keep to.
 fn supported(automation: &Automation) -> Result<(), Problem> {
-    let usual = fleet::Plan::default();
     let targets = &automation.targets;
     let asks = [
-        ("rollout", automation.rollout.rollout != usual.rollout),
-        ("the fleet's limits", automation.rollout.limits != usual.limits),
         ("concurrency", automation.concurrency.is_some()),
         ("policy", automation.policy.is_some()),
-        ("targets.labels", targets.labels.is_some()),
         ("targets.search", targets.search.is_some()),
         ("targets.file", targets.file.is_some()),
         ("targets.command", targets.command.is_some()),
         ("targets.select", targets.select.is_some()),
-        ("targets.except", !targets.except.is_empty()),
-        ("targets.most", targets.most.is_some()),
     ];
     if !automation.enabled {
         let why = "the automation is switched off: set `enabled: true`";

@@ -10,8 +10,6 @@ use crate::{
 
 /// The state of a target that was not begun, or is to be begun again.
 pub(super) const PLANNED: &str = "planned";
-/// The state of a target with a job that has not ended.
-pub(super) const RUNNING: &str = "running";
 
 /// The columns that [`fleet`] reads.
 pub(super) const FLEET: &str =

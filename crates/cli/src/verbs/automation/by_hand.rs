@@ -65,7 +65,8 @@ async fn start_and_follow(
     inputs: Map<String, Value>,
 ) -> Result<Exit> {
     let mut named = verb.repositories.clone();
-    if named.is_empty() && automation.targets.repositories.is_empty() {
+    let targets = &automation.targets;
+    if named.is_empty() && targets.repositories.is_empty() && targets.labels.is_none() {
         named.push(".".to_owned());
     }
     let mut projects = Vec::with_capacity(named.len());
@@ -93,6 +94,7 @@ async fn start_and_follow(
     if !settings.json {
         let style = Style::for_stdout();
         let jobs = match started.job_ids.len() {
+            0 => "a fleet".to_owned(),
             1 => "1 job".to_owned(),
             many => format!("{many} jobs"),
         };
@@ -106,6 +108,10 @@ async fn start_and_follow(
         return Ok(Exit::Success);
     }
     match &started.job_ids[..] {
+        [] => {
+            let path = format!("/api/v1/fleets/{}", started.run_id);
+            crate::verbs::fleet::to_the_end(settings, client, &path).await
+        }
         [only] => follow::to_the_end(settings, client, only.as_str()).await,
         several => all(settings, client, several).await,
     }
