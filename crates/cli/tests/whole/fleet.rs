@@ -193,7 +193,7 @@ impl Fleet {
     fn pull_requests(&self) -> Vec<Value> {
         let all: Vec<Value> = (0..self.size)
             .flat_map(|n| {
-                let list = ["--json", "review", "list", "--project", &name(n), "--state", "all"];
+                let list = ["--json", "review", "list", "--project", &name(n), "--state", "open"];
                 let list = self.world.json(&list);
                 list["items"].as_array().expect("a list").clone()
             })
