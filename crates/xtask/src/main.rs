@@ -35,7 +35,7 @@ enum Verb {
         /// Only test programs whose name (`crate/program`) contains this.
         filter: Option<String>,
     },
-    /// Measures one thing beside a floor of the same run: `engine`, `start` or `memory`.
+    /// Measures one thing beside a floor of the same run: `engine`, `start`, `memory` or `fleet`.
     Bench {
         /// What to measure.
         name: String,
@@ -98,9 +98,10 @@ fn run(verb: Verb) -> Result<bool> {
         Verb::Bench { name, arguments } => match name.as_str() {
             "engine" => programs::measured("windlass-bench-engine", &arguments),
             "start" => programs::measured("windlass-bench-start", &arguments),
+            "fleet" => programs::measured("windlass-bench-fleet", &arguments),
             "memory" => programs::measured("windlass-bench-memory", &arguments),
             _ => anyhow::bail!(
-                "there is no benchmark `{name}` yet: `engine`, `start` and `memory` are there"
+                "there is no benchmark `{name}` yet: `engine`, `start`, `memory` and `fleet` are there"
             ),
         },
         Verb::Chaos { arguments } => programs::measured("windlass-chaos", &arguments),

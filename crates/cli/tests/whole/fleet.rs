@@ -1,5 +1,5 @@
 //! A fleet over many repositories: rings, three kinds of trouble, one command to try again, clusters, approval
-//! and merge by cluster, and a kill in the middle of it. `WINDLASS_FLEET_SIZE` says over how many; 40 unless said.
+//! and merge by cluster, and a kill in the middle of it. `WINDLASS_FLEET_SIZE` says over how many; 40 unless said, 1,000 in a soak.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -48,8 +48,9 @@ fn name(n: usize) -> String {
 }
 
 fn size() -> usize {
+    let usual = if std::env::var_os("WINDLASS_TEST_SOAK").is_some() { 1_000 } else { 40 };
     let size = std::env::var("WINDLASS_FLEET_SIZE").ok();
-    size.map_or(40, |size| size.parse().expect("WINDLASS_FLEET_SIZE is a number"))
+    size.map_or(usual, |size| size.parse().expect("WINDLASS_FLEET_SIZE is a number"))
 }
 
 /// The files of a repository.
