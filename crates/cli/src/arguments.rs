@@ -4,6 +4,7 @@ mod automation;
 mod class;
 mod env;
 mod event;
+mod fleet;
 mod hook;
 mod image;
 mod key;
@@ -23,6 +24,7 @@ pub(crate) use env::{
     ServiceWish, Services, ShellEnv,
 };
 pub(crate) use event::{Event, ListEvents, OfForge, ParseEvent};
+pub(crate) use fleet::{Fleet, ListTargets, Operate};
 pub(crate) use hook::{CreateHook, Hook, OfScheme, OfTrust};
 pub(crate) use image::{Backend, Image, Images, LoadImage};
 pub(crate) use key::Key;
@@ -107,6 +109,9 @@ pub(crate) enum Verb {
     /// See what happened and what became of it, say it again, or read a webhook of a code host.
     #[command(subcommand)]
     Event(Event),
+    /// Runs over many projects: watch, steer, review and land them.
+    #[command(subcommand)]
+    Fleet(Fleet),
     /// Make, list or change hooks: named places that receive webhooks.
     #[command(subcommand)]
     Hook(Hook),
@@ -679,6 +684,10 @@ pub(crate) struct ProjectWants {
     /// At most how many; `any` for as many as the runner keeps (its --ahead).
     #[arg(long, value_name = "N", value_parser = pool_max)]
     pub(crate) pool_max: Option<u32>,
+    /// What automations choose it by, in place of what it has, with commas; `none` for nothing. `owner=NAME`
+    /// says who reviews its changes.
+    #[arg(long, value_name = "LABELS")]
+    pub(crate) labels: Option<String>,
     /// After how many days environments that stay stopped are archived: `30`, or `never`.
     #[arg(long, value_name = "DAYS", value_parser = days)]
     pub(crate) archive_after: Option<u64>,

@@ -14,6 +14,7 @@ mod event;
 mod files;
 mod find;
 mod first_process;
+mod fleet;
 mod follow;
 mod hook;
 mod image;
@@ -86,6 +87,7 @@ pub(crate) fn dispatch(arguments: Arguments) -> Result<Exit> {
         Verb::Automation(verb) => wait(automation::run(&settings, verb)),
         Verb::Environment(verb) => environment::run(&settings, verb),
         Verb::Event(verb) => event::run(&settings, verb),
+        Verb::Fleet(verb) => wait(fleet::run(&settings, verb)),
         Verb::Hook(verb) => wait(hook::run(&settings, verb)),
         Verb::Notices(verb) => wait(notices::run(&settings, &verb)),
         Verb::Token(verb) => wait(token::run(&settings, verb)),

@@ -28,6 +28,8 @@ mod env_services;
 mod environment;
 #[path = "whole/event.rs"]
 mod event;
+#[path = "whole/fleet.rs"]
+mod fleet;
 #[path = "whole/image.rs"]
 mod image;
 #[path = "whole/library.rs"]

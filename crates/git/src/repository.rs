@@ -70,8 +70,13 @@ impl Git {
     }
 
     /// Makes a bare repository that reads objects of `lender` as well, without a copy. The lender
-    /// must outlive it and must never drop objects ([`crate::Mirror`] never does).
+    /// must outlive it and must never drop objects ([`crate::Mirror`] never does). What a killed git left
+    /// of an earlier making is finished: call it only while nothing else works on it.
     pub async fn init_borrowing(&self, dir: &Path, lender: &Repository) -> Result<Repository> {
+        if dir.is_dir() {
+            // A lock that a killed git holds on its configuration would refuse this one for good.
+            Repository { git: self.clone(), dir: dir.to_owned() }.remove_stale_locks().await?;
+        }
         let repository = self.init(dir).await?;
         let alternates = dir.join("objects/info/alternates");
         let line = lender.dir.join("objects");

@@ -85,6 +85,8 @@ table! {
     StartRun = "start_run": Operator | Reviewer | Admin;
     /// Cancel a run or a job.
     CancelRun = "cancel_run": Operator | Reviewer | Admin;
+    /// Let a fleet wait, go on, or begin its next ring.
+    SteerFleet = "steer_fleet": Operator | Reviewer | Admin;
     /// Run an ended job again, or continue it.
     RetryRun = "retry_run": Operator | Reviewer | Admin;
     /// Answer what a waiting step asks of a person.

@@ -257,6 +257,8 @@ pub enum What {
     Merge,
     /// They are closed.
     Close,
+    /// They are sent back, with what is wrong.
+    SendBack,
     /// They are brought up to date with their base.
     Rebase,
     /// They are made again from a corrected recipe.

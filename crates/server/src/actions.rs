@@ -9,6 +9,7 @@ pub mod classes;
 pub mod environments;
 pub mod events;
 pub mod files;
+pub mod fleets;
 pub mod follow_up;
 pub mod hooks;
 pub mod jobs;

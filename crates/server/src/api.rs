@@ -6,6 +6,7 @@ mod automations;
 mod classes;
 mod environments;
 mod events;
+mod fleets;
 mod hooks;
 mod jobs;
 mod keys;
@@ -24,6 +25,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     endpoints.extend(system::endpoints());
     endpoints.extend(runs::endpoints());
     endpoints.extend(automations::endpoints());
+    endpoints.extend(fleets::endpoints());
     endpoints.extend(jobs::endpoints());
     endpoints.extend(environments::endpoints());
     endpoints.extend(projects::endpoints());

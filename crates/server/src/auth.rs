@@ -54,6 +54,8 @@ pub struct Principal {
 /// What proves who somebody is. No secret: it signs nobody in.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Credential {
+    /// None now: they asked earlier, and it goes on.
+    Earlier,
     /// A public key, by its id.
     Key(String),
     /// A service token.
@@ -65,6 +67,7 @@ pub(crate) enum Credential {
 impl std::fmt::Debug for Credential {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
+            Self::Earlier => "Earlier",
             Self::Key(_) => "Key(..)",
             Self::Token(_) => "Token(..)",
             Self::Session(_) => "Session(..)",

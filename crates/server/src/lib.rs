@@ -27,6 +27,7 @@ pub mod secret;
 mod api;
 mod environments;
 mod extract;
+mod fleets;
 mod git_http;
 mod hooks;
 mod idempotency;

@@ -34,3 +34,8 @@ pub(crate) fn of_notice(kind: &str, subject: &str) -> String {
 pub(crate) fn change(project: &str, number: u64) -> String {
     format!("/changes/{project}/{number}")
 }
+
+/// The page of a fleet.
+pub(crate) fn fleet(run_id: &RunId) -> String {
+    format!("/fleets/{run_id}")
+}

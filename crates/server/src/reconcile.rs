@@ -4,8 +4,10 @@
 
 mod effects;
 mod environments;
+mod fleets;
 mod housekeeping;
 mod intake;
+mod operations;
 pub(crate) mod prebuilds;
 mod schedules;
 mod watch;
@@ -24,6 +26,8 @@ pub(crate) fn spawn(app: &AppState, tasks: &mut JoinSet<()>) {
     tasks.spawn(until_stopped(app.clone(), watch(app.clone())));
     tasks.spawn(until_stopped(app.clone(), effects(app.clone())));
     tasks.spawn(until_stopped(app.clone(), intake(app.clone())));
+    tasks.spawn(until_stopped(app.clone(), fleets(app.clone())));
+    tasks.spawn(until_stopped(app.clone(), operations(app.clone())));
     tasks.spawn(until_stopped(app.clone(), housekeeping(app.clone())));
     tasks.spawn(until_stopped(app.clone(), environments(app.clone())));
     tasks.spawn(until_stopped(app.clone(), prebuilds(app.clone())));
@@ -85,6 +89,43 @@ async fn intake(app: AppState) {
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = arrived => {}
+        }
+    }
+}
+
+/// Fleets whose targets wait. Woken when one changed.
+async fn fleets(app: AppState) {
+    let mut memory = fleets::Memory::default();
+    let mut hints = app.hints();
+    loop {
+        let seen = hints.mark_seen().fleets;
+        let wait = settle("go on with fleets", fleets::round(&app, &mut memory).await);
+        let changed = async {
+            while hints.mark_seen().fleets == seen {
+                hints.next().await;
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = changed => {}
+        }
+    }
+}
+
+/// What is to be done to many changes. Woken when a fleet changed.
+async fn operations(app: AppState) {
+    let mut hints = app.hints();
+    loop {
+        let seen = hints.mark_seen().fleets;
+        let wait = settle("go on with changes of fleets", operations::round(&app).await);
+        let changed = async {
+            while hints.mark_seen().fleets == seen {
+                hints.next().await;
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = changed => {}
         }
     }
 }

@@ -251,6 +251,34 @@ impl AppState {
         })
     }
 
+    /// Somebody as they are now, for what they asked for before and what goes on since.
+    pub(crate) async fn principal_behind(&self, actor: &Actor) -> Result<Principal, Problem> {
+        let gone = || Problem::new(Code::Forbidden, "whoever asked for this is gone");
+        let (name, role) = match actor {
+            Actor::User(user_id) => {
+                let user = self.store().user(user_id).await.map_err(|_| gone())?;
+                let user = Some(user).filter(|user| user.disabled_at.is_none()).ok_or_else(gone)?;
+                (user.name, user.role)
+            }
+            Actor::Token(token_id) => {
+                let tokens = self.store().tokens(self.organisation_id()).await?;
+                let mut good = tokens.into_iter().filter(|token| token.is_good(self.now()));
+                let token = good.find(|token| token.id == *token_id).ok_or_else(gone)?;
+                (token.name, token.role)
+            }
+            Actor::Runner(_) | Actor::System(_) => return Err(gone()),
+        };
+        Ok(Principal {
+            role: auth::role::from_store(role),
+            actor: actor.clone(),
+            name,
+            organisation_id: self.organisation_id().clone(),
+            via: Via::Key,
+            runner_id: None,
+            credential: Credential::Earlier,
+        })
+    }
+
     /// The principal of a public key: whoever added it, as they are now.
     pub(crate) async fn principal_of_key(&self, id: &str) -> Result<Principal, Problem> {
         let unknown =
@@ -290,6 +318,7 @@ impl AppState {
     /// The same principal as they are now, if what proved them still holds.
     pub(crate) async fn anew(&self, principal: &Principal) -> Result<Principal, Problem> {
         match &principal.credential {
+            Credential::Earlier => self.principal_behind(&principal.actor).await,
             Credential::Key(id) => self.principal_of_key(id).await,
             Credential::Token(hash) => self.token_principal(*hash).await,
             Credential::Session(hash) => {
@@ -301,6 +330,9 @@ impl AppState {
     /// Whoever a credential stands for, as they are now. They can sign no form of a page.
     pub(crate) async fn behind(&self, credential: &Credential) -> Result<Principal, Problem> {
         match credential {
+            Credential::Earlier => {
+                Err(Problem::new(Code::NotSignedIn, "what was asked for earlier signs nobody in"))
+            }
             Credential::Key(id) => self.principal_of_key(id).await,
             Credential::Token(hash) => self.token_principal(*hash).await,
             Credential::Session(hash) => self.session_principal(*hash, String::new()).await,

@@ -9,6 +9,7 @@ pub mod environments;
 pub mod events;
 pub mod feed;
 pub mod files;
+pub mod fleets;
 pub mod hooks;
 pub mod jobs;
 pub mod notices;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use windlass_run::{JobId, RunId, effect, job, run::Tally};
+use windlass_run::{JobId, RunId, effect, fleet, job, run::Tally};
 
 use crate::{
     Error, Store,
@@ -32,6 +32,7 @@ impl Store {
                 self.check_job(row, &mut check).await?;
             }
         }
+        self.check_fleets(&mut check).await?;
         self.check_runs(&mut check).await?;
         self.check_counters(&mut check).await?;
         self.check_ledger(&mut check).await?;
@@ -85,6 +86,36 @@ impl Store {
         }
         for run_id in check.tallies.keys() {
             check.faults.push(format!("there are jobs of the run {run_id}, which isn't there"));
+        }
+        Ok(())
+    }
+
+    /// The targets' rows say what the machine has counted.
+    async fn check_fleets(&self, check: &mut Check) -> Result<(), Error> {
+        let sql = "SELECT run_id, number, state FROM fleets ORDER BY number";
+        for mut row in self.query(sql, vec![]).await? {
+            let (run_id, number): (RunId, u64) = (row.parsed(0)?, row.natural(1)?);
+            let state: fleet::State = row.json(2)?;
+            let sql = "SELECT state, COUNT(*) FROM targets WHERE run_number = $1 GROUP BY state";
+            let mut counts: BTreeMap<String, u32> = BTreeMap::new();
+            for mut row in self.query(sql, vec![number.into()]).await? {
+                counts.insert(row.text(0)?, row.small(1)?);
+            }
+            let mut count = |name: &str| counts.remove(name).unwrap_or(0);
+            let rows = (count("planned"), count("running"), count("succeeded"), count("skipped"));
+            let sum = |of: fn(&fleet::Ring) -> u32| state.rings.iter().map(of).sum::<u32>();
+            let counted = (
+                sum(|ring| ring.planned),
+                sum(|ring| ring.running),
+                sum(|ring| ring.succeeded),
+                sum(|ring| ring.skipped),
+            );
+            let failed: u32 = counts.values().sum();
+            let counted_failed = sum(fleet::Ring::failed);
+            check.expect((rows, failed) == (counted, counted_failed), || {
+                format!("the fleet {run_id} counts {counted:?}, {counted_failed}, its rows are {rows:?}, {failed}")
+            });
+            check.fleets.insert(run_id, state.tally());
         }
         Ok(())
     }
@@ -183,6 +214,7 @@ struct Check {
     faults: Vec<String>,
     jobs: HashSet<JobId>,
     tallies: BTreeMap<RunId, Tally>,
+    fleets: BTreeMap<RunId, Tally>,
     counts: BTreeMap<(String, String, String), i64>,
     effects: BTreeMap<String, effect::State>,
     outbox: HashSet<String>,
@@ -258,7 +290,9 @@ impl Check {
     }
 
     fn run(&mut self, row: &RunRow) {
-        let tally = self.tallies.remove(&row.id).unwrap_or_default();
+        let jobs = self.tallies.remove(&row.id).unwrap_or_default();
+        // A run that is a fleet counts targets: some have no job, some had several.
+        let tally = self.fleets.remove(&row.id).unwrap_or(jobs);
         self.expect(tally == row.tally, || {
             format!("the run {} tallies {:?}, its jobs {tally:?}", row.id, row.tally)
         });

@@ -20,6 +20,8 @@ pub struct Hint {
     pub handled: u64,
     /// Grows whenever an automation was applied, removed, paused or resumed.
     pub automations: u64,
+    /// Grows whenever a fleet changed.
+    pub fleets: u64,
     /// Grows whenever a stream grew.
     pub streams: u64,
 }
@@ -31,7 +33,7 @@ pub struct FeedItem {
     pub seq: u64,
     /// When.
     pub at: Time,
-    /// What sort of thing: `run`, `job`, `environment`, `pull_request`, `project` or `runner`.
+    /// What sort of thing: `run`, `fleet`, `job`, `environment`, `pull_request`, `project` or `runner`.
     pub subject: String,
     /// Which one; `<project id>/<number>` for a pull request.
     pub id: String,

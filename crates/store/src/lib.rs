@@ -43,6 +43,7 @@ pub mod automations;
 pub mod classes;
 pub mod environments;
 pub mod events;
+pub mod fleets;
 pub mod hooks;
 pub mod identity;
 pub mod intake;

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// All migrations in order; the first one is number 1.
-const MIGRATIONS: [(&str, &str); 13] = [
+const MIGRATIONS: [(&str, &str); 14] = [
     ("identity", include_str!("migrations/0001_identity.sql")),
     ("runs", include_str!("migrations/0002_runs.sql")),
     ("streams", include_str!("migrations/0003_streams.sql")),
@@ -24,6 +24,7 @@ const MIGRATIONS: [(&str, &str); 13] = [
     ("classes", include_str!("migrations/0010_classes.sql")),
     ("events", include_str!("migrations/0011_events.sql")),
     ("automations", include_str!("migrations/0012_automations.sql")),
+    ("fleets", include_str!("migrations/0013_fleets.sql")),
     ("triggers", include_str!("migrations/0014_triggers.sql")),
 ];
 

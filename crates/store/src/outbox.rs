@@ -77,6 +77,20 @@ impl Store {
         .await
     }
 
+    /// Holds an effect back that may not be carried out yet: it is due at `until`. That is no failure of it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] or [`Error::Database`].
+    pub async fn hold_back(&self, key: EffectKey, why: String, until: Time) -> Result<(), Error> {
+        self.command(move |tx| {
+            tx.write(
+                "UPDATE outbox SET due = $1, problem = $2 WHERE effect_key = $3",
+                &[until.into(), (&why).into(), key.as_str().into()],
+            )
+        })
+        .await
+    }
+
     /// The effects of a job, in the order in which they were staged.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ mod decide;
 mod rows;
 pub(crate) mod told;
 
+pub(crate) use create::{answer, check_title, earlier};
 pub(crate) use rows::{JOB_COLUMNS, RUN_COLUMNS, job as job_of, run as run_of};
 
 use serde::{Deserialize, Serialize};

@@ -251,6 +251,9 @@ impl Core {
         for run_id in self.group.runs_touched.drain() {
             self.memory.runs.remove(&run_id);
         }
+        for run_id in self.group.fleets_touched.drain() {
+            self.memory.fleets.remove(&run_id);
+        }
         for stream in self.group.streams_touched.drain() {
             self.memory.streams.remove(&stream);
         }

@@ -16,6 +16,8 @@ mod crash;
 mod environments;
 #[path = "store/events.rs"]
 mod events;
+#[path = "store/fleets.rs"]
+mod fleets;
 #[path = "store/hooks.rs"]
 mod hooks;
 #[path = "store/identity.rs"]

@@ -12,6 +12,7 @@ pub mod environment;
 pub mod event;
 pub mod feed;
 pub mod file;
+pub mod fleet;
 pub mod hook;
 pub mod job;
 pub mod notice;

@@ -35,7 +35,7 @@ enum Verb {
         /// Only test programs whose name (`crate/program`) contains this.
         filter: Option<String>,
     },
-    /// Measures one thing beside a floor of the same run: `engine`, `start`, `memory`,
+    /// Measures one thing beside a floor of the same run: `engine`, `start`, `memory`, `fleet`,
     /// `intake` or `trigger`.
     Bench {
         /// What to measure.
@@ -99,12 +99,13 @@ fn run(verb: Verb) -> Result<bool> {
         Verb::Bench { name, arguments } => match name.as_str() {
             "engine" => programs::measured("windlass-bench-engine", &arguments),
             "start" => programs::measured("windlass-bench-start", &arguments),
+            "fleet" => programs::measured("windlass-bench-fleet", &arguments),
             "memory" => programs::measured("windlass-bench-memory", &arguments),
             "intake" => programs::measured("windlass-bench-intake", &arguments),
             "trigger" => programs::measured("windlass-bench-trigger", &arguments),
             _ => anyhow::bail!(
-                "there is no benchmark `{name}` yet: `engine`, `start`, `memory`, `intake` and `trigger` \
-                 are there"
+                "there is no benchmark `{name}`: `engine`, `start`, `memory`, `fleet`, `intake` and \
+                 `trigger` are there"
             ),
         },
         Verb::Chaos { arguments } => programs::measured("windlass-chaos", &arguments),

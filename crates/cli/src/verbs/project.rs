@@ -106,6 +106,10 @@ pub(crate) async fn run(settings: &Settings, verb: arguments::Project) -> Result
                 pool_max: wants.pool_max,
                 class: wants.class,
                 archive_days: wants.archive_after,
+                labels: wants.labels.map(|labels| match labels.as_str() {
+                    "none" => Vec::new(),
+                    some => some.split(',').map(|label| label.trim().to_owned()).collect(),
+                }),
             };
             let path = format!("/api/v1/projects/{project}");
             let project: Project = client.patch(&path, &change).await?;
@@ -196,6 +200,9 @@ fn show(settings: &Settings, project: &Project) -> Result<()> {
         Some(minutes) => span(minutes),
     };
     println!("  idle environments are stopped after: {idle}");
+    if !wants.labels.is_empty() {
+        println!("  labels: {}", terminal::one_line(&wants.labels.join(", "), 200));
+    }
     if let Some(days) = wants.archive_days {
         let after = if days == 0 { "never".to_owned() } else { format!("{days}d") };
         println!("  stopped environments are archived after: {after}");

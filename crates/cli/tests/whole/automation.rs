@@ -132,12 +132,9 @@ fn what_can_not_be_run_is_refused_before_anything_starts() {
     };
     run(&["--input", "often=many"]).says(1, &["the input `often` is no whole number"]);
     run(&["--input", "word"]).says(1, &["write NAME=VALUE"]);
-    std::fs::write(
-        &file,
-        GREET.replace("inputs:\n  word", "limits: { parallel: 3 }\ninputs:\n  word"),
-    )
-    .expect("written");
-    run(&[]).says(1, &["can't keep to the fleet's limits yet"]);
+    std::fs::write(&file, GREET.replace("inputs:\n  word", "policy: strict\ninputs:\n  word"))
+        .expect("written");
+    run(&[]).says(1, &["can't keep to policy yet"]);
     std::fs::write(&file, "name: greet\nsteps: [{ rum: x }]\n").expect("written");
     run(&[]).says(8, &["greet.yaml:2:9: ", "did you mean `run`?"]);
 }

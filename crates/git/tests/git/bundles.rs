@@ -4,6 +4,20 @@ use windlass_git::{Error, RefName, repository::Expected};
 
 use crate::fixture::World;
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repository_whose_making_was_killed_is_finished() {
+    let world = World::new();
+    let project = world.project("project", &[("a", "1\n")]);
+    let mirror = world.mirror(&project).await;
+    let half = world.path("half.git");
+    std::fs::create_dir_all(half.join("refs/heads")).unwrap();
+    std::fs::write(half.join("config.lock"), "[core]").unwrap();
+    std::fs::write(half.join("HEAD.lock"), "").unwrap();
+    let made = world.git.init_borrowing(&half, mirror.repository()).await.unwrap();
+    let base = mirror.repository().resolve("main").await.unwrap();
+    assert!(made.contains(&base).await.unwrap());
+}
+
 #[tokio::test]
 async fn a_checkpoint_travels_as_a_thin_bundle_to_a_repository_that_has_its_base() {
     let world = World::new();

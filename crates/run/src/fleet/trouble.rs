@@ -52,12 +52,17 @@ impl Trouble {
 
     fn of_code(code: &str) -> Self {
         match code {
-            "step_failed" | "verify_failed" | "tests_failed" | "checks_failed" => Self::Red,
-            "conflict" | "merge_conflict" | "push_rejected" => Self::Conflict,
-            "repository" | "unreachable" | "forge" => Self::Unreachable,
+            "step_failed" | "exit_code" | "command" | "output" | "verify_failed"
+            | "tests_failed" | "checks_failed" | "until" => Self::Red,
+            "conflict" | "merge_conflict" | "push_rejected" | "branch_moved" | "branch_taken" => {
+                Self::Conflict
+            }
+            "repository" | "repository_access" | "repository_empty" | "branch_missing"
+            | "unreachable" | "forge" => Self::Unreachable,
             "duration" | "timeout" | "tokens" | "cost" | "budget" | "out_of_memory"
             | "out_of_processes" | "disk_limit" => Self::Limit,
-            "layer_missing" | "lease_lost" | "environment" => Self::Platform,
+            "layer_missing" | "lease_lost" | "environment" | "environment_failed" | "runner"
+            | "runner_disk" | "fork" | "service_not_ready" | "agent_missing" => Self::Platform,
             _ => Self::Other,
         }
     }

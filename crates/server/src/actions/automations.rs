@@ -11,7 +11,6 @@ use windlass_run::{
     EventId, RunId,
     automation::Automation,
     event::{Ancestry, Event, Trust},
-    fleet,
 };
 use windlass_store::automations::{Automation as Stored, Version};
 use windlass_wire::api::automation::{
@@ -20,11 +19,10 @@ use windlass_wire::api::automation::{
 
 use crate::{
     auth::Principal,
-    launch::{Launch, Ready},
+    launch::{Launch, Ready, targets},
     links,
     problem::{Code, Problem},
     state::AppState,
-    triggers, views,
 };
 
 /// Starts a run of an automation file, one job for each project. With a `key`, the same request starts it
@@ -119,15 +117,8 @@ async fn by_hand(
         let why: Vec<String> = invalid.iter().map(ToString::to_string).collect();
         Problem::new(Code::InvalidSpec, why.join("; ")).at("inputs")
     })?;
-    let named = if projects.is_empty() { &automation.targets.repositories } else { projects };
-    if named.is_empty() {
-        let why = "the file lists no repositories: say on which projects it is to run";
-        return Err(Problem::new(Code::InvalidSpec, why).at("projects"));
-    }
-    let mut projects = Vec::with_capacity(named.len());
-    for name in named {
-        projects.push(views::projects::find(app, principal, name).await?);
-    }
+    let organisation_id = &principal.organisation_id;
+    let chosen = targets::choose(app, organisation_id, automation, projects, None).await?;
     let run_id = RunId::new(app.now(), app.random());
     let launch = Launch {
         event: asked_for(app, &run_id, &inputs),
@@ -138,10 +129,7 @@ async fn by_hand(
         organisation_id: principal.organisation_id.clone(),
     };
     let mut notes = Vec::new();
-    let mut new = launch.run(app, &projects, &mut notes).await?;
-    new.turn = triggers::turn(automation, new.jobs.iter().map(|job| &job.spec))?;
-    new.idempotency_key = key.map(|key| format!("run:{key}"));
-    let started = app.store().create_run(principal.by(), new, app.now()).await?;
+    let started = launch.start(app, &chosen, key, &mut notes).await?;
     Ok(StartedAutomation {
         url: format!("{}{}", app.base_url(), links::run(&started.run_id)),
         run_id: started.run_id,
@@ -179,19 +167,13 @@ fn refused(file: &str, why: String) -> Problem {
 
 /// Refuses what this server can't keep to.
 pub(crate) fn supported(automation: &Automation) -> Result<(), Problem> {
-    let usual = fleet::Plan::default();
     let targets = &automation.targets;
     let asks = [
-        ("rollout", automation.rollout.rollout != usual.rollout),
-        ("the fleet's limits", automation.rollout.limits != usual.limits),
         ("policy", automation.policy.is_some()),
-        ("targets.labels", targets.labels.is_some()),
         ("targets.search", targets.search.is_some()),
         ("targets.file", targets.file.is_some()),
         ("targets.command", targets.command.is_some()),
         ("targets.select", targets.select.is_some()),
-        ("targets.except", !targets.except.is_empty()),
-        ("targets.most", targets.most.is_some()),
     ];
     match asks.into_iter().find(|(_, asks)| *asks) {
         Some((what, _)) => Err(Problem::new(

@@ -139,6 +139,11 @@ pub async fn change(
         }
         settings.archive_days = Some(days);
     }
+    if let Some(labels) = change.labels {
+        let labels = windlass_run::Labels::new(labels)
+            .map_err(|error| Problem::new(Code::BadRequest, error.to_string()).at("labels"))?;
+        settings.labels = labels.iter().map(str::to_owned).collect();
+    }
     if let Some(name) = change.class {
         let class = views::classes::find(app, &principal.organisation_id, &name).await;
         let class = class.map_err(|problem| match problem.code {

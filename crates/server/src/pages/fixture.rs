@@ -42,6 +42,7 @@ use super::{
 use askama::Template as _;
 
 mod files;
+mod fleets;
 
 /// The time of all fixtures.
 pub(crate) const NOW: i64 = 1_795_000_000_000_000;
@@ -162,6 +163,17 @@ pub(crate) fn pages(theme: Theme) -> Vec<Page> {
             rendered(files::services(frame(Some(Section::Environments), "Services"), 0).render()),
         ),
         ("/terminal", rendered(terminal(frame(Some(Section::Environments), "Terminal")).render())),
+        ("/fleet", rendered(fleets::fleet(frame(Some(Section::Runs), "Fleet"), 10_000).render())),
+        ("/fleet/read", rendered(fleets::fleet(reader(Some(Section::Runs), "Fleet"), 7).render())),
+        ("/fleet/empty", rendered(fleets::empty(frame(Some(Section::Runs), "Fleet")).render())),
+        (
+            "/fleet/clusters",
+            rendered(fleets::clusters(frame(Some(Section::Runs), "Changes"), 6).render()),
+        ),
+        (
+            "/fleet/clusters/empty",
+            rendered(fleets::clusters(frame(Some(Section::Runs), "Changes"), 0).render()),
+        ),
         ("/classes", rendered(classes(frame(Some(Section::Runners), "Classes"), 3).render())),
         ("/classes/read", rendered(classes(reader(Some(Section::Runners), "Classes"), 1).render())),
         ("/runners", rendered(runners(frame(Some(Section::Runners), "Runners"), 3).render())),

@@ -134,6 +134,11 @@ fn said(word: &str) -> Option<&'static str> {
     Some(match word {
         "started" => "The task is started.",
         "stopping" => "It was asked to stop.",
+        "paused" => "It begins nothing more until somebody says so.",
+        "resumed" => "It goes on.",
+        "advanced" => "The next ring is open.",
+        "again" => "They are planned again.",
+        "operating" => "It is done one by one, and goes on by itself.",
         "commented" => "Your comment is there.",
         "sent" => "The comments are on their way to the agent.",
         "approved" => "You approved this change.",

@@ -140,6 +140,9 @@ async fn one(
     Place(run_id): Place<RunId>,
     Keys(wanted): Keys<jobs::Wanted>,
 ) -> Result<Response, Problem> {
+    if app.store().fleet(&principal.organisation_id, &run_id).await?.is_some() {
+        return Ok(go(links::fleet(&run_id)));
+    }
     let run = views::runs::one(&app, &principal, &run_id).await?;
     if let [job] = run.jobs.as_slice() {
         return jobs::show(&app, &principal, &frame, &job.id, &wanted).await;

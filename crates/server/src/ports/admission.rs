@@ -108,6 +108,7 @@ pub(crate) fn nothing_here() -> Problem {
 pub(super) fn key(entry: &Entry) -> String {
     let who = match entry.visitor.as_ref().map(|visitor| &visitor.credential) {
         None => "anybody".to_owned(),
+        Some(Credential::Earlier) => "nobody now".to_owned(),
         Some(Credential::Key(id)) => format!("key {id}"),
         Some(Credential::Token(hash)) => format!("token {}", crate::secret::hex(&hash.0)),
         Some(Credential::Session(hash)) => format!("session {}", crate::secret::hex(&hash.0)),

@@ -49,6 +49,8 @@ impl Pass {
     /// The pass as a cookie's value, good at this address until then.
     pub(super) fn seal(&self, sealer: &Sealer, address: &Address, until: Time) -> String {
         let (kind, proof) = match &self.credential {
+            // Opens nothing: it is not among those that are read.
+            Credential::Earlier => ("earlier", String::new()),
             Credential::Session(hash) => ("session", secret::hex(&hash.0)),
             Credential::Token(hash) => ("token", secret::hex(&hash.0)),
             Credential::Key(id) => ("key", id.clone()),

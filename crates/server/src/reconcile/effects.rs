@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use windlass_run::{
     Duration as Span,
+    actor::By,
     effect::{Outcome, Request, State},
+    fleet,
 };
 use windlass_store::{
     outbox::OutboxItem,
@@ -15,6 +17,7 @@ use windlass_store::{
 };
 
 use crate::{
+    launch::targets,
     links,
     local::{self, pulls::open},
     problem::{Code, Problem},
@@ -51,6 +54,13 @@ pub(super) async fn round(app: &AppState) -> Result<Duration, Problem> {
 }
 
 async fn carry_out(app: &AppState, item: &OutboxItem) -> Result<(), Problem> {
+    // A fleet opens no more changes than its plan allows. Asked before the grant, and here alone: effects are
+    // carried out one after the other, so what was allowed is counted before the next is asked for.
+    if let Some((until, why)) = app.store().change_not_before(&item.job_id, app.now()).await? {
+        tracing::info!(key = %item.key, why, "a change waits for its turn");
+        app.store().hold_back(item.key.clone(), why, until).await?;
+        return Ok(());
+    }
     let project = app.store().project(&item.organisation_id, &item.project_id).await?;
     let outcome = match grant(app, item, &project, false).await? {
         Granted::Yes => execute(app, item, &project).await,
@@ -181,7 +191,21 @@ async fn put_off(app: &AppState, item: OutboxItem, problem: Problem) -> Result<(
     let wait = problem.retry_after.map_or(backoff, |seconds| {
         Span::from_secs(i64::try_from(seconds).unwrap_or(300)).max(backoff)
     });
+    if problem.code == Code::RateLimited {
+        leave_alone(app, &item, wait).await?;
+    }
     tracing::info!(key = %item.key, %problem, "an effect is put off");
     app.store().put_off(item.key, problem.detail, app.now() + wait).await?;
+    Ok(())
+}
+
+/// A forge that asks to be left alone is, by the whole fleet.
+async fn leave_alone(app: &AppState, item: &OutboxItem, wait: Span) -> Result<(), Problem> {
+    let Some(run_id) = app.store().fleet_of_job(&item.job_id).await? else { return Ok(()) };
+    let project = app.store().project(&item.organisation_id, &item.project_id).await?;
+    let now = app.now();
+    let waits = fleet::Command::ForgeWaits { forge: targets::host(&project), until: now + wait };
+    let (by, organisation_id) = (By::system("effects"), item.organisation_id.clone());
+    app.store().command_fleet(by, organisation_id, run_id, waits, now).await?;
     Ok(())
 }

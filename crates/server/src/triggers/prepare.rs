@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use windlass_run::{RunId, event::Event, trigger};
+use windlass_run::{RunId, trigger};
 use windlass_store::{
     automations::Pinned,
-    events::{Firing, Kept, fire::Start},
-    projects::Project,
+    events::{
+        Firing, Kept,
+        fire::{New, Start},
+    },
 };
 
 use super::{
@@ -16,8 +18,8 @@ use super::{
     on_behalf,
 };
 use crate::{
-    actions::{automations, runs},
-    launch::{Launch, Ready},
+    actions::automations,
+    launch::{Launch, Ready, targets},
     problem::{Code, Problem},
     state::AppState,
 };
@@ -73,7 +75,15 @@ async fn one(
     automations::supported(&known.automation)?;
     let by = on_behalf::whose(app, &known.applied, rules.run_as.as_deref()).await?;
     let by = by.map_err(|why| Problem::new(Code::Forbidden, why))?;
-    let projects = targets(app, known, &kept.event).await?;
+    let targets = &known.automation.targets;
+    let of_event = kept.event.project_id.as_ref();
+    if of_event.is_none() && (targets.from_trigger || targets.is_from_trigger()) {
+        let why = "the event is of no project: list the repositories under `targets`, or give the hook a \
+                   project";
+        return Err(Problem::new(Code::InvalidSpec, why));
+    }
+    let organisation_id = &kept.organisation_id;
+    let chosen = targets::choose(app, organisation_id, &known.automation, &[], of_event).await?;
     let ready = ready(index, known)?;
     let launch = Launch {
         run_id: RunId::new(app.now(), app.random()),
@@ -83,9 +93,10 @@ async fn one(
         by: by.clone(),
         organisation_id: kept.organisation_id.clone(),
     };
-    let mut run = launch.run(app, &projects, &mut Vec::new()).await?;
-    run.jobs.iter().try_for_each(|job| runs::no_blocks(&job.spec))?;
-    run.turn = super::turn(&known.automation, run.jobs.iter().map(|job| &job.spec))?;
+    let new = match chosen.is_fleet {
+        true => New::Fleet(launch.fleet(app, &chosen)?),
+        false => New::Run(launch.run(app, &chosen.projects, &mut Vec::new()).await?),
+    };
     Ok(Start {
         automation: known.automation.name.to_string(),
         version: known.version,
@@ -94,7 +105,7 @@ async fn one(
         same: start.key.clone(),
         about: start.subject.clone(),
         by,
-        run,
+        new,
     })
 }
 
@@ -112,32 +123,4 @@ fn ready(index: &Index, known: &Known) -> Result<Ready, Problem> {
             digest: known.digest.clone(),
         },
     })
-}
-
-/// The projects that it works on: the event's, or those that the file lists.
-async fn targets(app: &AppState, known: &Known, event: &Event) -> Result<Vec<Project>, Problem> {
-    let targets = &known.automation.targets;
-    let organisation_id = app.organisation_id();
-    let mut projects: Vec<Project> = Vec::new();
-    if targets.is_from_trigger() || targets.from_trigger {
-        let of_none = || {
-            let why = "the event is of no project: list the repositories under `targets`, or give the \
-                       hook a project";
-            Problem::new(Code::InvalidSpec, why)
-        };
-        let project_id = event.project_id.as_ref().ok_or_else(of_none)?;
-        projects.push(app.store().project(organisation_id, project_id).await?);
-    }
-    for name in &targets.repositories {
-        let project = app.store().project_named(organisation_id, name).await?;
-        if projects.iter().all(|known| known.id != project.id) {
-            projects.push(project);
-        }
-    }
-    match projects.iter().find(|project| project.archived_at.is_some()) {
-        None => Ok(projects),
-        Some(removed) => {
-            Err(Problem::new(Code::InvalidSpec, format!("{} was removed", removed.name)))
-        }
-    }
 }

@@ -136,7 +136,15 @@ pub fn patch(diff: &Diff) -> String {
             None => "/dev/null".to_owned(),
         };
         let (old, new) = (side(&file.old, "a/"), side(&file.new, "b/"));
-        text.push_str(&format!("diff --git {old} {new}\n--- {old}\n+++ {new}\n"));
+        text.push_str(&format!("diff --git {old} {new}\n"));
+        text.push_str(&modes(file));
+        match file.content {
+            Content::Binary => {
+                text.push_str(&format!("Binary files {old} and {new} differ\n"));
+                continue;
+            }
+            _ => text.push_str(&format!("--- {old}\n+++ {new}\n")),
+        }
         match &file.content {
             Content::Text { hunks, .. } => {
                 for hunk in hunks {
@@ -146,12 +154,24 @@ pub fn patch(diff: &Diff) -> String {
                     hunk.lines.iter().for_each(|line| push_line(&mut text, line));
                 }
             }
-            Content::Binary => text.push_str("Binary files differ\n"),
+            Content::Binary => {}
             Content::TooLarge | Content::NotRead => text.push_str("(too large to show)\n"),
             Content::Submodule => text.push_str("(another commit of a submodule)\n"),
         }
     }
     text
+}
+
+/// What a file is, where that has changed, in git's words.
+fn modes(file: &windlass_git::diff::File) -> String {
+    match (&file.old, &file.new) {
+        (None, Some(new)) => format!("new file mode {:o}\n", new.mode),
+        (Some(old), None) => format!("deleted file mode {:o}\n", old.mode),
+        (Some(old), Some(new)) if old.mode != new.mode => {
+            format!("old mode {:o}\nnew mode {:o}\n", old.mode, new.mode)
+        }
+        _ => String::new(),
+    }
 }
 
 fn push_line(text: &mut String, line: &Line) {

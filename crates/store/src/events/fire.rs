@@ -14,6 +14,7 @@ use crate::{
     Error, Store,
     automations::put,
     database::Row,
+    fleets::{self, NewFleet},
     notices,
     runs::{NewRun, create},
     turns::{self, Turn, WhenBusy},
@@ -63,8 +64,17 @@ pub struct Start {
     pub about: String,
     /// On whose behalf.
     pub by: By,
-    /// The run.
-    pub run: NewRun,
+    /// What.
+    pub new: New,
+}
+
+/// What a trigger starts.
+#[derive(Clone, Debug)]
+pub enum New {
+    /// A run with its jobs.
+    Run(NewRun),
+    /// A run over many targets.
+    Fleet(NewFleet),
 }
 
 /// What came of it.
@@ -81,7 +91,13 @@ pub enum Handled {
 /// A start whose run was checked as far as possible without the database.
 struct Prepared {
     start: Start,
-    run: create::Prepared,
+    turn: Option<Turn>,
+    new: NewPrepared,
+}
+
+enum NewPrepared {
+    Run(create::Prepared),
+    Fleet(fleets::create::Prepared),
 }
 
 impl Store {
@@ -92,8 +108,14 @@ impl Store {
     pub async fn handle_event(&self, handling: Handling, now: Time) -> Result<Handled, Error> {
         let Handling { organisation_id, event_id, outcome, firings, starts, ends } = handling;
         let prepare = |start: Start| {
-            let run = create::prepare(start.by.clone(), start.run.clone())?;
-            Ok(Prepared { start, run })
+            let by = start.by.clone();
+            let (turn, new) = match start.new.clone() {
+                New::Run(run) => (run.turn.clone(), NewPrepared::Run(create::prepare(by, run)?)),
+                New::Fleet(fleet) => {
+                    (None, NewPrepared::Fleet(fleets::create::prepare(by, fleet)?))
+                }
+            };
+            Ok(Prepared { start, turn, new })
         };
         let starts = starts.into_iter().map(prepare).collect::<Result<Vec<_>, Error>>()?;
         let done = keep::Done { organisation_id, event_id, outcome, firings, now };
@@ -190,7 +212,7 @@ fn handle(
     }
     let mut started = Vec::new();
     let mut firings: Vec<keep::Fired> = done.firings.iter().cloned().map(Into::into).collect();
-    for Prepared { start, run } in starts {
+    for prepared @ Prepared { start, new, .. } in starts {
         let fired = |outcome: &str, reason: String, run_id: Option<RunId>| keep::Fired {
             same: run_id.is_some().then(|| start.same.clone()),
             about: run_id.is_some().then(|| start.about.clone()),
@@ -204,10 +226,14 @@ fn handle(
         };
         // Those that started just now in this transaction count as well: each is written at once.
         let past = past(tx, organisation_id, start)?;
-        let fired = match why_not(tx, organisation_id, start, &past, done.now)? {
+        let fired = match why_not(tx, organisation_id, prepared, &past, done.now)? {
             Some((word, reason)) => fired(word, reason, None),
             None => {
-                let run_id = create::create(tx, run, done.now)?.run_id;
+                let made = match new {
+                    NewPrepared::Run(run) => create::create(tx, run, done.now)?,
+                    NewPrepared::Fleet(fleet) => fleets::create::create(tx, fleet, done.now)?,
+                };
+                let run_id = made.run_id;
                 started.push(run_id.clone());
                 fired("fired", String::new(), Some(run_id))
             }
@@ -227,14 +253,14 @@ fn handle(
 fn why_not(
     tx: &mut Tx<'_>,
     organisation_id: &OrganisationId,
-    start: &Start,
+    Prepared { start, turn, .. }: &Prepared,
     past: &Past,
     now: Time,
 ) -> Result<Option<(&'static str, String)>, Error> {
     if let Err(why) = admits(&start.rules, past, now) {
         return Ok(Some((why.word(), WhyNot::to_string(&why))));
     }
-    if let Some(turn) = &start.run.turn
+    if let Some(turn) = turn
         && turn.when_busy == WhenBusy::Skip
         && let Some(other) = busy(tx, organisation_id, &start.automation, turn)?
     {

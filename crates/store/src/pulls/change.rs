@@ -8,6 +8,7 @@ use crate::{
     Error,
     dialect::search,
     events::keep,
+    fleets::follow,
     pulls::{Change, PullColumns},
     writer::tx::Tx,
 };
@@ -148,6 +149,7 @@ pub(super) fn change(
         index(tx, row, &columns.title)?;
     }
     append(tx, place, number, found, events)?;
+    follow::change_moved(tx, &place.project_id, number, columns, place.now)?;
     keep::raise(tx, &place.organisation_id, raise, place.now)?;
     tell(tx, place, number, &columns.state);
     Ok(version)

@@ -9,7 +9,7 @@ use windlass_run::{
 };
 
 use crate::{
-    Error,
+    Error, fleets,
     writer::tx::{Tx, who},
 };
 
@@ -56,6 +56,13 @@ pub(crate) fn run(
     let run = tx.run(run_id)?;
     if run.organisation_id != *organisation_id {
         return Err(Error::NotFound { what: "run", id: run_id.to_string() });
+    }
+    if let Some(fleet) = tx.fleet(run_id)? {
+        let Command::Cancel(job::Cancel { by, reason, .. }) = &cancel.command else {
+            return Ok(Vec::new());
+        };
+        fleets::command::cancel(tx, &fleet, by, reason, cancel.now)?;
+        return Ok(Vec::new());
     }
     let sql = "SELECT id FROM jobs WHERE run_number = $1 AND ended_at IS NULL ORDER BY number";
     let mut asked = Vec::new();

@@ -80,7 +80,7 @@ pub(crate) fn prepare(by: By, new: NewRun) -> Result<Prepared, Error> {
     })
 }
 
-fn check_title(title: &str) -> Result<(), Error> {
+pub(crate) fn check_title(title: &str) -> Result<(), Error> {
     if title.trim().is_empty() || title.len() > LONGEST_TITLE || title.contains('\0') {
         let why = format!("a title has 1 to {LONGEST_TITLE} bytes and no NUL character");
         return Err(Error::Invalid { why });
@@ -98,7 +98,7 @@ fn digest(new: &NewRun) -> Result<String, Error> {
 
 /// Starts it.
 pub(crate) fn create(tx: &mut Tx<'_>, new: &Prepared, now: Time) -> Result<Started, Error> {
-    if let Some(started) = earlier(tx, new)? {
+    if let Some(started) = earlier(tx, &new.organisation_id, &new.who, new.key.as_ref())? {
         return Ok(started);
     }
     if let (Some(pinned), Some(turn)) = (&new.automation, &new.turn)
@@ -133,6 +133,7 @@ pub(crate) fn create(tx: &mut Tx<'_>, new: &Prepared, now: Time) -> Result<Start
         return Err(Error::Database { context: format!("the run {} is there already", run.id) });
     }
     tx.create_run(run, now);
+    tx.memory.fleets.put(new.run_id.clone(), None);
     let insert = search::insert(tx.dialect(), "runs_search");
     let words = search::text(tx.dialect(), &new.words);
     tx.write(&insert, &[run_number.into(), words.into()])?;
@@ -152,21 +153,7 @@ pub(crate) fn create(tx: &mut Tx<'_>, new: &Prepared, now: Time) -> Result<Start
     let job_ids: Vec<JobId> = new.jobs.iter().map(|(job_id, ..)| job_id.clone()).collect();
     let started = Started { run_id: new.run_id.clone(), job_ids, fresh: true };
     if let Some((key, request)) = &new.key {
-        let body = serde_json::to_string(&started)
-            .map_err(|e| Error::Database { context: format!("an answer as JSON: {e}") })?;
-        tx.write(
-            "INSERT INTO answers (organisation_id, actor, name, request, status, body, at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
-            &[
-                new.organisation_id.as_str().into(),
-                (&*new.who).into(),
-                key.into(),
-                request.into(),
-                0i64.into(),
-                body.into(),
-                now.into(),
-            ],
-        )?;
+        answer(tx, (&new.organisation_id, &new.who), (key, request), &started, now)?;
     }
     Ok(started)
 }
@@ -195,12 +182,16 @@ fn first(
 }
 
 /// The same request, answered before.
-fn earlier(tx: &mut Tx<'_>, new: &Prepared) -> Result<Option<Started>, Error> {
-    let Some((key, request)) = &new.key else { return Ok(None) };
+pub(crate) fn earlier(
+    tx: &mut Tx<'_>,
+    organisation_id: &OrganisationId,
+    who: &Arc<str>,
+    key: Option<&(String, String)>,
+) -> Result<Option<Started>, Error> {
+    let Some((key, request)) = key else { return Ok(None) };
     let sql = "SELECT request, body FROM answers \
                WHERE organisation_id = $1 AND actor = $2 AND name = $3";
-    let organisation_id = new.organisation_id.as_str();
-    let values = [organisation_id.into(), (&*new.who).into(), key.into()];
+    let values = [organisation_id.as_str().into(), (&**who).into(), key.into()];
     let mut rows = tx.read(sql, &values)?;
     let Some(row) = rows.first_mut() else { return Ok(None) };
     if row.text(0)? != *request {
@@ -210,4 +201,29 @@ fn earlier(tx: &mut Tx<'_>, new: &Prepared) -> Result<Option<Started>, Error> {
     }
     let started: Started = row.json(1)?;
     Ok(Some(Started { fresh: false, ..started }))
+}
+
+/// Keeps what was answered to a request with a key.
+pub(crate) fn answer(
+    tx: &mut Tx<'_>,
+    (organisation_id, who): (&OrganisationId, &Arc<str>),
+    (key, request): (&String, &String),
+    started: &Started,
+    now: Time,
+) -> Result<(), Error> {
+    let body = serde_json::to_string(started)
+        .map_err(|e| Error::Database { context: format!("an answer as JSON: {e}") })?;
+    tx.write(
+        "INSERT INTO answers (organisation_id, actor, name, request, status, body, at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        &[
+            organisation_id.as_str().into(),
+            (&**who).into(),
+            key.into(),
+            request.into(),
+            0i64.into(),
+            body.into(),
+            now.into(),
+        ],
+    )
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use windlass_run::{
-    EventId, Time,
+    EventId, ProjectId, Time,
     event::{Ancestry, Event, Link, Trust},
     job::Outcome,
 };
@@ -11,17 +11,15 @@ use crate::{
     Error,
     events::{self, keep},
     runs::Standing,
-    writer::{
-        memory::{Job, Run},
-        tx::Tx,
-    },
+    writer::{memory::Run, tx::Tx},
 };
 
-/// Keeps that a run has ended, if it is one of an automation. `last` is the job that ended last.
+/// Keeps that a run has ended, if it is one of an automation. `project_id` is the one that it was on, if it was
+/// on one alone. A fleet that settles again after a retry is told of once, as it was the first time.
 pub(crate) fn ended(
     tx: &mut Tx<'_>,
     run: &Run,
-    last: &Job,
+    project_id: Option<&ProjectId>,
     outcome: Outcome,
     at: Time,
 ) -> Result<(), Error> {
@@ -35,8 +33,7 @@ pub(crate) fn ended(
         kind: format!("automation.{outcome}"),
         subject: Some(automation.to_string()),
         time: at,
-        // Of a run over many projects it is not the event of one of them.
-        project_id: (tally.jobs == 1).then(|| last.project_id.clone()),
+        project_id: project_id.cloned(),
         actor: None,
         trust: Trust::Own,
         ancestry: ancestry(tx, run, automation)?,

@@ -86,6 +86,7 @@ impl Tx<'_> {
         if self.group.journal.is_empty()
             && self.group.jobs.is_empty()
             && self.group.runs.is_empty()
+            && self.group.fleets.is_empty()
             && self.group.feed.is_empty()
             && self.group.audit.is_empty()
         {
@@ -93,6 +94,7 @@ impl Tx<'_> {
         }
         self.begin()?;
         self.flush_runs()?;
+        self.flush_fleets()?;
         self.flush_jobs()?;
         self.flush_journal()?;
         self.flush_effects()?;

@@ -8,8 +8,8 @@ use std::{
 };
 
 use windlass_run::{
-    Duration, JobId, Labels, OrganisationId, ProjectId, RunId, RunnerId, Time, actor::By, job,
-    run::Tally,
+    Duration, JobId, Labels, OrganisationId, ProjectId, RunId, RunnerId, Time, actor::By, fleet,
+    job, run::Tally,
 };
 
 use crate::{
@@ -75,6 +75,17 @@ impl Run {
     }
 }
 
+/// A fleet in memory.
+#[derive(Clone)]
+pub(crate) struct Fleet {
+    pub run_id: RunId,
+    pub run_number: u64,
+    pub organisation_id: OrganisationId,
+    /// The newest entry of its journal.
+    pub seq: u64,
+    pub state: fleet::State,
+}
+
 /// A stream in memory.
 #[derive(Clone, Copy)]
 pub(crate) struct Stream {
@@ -113,6 +124,8 @@ pub(crate) struct Marks {
     /// See [`Hint`].
     pub automations: u64,
     /// See [`Hint`].
+    pub fleets: u64,
+    /// See [`Hint`].
     pub streams: u64,
 }
 
@@ -120,6 +133,8 @@ pub(crate) struct Marks {
 pub(crate) struct Memory {
     pub jobs: Generations<JobId, Arc<Job>>,
     pub runs: Generations<RunId, Run>,
+    /// Of each run that was asked for: its fleet, if it is one.
+    pub fleets: Generations<RunId, Option<Arc<Fleet>>>,
     pub streams: Generations<StreamId, Stream>,
     pub projects: Generations<ProjectId, OrganisationId>,
     pub runners: HashMap<RunnerId, Runner>,
@@ -154,6 +169,7 @@ impl Memory {
         let mut memory = Self {
             jobs: Generations::new(settle.jobs),
             runs: Generations::new(settle.jobs),
+            fleets: Generations::new(settle.jobs),
             streams: Generations::new(settle.jobs),
             projects: Generations::new(10_000),
             runners: HashMap::new(),
@@ -207,6 +223,7 @@ impl Memory {
         fresh.marks.events = self.marks.events + 1;
         fresh.marks.handled = self.marks.handled + 1;
         fresh.marks.automations = self.marks.automations + 1;
+        fresh.marks.fleets = self.marks.fleets + 1;
         fresh.marks.streams = self.marks.streams + 1;
         Ok(fresh)
     }
@@ -256,6 +273,7 @@ impl Memory {
             events: self.marks.events,
             handled: self.marks.handled,
             automations: self.marks.automations,
+            fleets: self.marks.fleets,
             streams: self.marks.streams,
         }
     }
@@ -317,6 +335,7 @@ impl Memory {
     pub(crate) fn shrink(&mut self) {
         self.jobs.shrink(|job| matches!(job.state.phase, job::Phase::Leased { .. }));
         self.runs.shrink(|_| false);
+        self.fleets.shrink(|_| false);
         self.streams.shrink(|_| false);
         self.projects.shrink(|_| false);
     }

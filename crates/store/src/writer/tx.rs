@@ -10,14 +10,15 @@ use std::{
 use windlass_run::{
     EffectKey, JobId, OrganisationId, ProjectId, RunId, Time,
     actor::By,
-    effect::Executor,
+    effect::{self, Executor},
     job::{self, Command, Event, Refusal},
 };
 
 use crate::{
     Error,
-    database::{Connection, Failure, Row, Value},
+    database::{Connection, Failure, Insert, Row, Value},
     dialect::Dialect,
+    fleets::follow,
     runs::{self, Standing},
     streams::StreamId,
     writer::memory::{Job, Memory, Run},
@@ -64,6 +65,8 @@ pub(crate) struct Group {
     pub jobs_before: HashMap<JobId, Option<Arc<Job>>>,
     /// Runs that must be read again if the group is given up.
     pub runs_touched: HashSet<RunId>,
+    /// Fleets that must be read again if the group is given up.
+    pub fleets_touched: HashSet<RunId>,
     /// Streams that must be read again if the group is given up.
     pub streams_touched: HashSet<StreamId>,
     /// Jobs whose row is to be written, with the time of the last change.
@@ -74,6 +77,8 @@ pub(crate) struct Group {
     pub runs_new: HashSet<RunId>,
     /// Runs whose standing changed.
     pub runs_told: HashSet<RunId>,
+    /// Fleets whose row is to be written, with the time of the last change.
+    pub fleets: BTreeMap<RunId, Time>,
     pub journal: Vec<JournalRow>,
     /// Effects whose row is to be written: job, when staged (if now), when changed.
     pub effects: BTreeMap<EffectKey, (JobId, Time)>,
@@ -93,7 +98,7 @@ impl Group {
 
 /// One command's access to the writer's world.
 pub(crate) struct Tx<'a> {
-    pub(super) connection: &'a mut Connection,
+    pub(crate) connection: &'a mut Connection,
     pub(crate) memory: &'a mut Memory,
     pub(crate) group: &'a mut Group,
 }
@@ -119,6 +124,18 @@ impl<'a> Tx<'a> {
         values.iter().try_for_each(Value::check)?;
         self.group.touched = true;
         let written = self.begin().and_then(|()| self.connection.write(sql, values));
+        written.map_err(|failure| self.failed(failure))
+    }
+
+    /// Writes many rows right away, as [`Tx::write`] does.
+    pub(crate) fn write_many(
+        &mut self,
+        insert: &Insert,
+        values: &[Value<'_>],
+    ) -> Result<(), Error> {
+        values.iter().try_for_each(Value::check)?;
+        self.group.touched = true;
+        let written = self.begin().and_then(|()| self.connection.insert(insert, values));
         written.map_err(|failure| self.failed(failure))
     }
 
@@ -152,7 +169,7 @@ impl<'a> Tx<'a> {
         self.add_to_feed(organisation_id, subject, id, what.into(), at);
     }
 
-    pub(super) fn add_to_feed(
+    pub(crate) fn add_to_feed(
         &mut self,
         organisation_id: &OrganisationId,
         subject: &'static str,
@@ -258,6 +275,9 @@ impl<'a> Tx<'a> {
         });
         for event in &kept {
             self.follow(&after, event, at);
+            if let Event::EffectChanged { state: effect::State::Done(outcome), .. } = event {
+                follow::change_opened(self, &after, outcome, at)?;
+            }
         }
         let (from, to) = (before.standing(), after.standing());
         if matches!(to, Standing::Ended(_)) {
@@ -303,7 +323,7 @@ impl<'a> Tx<'a> {
     }
 
     /// Keeps a run's row, as it stands now.
-    fn put_run(&mut self, run: Run, at: Time) {
+    pub(crate) fn put_run(&mut self, run: Run, at: Time) {
         self.group.touched = true;
         self.group.runs_touched.insert(run.id.clone());
         self.group.runs.insert(run.id.clone(), at);
@@ -326,10 +346,8 @@ impl<'a> Tx<'a> {
         };
         self.group.effects.insert(key.clone(), (job.id.clone(), at));
         if effect.request.executor() == Executor::Server {
-            let open = matches!(
-                effect.state,
-                windlass_run::effect::State::Staged | windlass_run::effect::State::Granted { .. }
-            );
+            let open =
+                matches!(effect.state, effect::State::Staged | effect::State::Granted { .. });
             if is_new {
                 self.memory.marks.outbox += 1;
             }
@@ -344,6 +362,9 @@ impl<'a> Tx<'a> {
     fn restand(&mut self, before: &Job, after: &Job, at: Time) -> Result<(), Error> {
         self.count(before, -1);
         self.count(after, 1);
+        if let Some(fleet) = self.fleet(&after.run_id)? {
+            return follow::job_stands(self, &fleet, after, at);
+        }
         let mut run = self.run(&after.run_id)?;
         let stood = run.standing();
         match (before.standing(), after.standing()) {
@@ -365,7 +386,9 @@ impl<'a> Tx<'a> {
         if stood != stands {
             self.group.runs_told.insert(run_id);
             if let Standing::Ended(outcome) = stands {
-                runs::told::ended(self, &run, after, outcome, at)?;
+                // Of a run over many projects it is not the event of one of them.
+                let alone = (run.tally.jobs == 1).then_some(&after.project_id);
+                runs::told::ended(self, &run, alone, outcome, at)?;
             }
         }
         Ok(())

@@ -40,7 +40,8 @@ pub struct StartedAutomation {
     /// The run.
     #[schemars(with = "String")]
     pub run_id: RunId,
-    /// Its jobs, in the order of the projects.
+    /// Its jobs, in the order of the projects. Empty if the run is a fleet: its targets have jobs when they are
+    /// begun.
     #[schemars(with = "Vec<String>")]
     pub job_ids: Vec<JobId>,
     /// Where a person sees the run.

@@ -111,6 +111,10 @@ pub struct Settings {
     /// if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub archive_days: Option<u64>,
+    /// What automations choose it by, and rings of fleets: `a-z`, `0-9`, `.`, `_`, `=`, `/`, `-`.
+    /// `owner=NAME` says who reviews its changes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
 }
 
 /// Changes what a project wants of its environments. What is absent stays as it is.
@@ -142,6 +146,9 @@ pub struct ChangeSettings {
     /// After how many days an environment that stays stopped is archived, at most 3,650; 0: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub archive_days: Option<u64>,
+    /// What automations choose it by, instead of what it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Vec<String>>,
 }
 
 /// What is kept ahead of demand for a project, on one runner.

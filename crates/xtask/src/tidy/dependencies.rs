@@ -24,7 +24,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("gateway", &["policy", "git"]),
     ("agent", &["policy", "wire"]),
     ("forge", &["git", "run"]),
-    ("server", &["store", "run", "policy", "wire", "forge", "git"]),
+    ("server", &["store", "run", "review", "policy", "wire", "forge", "git"]),
     (
         "runner",
         &[

@@ -121,7 +121,8 @@ async fn projects(
     automation: &Automation,
 ) -> Result<Vec<String>> {
     let mut named = verb.repositories.clone();
-    if named.is_empty() && automation.targets.repositories.is_empty() {
+    let targets = &automation.targets;
+    if named.is_empty() && targets.repositories.is_empty() && targets.labels.is_none() {
         named.push(".".to_owned());
     }
     let mut projects = Vec::with_capacity(named.len());
@@ -145,6 +146,7 @@ async fn watch(
     if !settings.json {
         let style = Style::for_stdout();
         let jobs = match started.job_ids.len() {
+            0 => "a fleet".to_owned(),
             1 => "1 job".to_owned(),
             many => format!("{many} jobs"),
         };
@@ -158,6 +160,10 @@ async fn watch(
         return Ok(Exit::Success);
     }
     match &started.job_ids[..] {
+        [] => {
+            let path = format!("/api/v1/fleets/{}", started.run_id);
+            crate::verbs::fleet::to_the_end(settings, client, &path).await
+        }
         [only] => follow::to_the_end(settings, client, only.as_str()).await,
         several => all(settings, client, several).await,
     }

@@ -1,0 +1,41 @@
+//! `POST /api/v1/fleets/{run}/advance`: opens the next ring of a fleet though something is unmet.
+
+use axum::{Json, extract::State, http::Method};
+use windlass_policy::permission::Action;
+use windlass_run::RunId;
+use windlass_wire::api::fleet::{Because, Fleet};
+
+use crate::{
+    actions,
+    auth::Principal,
+    endpoint::{Access, Doc, Endpoint},
+    extract::{Body, Place},
+    problem::{Code, Problem},
+    state::AppState,
+    views,
+};
+
+pub(super) fn endpoint() -> Endpoint {
+    Endpoint::new(
+        Method::POST,
+        "/api/v1/fleets/{run}/advance",
+        Access::Allows(Action::SteerFleet),
+        handler,
+    )
+    .doc(
+        Doc::new("advanceFleet", "Opens the next ring of a fleet though something is unmet.")
+            .takes::<Because>()
+            .gives::<Fleet>(200)
+            .problems(&[Code::NotFound, Code::Conflict, Code::BadRequest]),
+    )
+}
+
+async fn handler(
+    State(app): State<AppState>,
+    principal: Principal,
+    Place(run_id): Place<RunId>,
+    Body(asked): Body<Because>,
+) -> Result<Json<Fleet>, Problem> {
+    actions::fleets::advance(&app, &principal, &run_id, asked.reason).await?;
+    views::fleets::one(&app, &principal, &run_id).await.map(Json)
+}
