@@ -32,6 +32,8 @@ mod event;
 mod fleet;
 #[path = "whole/image.rs"]
 mod image;
+#[path = "whole/in_force.rs"]
+mod in_force;
 #[path = "whole/library.rs"]
 mod library;
 #[path = "whole/ports.rs"]
