@@ -9,6 +9,7 @@
 //!                └─► text, ansi, markdown, diff, highlight, when      how untrusted text is shown
 //! ```
 
+mod automations;
 mod fleets;
 mod home;
 mod runs;
@@ -60,6 +61,7 @@ pub(crate) use text::Text;
 pub(crate) fn endpoints() -> Vec<Endpoint> {
     let mut endpoints = home::endpoints();
     endpoints.extend(runs::endpoints());
+    endpoints.extend(automations::endpoints());
     endpoints.extend(fleets::endpoints());
     endpoints.extend(jobs::endpoints());
     endpoints.extend(changes::endpoints());

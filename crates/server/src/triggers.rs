@@ -11,6 +11,7 @@ pub(crate) mod timetable;
 mod turn;
 
 pub(crate) use judge::{consider, refused};
+pub(crate) use on_behalf::whose;
 pub(crate) use prepare::{Prepared, prepare};
 pub(crate) use turn::turn;
 

@@ -5,6 +5,7 @@
 
 pub(crate) mod shell;
 
+pub(crate) mod automations;
 pub(crate) mod fleets;
 pub(crate) mod home;
 pub(crate) mod runs;

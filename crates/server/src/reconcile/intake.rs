@@ -15,6 +15,7 @@ use windlass_store::events::{
 };
 
 use crate::{
+    actions::automations,
     hooks,
     problem::Problem,
     state::AppState,
@@ -123,6 +124,12 @@ async fn meaning(
         }
         Err(problem) => format!("refused: {problem}"),
     };
+    if kept.event.kind == "push"
+        && let Err(problem) = automations::sync::pushed(app, &kept.event).await
+    {
+        round.later(&kept, &problem);
+        return Ok(None);
+    }
     let considered = triggers::consider(index, &kept.event);
     let ends = match kept.event.family() {
         "automation" if kept.repeats.is_none() => RunId::parse(&kept.event.delivery).ok(),

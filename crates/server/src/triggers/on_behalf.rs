@@ -16,11 +16,12 @@ struct Account {
     shut_out: Option<&'static str>,
 }
 
-/// Whose run it is, or why it is nobody's.
-pub(super) async fn whose(
+/// In whose name `action` is done, or why in nobody's.
+pub(crate) async fn whose(
     app: &AppState,
     applied: &By,
     run_as: Option<&str>,
+    action: Action,
 ) -> Result<Result<By, String>, Problem> {
     let applied = applied.on_behalf_of.as_ref().unwrap_or(&applied.actor);
     let Some(who_applied) = by_actor(app, applied).await? else {
@@ -52,8 +53,9 @@ pub(super) async fn whose(
         let how = "apply the automation again, or name somebody else in `run_as`";
         return Ok(Err(format!("it would run as {}, who {why}: {how}", account.name)));
     }
-    if !allows(account.role, Action::StartRun) {
-        return Ok(Err(format!("it would run as {}, who may not start runs", account.name)));
+    if !allows(account.role, action) {
+        let what = action.name().replace('_', " ");
+        return Ok(Err(format!("it would run as {}, who may not {what}", account.name)));
     }
     Ok(Ok(By::own(account.actor)))
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use windlass_policy::permission::Action;
 use windlass_run::{RunId, trigger};
 use windlass_store::{
     automations::Pinned,
@@ -73,7 +74,8 @@ async fn one(
     let known = &waiting.known;
     let rules = waiting.trigger();
     automations::supported(&known.automation)?;
-    let by = on_behalf::whose(app, &known.applied, rules.run_as.as_deref()).await?;
+    let by =
+        on_behalf::whose(app, &known.applied, rules.run_as.as_deref(), Action::StartRun).await?;
     let by = by.map_err(|why| Problem::new(Code::Forbidden, why))?;
     let targets = &known.automation.targets;
     let of_event = kept.event.project_id.as_ref();

@@ -1,6 +1,6 @@
 //! Automations: what is in force, how it goes, and what it was before.
 
-use windlass_run::automation::Automation;
+use windlass_run::{OrganisationId, automation::Automation};
 use windlass_store::{
     automations::{Automation as Stored, AutomationRun as Run, Origin},
     events::Slice,
@@ -108,10 +108,10 @@ pub async fn versions(
 /// What the last jobs of an automation used; absent if none ended.
 pub(crate) async fn history(
     app: &AppState,
-    principal: &Principal,
+    organisation_id: &OrganisationId,
     name: &str,
 ) -> Result<Option<AutomationHistory>, Problem> {
-    let history = app.store().automation_history(&principal.organisation_id, name).await?;
+    let history = app.store().automation_history(organisation_id, name).await?;
     Ok((history.jobs > 0).then(|| AutomationHistory {
         jobs: history.jobs,
         succeeded: history.succeeded,
@@ -170,7 +170,7 @@ async fn summary(
         targets,
         next_at: next_at.filter(|_| starts),
         last_run,
-        history: history(app, principal, &stored.name).await?,
+        history: history(app, organisation_id, &stored.name).await?,
         project,
         changed_at: stored.changed_at.as_micros(),
     })

@@ -7,7 +7,7 @@ use std::{
 };
 
 use sha2::{Digest as _, Sha256};
-use windlass_run::{ProjectId, automation::Automation};
+use windlass_run::{OrganisationId, ProjectId, actor::By, automation::Automation};
 use windlass_store::automations::{
     Automation as Stored, Change, NewVersion, Origin, Outcome, Version,
 };
@@ -41,6 +41,19 @@ pub(crate) enum Of {
     },
 }
 
+/// In whose name, and for whom.
+#[derive(Clone, Debug)]
+pub(crate) struct Whose {
+    pub(crate) by: By,
+    pub(crate) organisation_id: OrganisationId,
+}
+
+impl From<&Principal> for Whose {
+    fn from(principal: &Principal) -> Self {
+        Self { by: principal.by(), organisation_id: principal.organisation_id.clone() }
+    }
+}
+
 /// What would be done, and what the store is asked for to do it.
 pub(crate) struct Planned {
     pub(crate) plan: AutomationPlan,
@@ -56,7 +69,7 @@ pub(crate) async fn plan(
     principal: &Principal,
     asked: ApplyAutomations,
 ) -> Result<AutomationPlan, Problem> {
-    Ok(planned(app, principal, &asked.files, asked.prune, &Of::Hand).await?.plan)
+    Ok(planned(app, &principal.into(), &asked.files, asked.prune, &Of::Hand).await?.plan)
 }
 
 /// Applies files.
@@ -68,12 +81,12 @@ pub(crate) async fn apply(
     principal: &Principal,
     asked: ApplyAutomations,
 ) -> Result<AutomationPlan, Problem> {
-    let planned = planned(app, principal, &asked.files, asked.prune, &Of::Hand).await?;
+    let planned = planned(app, &principal.into(), &asked.files, asked.prune, &Of::Hand).await?;
     if asked.expects.is_some_and(|expects| expects != planned.plan.digest) {
         let why = "what is in force has changed since the plan was made: look at a new plan";
         return Err(Problem::new(Code::Conflict, why).at("expects"));
     }
-    put(app, principal, planned, None).await
+    put(app, &principal.into(), planned, None).await
 }
 
 /// Puts the text of an earlier version in force again, as a new version.
@@ -104,8 +117,8 @@ pub(crate) async fn roll_back(
             origin: Origin::Version { version, project_id },
         }),
     };
-    let shown = shown(app, principal, &overlay, &change, standing).await?;
-    put(app, principal, Planned::of(vec![(change, shown)]), None).await
+    let shown = shown(app, organisation_id, &overlay, &change, standing).await?;
+    put(app, &principal.into(), Planned::of(vec![(change, shown)]), None).await
 }
 
 /// Removes an automation. Its versions and runs stay.
@@ -151,12 +164,13 @@ pub(crate) async fn pause(
 /// Works out what files would change.
 pub(crate) async fn planned(
     app: &AppState,
-    principal: &Principal,
+    whose: &Whose,
     files: &[AutomationFile],
     prune: bool,
     of: &Of,
 ) -> Result<Planned, Problem> {
-    let all = app.store().automations(&principal.organisation_id).await?;
+    let organisation_id = &whose.organisation_id;
+    let all = app.store().automations(organisation_id).await?;
     let parsed = parsed_all(files)?;
     let there: BTreeMap<&str, &Stored> = all.iter().map(|one| (one.name.as_str(), one)).collect();
     let owner = match of {
@@ -168,7 +182,7 @@ pub(crate) async fn planned(
         if let (Some(owned), Some(owner)) = (owned, owner)
             && owned != owner
         {
-            let other = app.project_name(&principal.organisation_id, owned).await;
+            let other = app.project_name(organisation_id, owned).await;
             let why = format!(
                 "the automation `{}` is a file of the project {other} already: give one of them \
                  another name",
@@ -212,7 +226,7 @@ pub(crate) async fn planned(
     let mut each = Vec::with_capacity(changes.len());
     for change in changes {
         let standing = there.get(change.name.as_str()).copied();
-        let shown = shown(app, principal, &overlay, &change, standing).await?;
+        let shown = shown(app, organisation_id, &overlay, &change, standing).await?;
         each.push((change, shown));
     }
     Ok(Planned::of(each))
@@ -221,12 +235,12 @@ pub(crate) async fn planned(
 /// Does what was planned.
 pub(crate) async fn put(
     app: &AppState,
-    principal: &Principal,
+    whose: &Whose,
     planned: Planned,
     source: Option<(ProjectId, String)>,
 ) -> Result<AutomationPlan, Problem> {
     let Planned { plan, changes } = planned;
-    let (by, organisation_id) = (principal.by(), principal.organisation_id.clone());
+    let Whose { by, organisation_id } = whose.clone();
     let applied =
         app.store().apply_automations(by, organisation_id, changes, source, app.now()).await?;
     let mut plan = AutomationPlan { applied: true, ..plan };
@@ -372,7 +386,7 @@ impl<'a> Overlay<'a> {
 /// A change as a person looks at it.
 async fn shown(
     app: &AppState,
-    principal: &Principal,
+    organisation_id: &OrganisationId,
     overlay: &Overlay<'_>,
     change: &Change,
     standing: Option<&Stored>,
@@ -396,7 +410,7 @@ async fn shown(
         triggers: Vec::new(),
         fires: Vec::new(),
         targets: String::new(),
-        history: views::automations::history(app, principal, &change.name).await?,
+        history: views::automations::history(app, organisation_id, &change.name).await?,
         notes: Vec::new(),
     };
     if let Some(pause) = standing.and_then(|one| one.paused.as_ref()) {
@@ -406,7 +420,7 @@ async fn shown(
         && let Some(project_id) = one.current.origin.project_id()
         && !matches!(change.to.as_ref().map(|to| &to.origin), Some(Origin::Project { .. }))
     {
-        let project = app.project_name(&principal.organisation_id, project_id).await;
+        let project = app.project_name(organisation_id, project_id).await;
         shown.notes.push(format!(
             "its file is in the project {project}: the next sync puts that text in force again"
         ));
@@ -422,34 +436,37 @@ async fn shown(
     if !automation.enabled {
         shown.notes.push("its file switches it off".to_owned());
     }
-    shown.notes.extend(unknown_projects(app, principal, automation).await?);
+    shown.notes.extend(unknown_projects(app, organisation_id, automation).await?);
     Ok(shown)
 }
 
 /// Projects that a file names and that are not there; a class that is not.
 async fn unknown_projects(
     app: &AppState,
-    principal: &Principal,
+    organisation_id: &OrganisationId,
     automation: &Automation,
 ) -> Result<Vec<String>, Problem> {
     let mut notes = Vec::new();
     let named = &automation.targets.repositories;
     // More are looked at when it runs.
     for name in named.iter().take(50) {
-        match views::projects::find(app, principal, name).await {
+        let found = match ProjectId::parse(name) {
+            Ok(project_id) => app.store().project(organisation_id, &project_id).await,
+            Err(_) => app.store().project_named(organisation_id, name).await,
+        };
+        match found {
             Ok(_) => {}
-            Err(problem) if problem.code == Code::NotFound => {
+            Err(windlass_store::Error::NotFound { .. }) => {
                 notes
                     .push(format!("there is no project {name}: its runs will fail until there is"));
             }
-            Err(problem) => return Err(problem),
+            Err(error) => return Err(error.into()),
         }
     }
     let class = automation.environment.class.as_deref();
     let labels = automation.environment.runs_on.to_string();
     let labels: Vec<String> =
         labels.split(',').filter(|label| !label.is_empty()).map(str::to_owned).collect();
-    let organisation_id = &principal.organisation_id;
     if let Err(problem) = views::classes::chosen(app, organisation_id, class, None, &labels).await {
         notes.push(format!("its environment can't be had: {}", problem.detail));
     }

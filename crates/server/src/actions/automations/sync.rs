@@ -3,22 +3,27 @@
 //! read; others hand their files in.
 
 use windlass_git::{RefName, RepoPath};
+use windlass_policy::permission::Action;
+use windlass_run::event::Event;
 use windlass_store::projects::Project;
 use windlass_wire::api::automation::{
     AutomationFile, AutomationPlan, AutomationSource, SyncAutomations,
 };
 
-use super::change::{self, Of};
+use super::change::{self, Of, Whose};
 use crate::{
     auth::Principal,
     local,
     problem::{Code, Problem},
     state::AppState,
-    views,
+    triggers, views,
 };
 
 /// Where a repository has its automations.
 const FOLDER: &str = ".windlass/automations";
+
+/// What is not well if the automation files of a project could not be followed. The subject is its name.
+const REFUSED: &str = "automations-not-followed";
 
 /// The most files that are read of one project.
 const MOST: usize = 2_000;
@@ -33,15 +38,58 @@ pub(crate) async fn sync(
     asked: SyncAutomations,
 ) -> Result<AutomationPlan, Problem> {
     let project = views::projects::find(app, principal, &asked.project).await?;
+    put(app, &principal.into(), project, asked.plan).await
+}
+
+/// As [`sync`], in anybody's name.
+async fn put(
+    app: &AppState,
+    whose: &Whose,
+    project: Project,
+    only_plan: bool,
+) -> Result<AutomationPlan, Problem> {
     let (commit, files) = files(app, &project).await?;
     let of = Of::Project { project_id: project.id.clone(), commit: commit.clone() };
-    let mut planned = change::planned(app, principal, &files, true, &of).await?;
-    planned.plan.source =
-        Some(AutomationSource { project: project.name.clone(), commit: commit.clone() });
-    if asked.plan {
+    let mut planned = change::planned(app, whose, &files, true, &of).await?;
+    planned.plan.source = Some(AutomationSource { project: project.name, commit: commit.clone() });
+    if only_plan {
         return Ok(planned.plan);
     }
-    change::put(app, principal, planned, Some((project.id, commit))).await
+    change::put(app, whose, planned, Some((project.id, commit))).await
+}
+
+/// Follows a push, if it moved the default branch of a project whose files are the truth. What is refused
+/// changes nothing, and is a notice until a push is followed again.
+///
+/// # Errors
+/// What may be over later: the store's failures.
+pub(crate) async fn pushed(app: &AppState, event: &Event) -> Result<(), Problem> {
+    let is_default = event.data["push"]["default_branch"].as_bool() == Some(true);
+    let Some(project_id) = event.project_id.as_ref().filter(|_| is_default) else {
+        return Ok(());
+    };
+    let organisation_id = app.organisation_id();
+    let sources = app.store().automation_sources(organisation_id).await?;
+    let Some(source) = sources.into_iter().find(|source| source.project_id == *project_id) else {
+        return Ok(());
+    };
+    let project = app.store().project(organisation_id, project_id).await?;
+    let name = project.name.clone();
+    let followed = match triggers::whose(app, &source.by, None, Action::ManageAutomation).await? {
+        Ok(by) => {
+            let whose = Whose { by, organisation_id: organisation_id.clone() };
+            put(app, &whose, project, false).await.map(drop)
+        }
+        Err(why) => Err(Problem::new(Code::Forbidden, why)),
+    };
+    match followed {
+        Ok(()) => app.notices().resolve(app, REFUSED, &name).await,
+        Err(problem) if problem.code.status() >= 500 => Err(problem),
+        Err(problem) => {
+            let text = format!("The automations of {name} are not followed: {problem}");
+            app.notices().raise(app, REFUSED, &name, text).await
+        }
+    }
 }
 
 /// Ends that the files of a project are the truth. What is in force stays.
