@@ -72,8 +72,10 @@ fn rust(file: &Path, text: &str, say: &mut dyn FnMut(usize, &str)) {
 }
 
 fn unfinished(file: &Path, text: &str, say: &mut dyn FnMut(usize, &str)) {
-    // This file and the continuous-integration script have to name what they look for.
-    if file.starts_with("crates/xtask") || file.starts_with(".ci") {
+    // What looks for such marks has to name them: this file, the continuous-integration script, and the
+    // automation that works them off.
+    let names_them = ["crates/xtask", ".ci", "library/backlog-cleanup"];
+    if names_them.iter().any(|folder| file.starts_with(folder)) {
         return;
     }
     for (i, line) in text.lines().enumerate() {

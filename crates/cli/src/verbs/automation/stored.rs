@@ -58,9 +58,11 @@ pub(super) async fn run(settings: &Settings, verb: Automation) -> Result<Exit> {
             client.command(Method::DELETE, &path(&automation)?).await?;
             Ok(Exit::Success)
         }
-        Automation::Check(_) | Automation::Schema | Automation::Run(_) | Automation::Test(_) => {
-            bail!("this verb needs no server")
-        }
+        Automation::Check(_)
+        | Automation::Schema
+        | Automation::Run(_)
+        | Automation::Test(_)
+        | Automation::Library(_) => bail!("this verb needs no server"),
     }
 }
 

@@ -154,6 +154,21 @@ fn repairs() -> Vec<Case> {
             )
         },
         Case {
+            id: "failed-ci-repair-loud",
+            // A long log, in another encoding at that.
+            files: &[(
+                "test.sh",
+                "seq 1 100000\nawk 'BEGIN { for (n = 0; n < 9000; n++) printf \"é\" }'\nprintf 'caf\\351 \\000red\\n'\n\
+                 [ \"$(sh add.sh 2 2)\" -eq 4 ]\n",
+            )],
+            told: vec!["caf red"],
+            turns: vec![edit("add.sh", "$1 - $2", "$1 + $2"), finish()],
+            ..case(
+                "failed-ci-repair",
+                change("Repair a failing check: sh test.sh", &["ended with 1", "caf red"]),
+            )
+        },
+        Case {
             id: "failed-ci-repair-green",
             files: &[("add.sh", "echo $(($1 + $2))\n")],
             ..case(
