@@ -69,7 +69,7 @@ pub(super) async fn run(settings: &Settings, verb: Automation) -> Result<Exit> {
 pub(super) fn path(name: &str) -> Result<String> {
     match Name::parse(name) {
         Ok(name) => Ok(format!("{ALL}/{name}")),
-        Err(what) => Err(Exit::Failure.error(&format!("an automation is named by {what}"))),
+        Err(what) => Err(Exit::Failure.error(format!("an automation is named by {what}"))),
     }
 }
 

@@ -94,8 +94,8 @@ pub(crate) async fn to_the_end(settings: &Settings, client: &Client, path: &str)
 /// Waits until an operation is through.
 pub(super) async fn operation(client: &Client, path: &str, number: u32) -> Result<Operation> {
     let find = |fleet: &Fleet| {
-        let operations = fleet.operations.iter();
-        operations.cloned().find(|operation| operation.number == number)
+        let mut operations = fleet.operations.iter();
+        operations.find(|operation| operation.number == number).cloned()
     };
     let is_through = |fleet: &Fleet| find(fleet).is_none_or(|it| it.ended_at.is_some());
     let fleet = until(client, path, is_through).await?;

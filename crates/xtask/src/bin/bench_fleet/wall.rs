@@ -5,7 +5,7 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -59,11 +59,10 @@ impl Server {
             .spawn()
             .context("failed to start windlass")?;
         let server = Self { child, windlass: windlass.to_owned(), data };
-        for _ in 0..600 {
+        for _ in 0..3_000 {
             if server.json(&["version"]).is_ok_and(|it| it["server"].is_string()) {
                 return Ok(server);
             }
-            std::thread::sleep(Duration::from_millis(50));
         }
         bail!("the server did not come up: see {}", folder.join("up.log").display())
     }
