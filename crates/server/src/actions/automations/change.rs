@@ -269,7 +269,8 @@ fn parsed(file: &AutomationFile) -> Result<Parsed, Problem> {
     let automation = read(file)?;
     supported(&automation)?;
     // One that something else starts too is told of by a notice.
-    if let Some(kind) = triggers::unwatched(&automation).filter(|_| automation.triggers.len() == 1) {
+    if let Some(kind) = triggers::unwatched(&automation).filter(|_| automation.triggers.len() == 1)
+    {
         let why = format!(
             "{}: it has a `{kind}` trigger, and this version of Windlass raises no such events: use a \
              `schedule`, and look in its first step",
