@@ -182,6 +182,11 @@ impl GitHub {
         );
     }
 
+    /// Takes a token back: it has expired.
+    pub async fn remove_token(&self, token: &str) {
+        self.world.lock().await.tokens.remove(token);
+    }
+
     /// Makes a repository with what a bare or other repository at `from` has; gives the directory of
     /// the new bare one.
     pub async fn add_repository(&self, full_name: &str, from: &Path, private: bool) -> PathBuf {

@@ -143,6 +143,7 @@ async fn notices(
             "hook-refused" => format!("The hook {} refuses its sender", notice.subject),
             "schedule-dead" => format!("A schedule of {} never fires again", notice.subject),
             "schedule-missed" => format!("Fires of {} were missed", notice.subject),
+            "trigger-unwatched" => format!("{} waits for what nothing raises", notice.subject),
             other => format!("{other}: {}", notice.subject),
         }),
         ask: "Look",

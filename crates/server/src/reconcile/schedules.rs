@@ -14,7 +14,7 @@ use crate::{
     problem::Problem,
     state::AppState,
     triggers::{
-        REFUSED,
+        REFUSED, UNWATCHED,
         index::{self, Index},
         timetable::{Came, Changes, Timetable},
     },
@@ -81,9 +81,11 @@ async fn take_over(app: &AppState, index: &Index, changes: Changes) -> Result<()
     if !watch.is_empty() || !forget.is_empty() {
         app.store().watch_schedules(app.organisation_id().clone(), watch, forget).await?;
     }
-    for name in app.notices().standing(app, REFUSED).await? {
-        if index.get(&name).is_none() {
-            app.notices().resolve(app, REFUSED, &name).await?;
+    for kind in [REFUSED, UNWATCHED] {
+        for name in app.notices().standing(app, kind).await? {
+            if index.get(&name).is_none() {
+                app.notices().resolve(app, kind, &name).await?;
+            }
         }
     }
     let standing = app.notices().standing(app, DEAD).await?;

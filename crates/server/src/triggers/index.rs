@@ -182,7 +182,10 @@ async fn read(app: &AppState, before: &Index, mark: u64) -> Result<Index, Proble
             },
         };
         match Automation::read(&row.current.file, &row.current.text) {
-            Ok(automation) => known.push(Arc::new(Known::new(automation, row))),
+            Ok(automation) => {
+                tell_unwatched(app, &automation).await?;
+                known.push(Arc::new(Known::new(automation, row)));
+            }
             Err(refused) => {
                 let why = format!(
                     "{} version {} can't be read by this version of Windlass, and starts nothing: \
@@ -194,4 +197,17 @@ async fn read(app: &AppState, before: &Index, mark: u64) -> Result<Index, Proble
         }
     }
     Ok(Index::of(known, Some(mark)))
+}
+
+/// Tells of a trigger that nothing will pull, so that nobody waits for it.
+async fn tell_unwatched(app: &AppState, automation: &Automation) -> Result<(), Problem> {
+    let name = automation.name.as_str();
+    let Some(kind) = super::unwatched(automation) else {
+        return app.notices().resolve(app, super::UNWATCHED, name).await;
+    };
+    let text = format!(
+        "{name} has a `{kind}` trigger, and this version of Windlass raises no such events: it starts \
+         nothing by that. Use a `schedule` and look in its first step."
+    );
+    app.notices().raise(app, super::UNWATCHED, name, text).await
 }

@@ -254,7 +254,7 @@ mod tests {
             Timetable::kept(&index([known("hourly", on, at("00:30:00"), false)]), vec![]);
         let key = changes.watch[0].0.clone();
         let paused = table.update(&index([known("hourly", on, at("00:40:00"), true)]));
-        assert_eq!(paused.forget, [key.clone()]);
+        assert_eq!(paused.forget, std::slice::from_ref(&key));
         assert_eq!(table.next_due(), None);
         let resumed = table.update(&index([known("hourly", on, at("09:30:00"), false)]));
         assert_eq!(resumed.watch, [(key, at("09:30:00"))]);

@@ -241,3 +241,33 @@ async fn a_token_is_checked_sealed_and_given_to_nobody_but_the_runner() {
         assert!(!text.contains(TOKEN) && !text.contains(SECRET), "{}", path.display());
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_credential_that_expired_and_a_wrong_secret_are_told_until_they_are_well() {
+    let house = House::new().await;
+    let (host, _) = with_pull_request(&house).await;
+    let told = async || -> Vec<Value> {
+        let mut hint = house.store.subscribe();
+        while !house.store.unhandled_events(0, 1).await.expect("read").is_empty() {
+            hint.changed().await.expect("the store is open");
+        }
+        let all = house.get("/api/v1/health/notices").await;
+        let all = all.as_array().expect("a list").iter();
+        all.map(|it| json!([it["kind"], it["subject"]])).collect()
+    };
+    host.remove_token(TOKEN).await;
+    let payload = comment(42, "please rename it");
+    assert_eq!(deliver(&house, "d1", "issue_comment", &payload, SECRET).await, 202);
+    assert_eq!(told().await, [json!(["credential-refused", "api"])]);
+    host.add_token(TOKEN, "robot", Access::Write).await;
+    let payload = comment(43, "and this");
+    assert_eq!(deliver(&house, "d2", "issue_comment", &payload, SECRET).await, 202);
+    assert_eq!(told().await, Vec::<Value>::new());
+    for n in 0..5 {
+        let id = format!("w{n}");
+        assert_eq!(deliver(&house, &id, "issue_comment", &payload, "wrong").await, 401);
+    }
+    assert_eq!(told().await, [json!(["hook-refused", "github/api"])]);
+    assert_eq!(deliver(&house, "d3", "issue_comment", &payload, SECRET).await, 202);
+    assert_eq!(told().await, Vec::<Value>::new());
+}

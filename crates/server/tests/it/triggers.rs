@@ -110,6 +110,24 @@ async fn notices(house: &House) -> Vec<(String, String)> {
     all.map(|it| (text(&it["kind"]), text(&it["subject"]))).collect()
 }
 
+/// Waits until these notices stand, in their order.
+async fn notices_become(house: &House, expected: &[(String, String)]) {
+    let mut hint = house.store.subscribe();
+    let wait = async {
+        loop {
+            hint.mark_unchanged();
+            let mut found = notices(house).await;
+            found.sort();
+            if found == expected {
+                return;
+            }
+            hint.changed().await.expect("the store is open");
+        }
+    };
+    let waited = tokio::time::timeout(std::time::Duration::from_secs(60), wait).await;
+    assert!(waited.is_ok(), "{:?}", notices(house).await);
+}
+
 async fn end(runner: &Runner<'_>, outcome: Outcome) -> Held {
     let mut held = runner.lease().await;
     let (code, reason) = ("test".to_owned(), "It ended.".to_owned());
@@ -339,9 +357,14 @@ async fn schedules_fire_and_what_was_missed_is_told() {
         titles.insert(held.lease.title.clone());
     }
     assert!(titles.contains("hourly on billing") && titles.contains("often on billing"));
-    let mut found = notices(&house).await;
-    found.sort();
-    assert_eq!(found, [pair("schedule-dead", "never"), pair("schedule-missed", "hourly")]);
+    let drift = "drift: { path: NOTICE, expect: file.exists }";
+    apply(&house, &file("drifts", drift, ON_BILLING)).await;
+    let expected = [
+        pair("schedule-dead", "never"),
+        pair("schedule-missed", "hourly"),
+        pair("trigger-unwatched", "drifts"),
+    ];
+    notices_become(&house, &expected).await;
     let fired = house.get("/api/v1/events?source=schedule/hourly").await;
     assert_eq!(fired["items"].as_array().map(Vec::len), Some(1), "one stands for all: {fired}");
 }

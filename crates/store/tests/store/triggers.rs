@@ -11,10 +11,7 @@ use windlass_run::{
 };
 use windlass_store::{
     automations::{Change, NewVersion, Origin, Pinned},
-    events::{
-        Slice,
-        fire::{Handled, Handling, MOST_FAILURES, PAUSED, Start},
-    },
+    events::fire::{Handled, Handling, MOST_FAILURES, PAUSED, Start},
     runs::{NewRun, Standing},
     schedules::Fired,
     turns::{Turn, WhenBusy},

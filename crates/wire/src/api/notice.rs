@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Notice {
     /// What sort of thing: `automation-paused`, `automation-refused`, `credential-refused`, `hook-refused`,
-    /// `schedule-dead`, `schedule-missed`.
+    /// `schedule-dead`, `schedule-missed`, `trigger-unwatched`.
     pub kind: String,
     /// What it is about: the name of an automation, a project or a hook.
     pub subject: String,

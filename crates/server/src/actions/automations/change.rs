@@ -21,7 +21,7 @@ use crate::{
     launch,
     problem::{Code, Problem},
     state::AppState,
-    views,
+    triggers, views,
 };
 
 /// How many lines around a change a diff shows.
@@ -282,6 +282,16 @@ impl Parsed {
 fn parsed(file: &AutomationFile) -> Result<Parsed, Problem> {
     let automation = read(file)?;
     supported(&automation)?;
+    // One that something else starts too is told of by a notice.
+    if let Some(kind) = triggers::unwatched(&automation).filter(|_| automation.triggers.len() == 1)
+    {
+        let why = format!(
+            "{}: it has a `{kind}` trigger, and this version of Windlass raises no such events: use a \
+             `schedule`, and look in its first step",
+            file.name
+        );
+        return Err(Problem::new(Code::InvalidAutomation, why));
+    }
     Ok(Parsed {
         file: file.name.clone(),
         text: file.text.clone(),
