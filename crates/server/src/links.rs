@@ -25,9 +25,16 @@ pub(crate) fn project(name: &str) -> String {
 /// Where somebody deals with what is not well.
 pub(crate) fn of_notice(kind: &str, subject: &str) -> String {
     match kind {
-        "credential-refused" => project(subject),
+        "credential-refused" | "automations-not-followed" => project(subject),
+        "automation-paused" | "automation-refused" | "schedule-dead" | "schedule-missed"
+        | "trigger-unwatched" => automation(subject),
         _ => "/settings".to_owned(),
     }
+}
+
+/// The page of an automation.
+pub(crate) fn automation(name: &str) -> String {
+    format!("/automations/{name}")
 }
 
 /// The page of a pull request: the change, under review.

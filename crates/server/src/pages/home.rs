@@ -139,6 +139,9 @@ async fn notices(
         title: Text::from(match notice.kind.as_str() {
             "automation-paused" => format!("{} is paused", notice.subject),
             "automation-refused" => format!("{} can't be started", notice.subject),
+            "automations-not-followed" => {
+                format!("The automations of {} are not followed", notice.subject)
+            }
             "credential-refused" => format!("The credential of {} is refused", notice.subject),
             "hook-refused" => format!("The hook {} refuses its sender", notice.subject),
             "schedule-dead" => format!("A schedule of {} never fires again", notice.subject),

@@ -96,8 +96,8 @@ async fn one(
         organisation_id: kept.organisation_id.clone(),
     };
     let new = match chosen.is_fleet {
-        true => New::Fleet(launch.fleet(app, &chosen)?),
-        false => New::Run(launch.run(app, &chosen.projects, &mut Vec::new()).await?),
+        true => New::Fleet(Box::new(launch.fleet(app, &chosen)?)),
+        false => New::Run(Box::new(launch.run(app, &chosen.projects, &mut Vec::new()).await?)),
     };
     Ok(Start {
         automation: known.automation.name.to_string(),

@@ -72,9 +72,9 @@ pub struct Start {
 #[derive(Clone, Debug)]
 pub enum New {
     /// A run with its jobs.
-    Run(NewRun),
+    Run(Box<NewRun>),
     /// A run over many targets.
-    Fleet(NewFleet),
+    Fleet(Box<NewFleet>),
 }
 
 /// What came of it.
@@ -96,8 +96,8 @@ struct Prepared {
 }
 
 enum NewPrepared {
-    Run(create::Prepared),
-    Fleet(fleets::create::Prepared),
+    Run(Box<create::Prepared>),
+    Fleet(Box<fleets::create::Prepared>),
 }
 
 impl Store {
@@ -110,9 +110,11 @@ impl Store {
         let prepare = |start: Start| {
             let by = start.by.clone();
             let (turn, new) = match start.new.clone() {
-                New::Run(run) => (run.turn.clone(), NewPrepared::Run(create::prepare(by, run)?)),
+                New::Run(run) => {
+                    (run.turn.clone(), NewPrepared::Run(Box::new(create::prepare(by, *run)?)))
+                }
                 New::Fleet(fleet) => {
-                    (None, NewPrepared::Fleet(fleets::create::prepare(by, fleet)?))
+                    (None, NewPrepared::Fleet(Box::new(fleets::create::prepare(by, *fleet)?)))
                 }
             };
             Ok(Prepared { start, turn, new })

@@ -11,7 +11,7 @@ use windlass_run::{
 };
 use windlass_store::{
     automations::{Change, NewVersion, Origin, Pinned},
-    events::fire::{Handled, Handling, MOST_FAILURES, PAUSED, Start},
+    events::fire::{Handled, Handling, MOST_FAILURES, New, PAUSED, Start},
     runs::{NewRun, Standing},
     schedules::Fired,
     turns::{Turn, WhenBusy},
@@ -79,7 +79,7 @@ fn start(world: &World, automation: &Automation, same: &str, run: NewRun) -> Sta
         same: same.to_owned(),
         about: format!("about {same}"),
         by: world.by.clone(),
-        run,
+        new: New::Run(Box::new(run)),
     }
 }
 
