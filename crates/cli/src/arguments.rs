@@ -97,7 +97,7 @@ pub(crate) enum Verb {
     /// List or remove what environments of a project leave to each other.
     #[command(subcommand)]
     Volume(Volume),
-    /// Read automation files: check them, or see what an event would start.
+    /// Automations: check files, put them in force, run one, see how they go; and ready ones to take over.
     #[command(subcommand)]
     Automation(Automation),
     /// See what a repository says of its environment, and what of it can't be honoured.

@@ -10,7 +10,8 @@ const SWEEP: &str = "\
 name: sweep
 description: Sweeps
 on:
-  - schedule: { cron: '0 6 * * 1', timezone: Europe/Berlin }
+  - schedule: '0 6 * * 1'
+    timezone: Europe/Berlin
 inputs: { word: { default: dust } }
 steps:
   - run: echo ${{ inputs.word }} >> swept.txt
@@ -99,7 +100,7 @@ fn what_is_in_force_is_planned_applied_rolled_back_and_paused() {
     fs::remove_file(format!("{folder}/nightly.yaml")).expect("removed");
     let pruned = world.json(&["--json", "automation", "apply", folder, "--prune"]);
     assert_eq!(whats(&pruned), [r#"remove "nightly""#, r#"keep "sweep""#]);
-    world.run(&["automation", "show", "nightly"]).says(1, &["there is no automation nightly"]);
+    world.run(&["automation", "show", "nightly"]).says(1, &["there is no automation `nightly`"]);
     world.run(&["automation", "rollback", "nightly", "1"]).says(0, &["nightly created, version 2"]);
     world.run(&["automation", "show", "No Name"]).says(1, &["an automation is named by"]);
 }

@@ -41,6 +41,7 @@ use super::{
 };
 use askama::Template as _;
 
+mod automations;
 mod files;
 mod fleets;
 
@@ -163,6 +164,36 @@ pub(crate) fn pages(theme: Theme) -> Vec<Page> {
             rendered(files::services(frame(Some(Section::Environments), "Services"), 0).render()),
         ),
         ("/terminal", rendered(terminal(frame(Some(Section::Environments), "Terminal")).render())),
+        (
+            "/automations",
+            rendered(
+                automations::list(frame(Some(Section::Automations), "Automations"), 6).render(),
+            ),
+        ),
+        (
+            "/automations/empty",
+            rendered(
+                automations::list(reader(Some(Section::Automations), "Automations"), 0).render(),
+            ),
+        ),
+        (
+            "/automation",
+            rendered(
+                automations::one(frame(Some(Section::Automations), "boil-1"), true, 1).render(),
+            ),
+        ),
+        (
+            "/automation/paused",
+            rendered(
+                automations::one(frame(Some(Section::Automations), "boil-2"), true, 2).render(),
+            ),
+        ),
+        (
+            "/automation/read",
+            rendered(
+                automations::one(reader(Some(Section::Automations), "boil-3"), false, 3).render(),
+            ),
+        ),
         ("/fleet", rendered(fleets::fleet(frame(Some(Section::Runs), "Fleet"), 10_000).render())),
         ("/fleet/read", rendered(fleets::fleet(reader(Some(Section::Runs), "Fleet"), 7).render())),
         ("/fleet/empty", rendered(fleets::empty(frame(Some(Section::Runs), "Fleet")).render())),

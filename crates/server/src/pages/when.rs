@@ -37,8 +37,18 @@ impl fmt::Display for Moment {
 
 impl HtmlSafe for Moment {}
 
-/// How long ago, in one or two words; a date where that is long ago.
+/// How long ago, or how far ahead, in one or two words; a date where that is long.
 pub(crate) fn ago(at: Time, now: Time) -> String {
+    let ahead = at.since(now).as_micros() / 1_000_000;
+    match ahead {
+        // Clocks differ a little: that is now.
+        ..=9 => {}
+        10..=59 => return format!("in {ahead} s"),
+        60..=3_599 => return format!("in {} min", ahead / 60),
+        3_600..=172_799 => return format!("in {} h", ahead / 3_600),
+        172_800..=1_209_599 => return format!("in {} d", ahead / 86_400),
+        _ => return Calendar::of(at).date(),
+    }
     let seconds = now.since(at).as_micros() / 1_000_000;
     match seconds {
         0..=9 => "just now".to_owned(),
@@ -146,6 +156,9 @@ mod tests {
         let words = [0, 59, 7_200, 86_400 * 3, 86_400 * 40]
             .map(|seconds| ago(Time::from_micros(NOON - seconds * 1_000_000), now));
         assert_eq!(words, ["just now", "59 s ago", "2 h ago", "3 d ago", "22 Nov 2025"]);
+        let ahead = [5, 59, 7_200, 86_400 * 3, 86_400 * 40]
+            .map(|seconds| ago(Time::from_micros(NOON + seconds * 1_000_000), now));
+        assert_eq!(ahead, ["just now", "in 59 s", "in 2 h", "in 3 d", "10 Feb 2026"]);
     }
 
     #[test]

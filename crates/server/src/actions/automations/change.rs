@@ -446,6 +446,12 @@ async fn shown(
     if !automation.enabled {
         shown.notes.push("its file switches it off".to_owned());
     }
+    let by_the_clock = automation.triggers.iter().any(|one| one.on.schedule().is_some());
+    if by_the_clock && automation.targets.is_from_trigger() {
+        let note = "a schedule is of no project: list repositories or labels under `targets`, or its \
+                    starts are refused";
+        shown.notes.push(note.to_owned());
+    }
     shown.notes.extend(unknown_projects(app, organisation_id, automation).await?);
     Ok(shown)
 }
